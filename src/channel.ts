@@ -1,0 +1,413 @@
+/**
+ * Channels: typed conduits between tasks, with Go's semantics.
+ *
+ * An unbuffered channel hands a value over only when sender and receiver meet. A buffered one holds up to `capacity`
+ * values; a send waits while it is full, a receive while it is empty. Whoever waits is served in strict arrival order,
+ * and a value goes directly from the one side to the other: nobody can slip in between.
+ *
+ * Rules of use:
+ *
+ * - The sender closes, and closes once; receivers learn it from `ok`. A channel need not be closed to be collected.
+ * - Give a `Cancel` to every operation that may wait longer than its caller: `ch.receive(ctx)`.
+ * - `trySend` and `tryReceive` never wait and never touch a promise: try first where throughput counts.
+ *
+ * ```ts
+ * import { Channel, go } from "gopark";
+ *
+ * const squares = new Channel<number>();
+ * void go(async () => {
+ *   for (const n of [1, 2, 3]) await squares.send(n * n);
+ *   squares.close();
+ * });
+ * for await (const square of squares) console.log(square);
+ * // Output:
+ * // 1
+ * // 4
+ * // 9
+ * ```
+ *
+ * Ports the chan type of the Go runtime (runtime/chan.go). Differences from Go:
+ *
+ * - A receive answers `{ value, ok }` always; `value` of a closed channel is `undefined`, as there are no zero values.
+ * - What panics in Go rejects or throws here: a send on a closed channel with {@link ClosedChannelError}, which carries
+ *   the unsent value; a second close with an Error.
+ * - There is no nil channel. In a select, `null` stands for one.
+ * - A wait that was granted stays granted, even if its context ends before the task resumes.
+ */
+import { type Cancel, refused } from "./internal/cancel.ts";
+import { brand, count, withoutStack } from "./internal/errors.ts";
+import { type Element, List, unlink } from "./internal/list.ts";
+import { Park } from "./internal/park.ts";
+import { Ring } from "./internal/ring.ts";
+import { Kind } from "./internal/tracker.ts";
+import { completed, completedWith } from "./internal/turn.ts";
+import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./internal/waitable.ts";
+
+export type { Cancel } from "./internal/cancel.ts";
+
+/** What a receive answers: a value, or the news that the channel is closed and drained. */
+export type Received<T> =
+  | { readonly value: T; readonly ok: true }
+  | { readonly value: undefined; readonly ok: false };
+
+/** The sending half of a channel, Go's `chan<- T`. */
+export interface SendChannel<T> {
+  send(value: T, cancel?: Cancel): Promise<void>;
+  trySend(value: T): boolean;
+  sending(value: T): SendCase<T>;
+  close(): void;
+  len(): number;
+  cap(): number;
+}
+
+/** The receiving half of a channel, Go's `<-chan T`. */
+export interface ReceiveChannel<T> extends AsyncIterable<T> {
+  receive(cancel?: Cancel): Promise<Received<T>>;
+  tryReceive(): Received<T> | undefined;
+  values(cancel?: Cancel): AsyncIterableIterator<T>;
+  len(): number;
+  cap(): number;
+  [Symbol.asyncIterator](): AsyncIterableIterator<T>;
+}
+
+/** A send that waits in a select's case. Made by {@link Channel.sending}. */
+export interface SendCase<T> {
+  readonly channel: SendChannel<T>;
+  readonly value: T;
+}
+
+/** A send met a closed channel. */
+export class ClosedChannelError<T = unknown> extends Error {
+  static {
+    brand(this, "ClosedChannelError");
+  }
+
+  /** What was not sent. */
+  readonly value: T;
+
+  constructor(value: T) {
+    super("send on closed channel");
+    this.value = value;
+  }
+}
+
+const SEND = new Kind("chan send");
+const RECEIVE = new Kind("chan receive");
+
+/** Whoever waits for a value: a receive, an iterator's `next`, or a select's receive case. Each call claims it. */
+interface Taker<T> extends Element {
+  grant(value: T): void;
+  closed(): void;
+}
+
+/** Whoever waits to be rid of one: a send, or a select's send case. `sent` and `refuse` claim it. */
+interface Giver<T> extends Element {
+  readonly value: T;
+  sent(): void;
+  refuse(error: unknown): void;
+}
+
+class Receiver<T> extends Park<Received<T>> implements Taker<T> {
+  grant(value: T): void {
+    this.resolve({ value, ok: true });
+  }
+
+  closed(): void {
+    this.resolve({ value: undefined, ok: false });
+  }
+}
+
+class Sender<T> extends Park<void> implements Giver<T> {
+  readonly value: T;
+
+  constructor(value: T, cancel: Cancel | undefined) {
+    super(SEND, cancel);
+    this.value = value;
+  }
+
+  sent(): void {
+    this.resolve(undefined);
+  }
+
+  refuse(error: unknown): void {
+    this.reject(error);
+  }
+}
+
+// For send cases, which live outside the class. Set by its static block.
+let canSend: <T>(ch: Channel<T>) => boolean;
+let sendersOf: <T>(ch: Channel<T>) => List<Giver<T>>;
+
+// The buffer of every unbuffered channel: nothing is ever put into it.
+const EMPTY = new Ring<never>();
+
+export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
+  // Between any two calls:
+  //   0 <= #buffer.size <= #capacity;
+  //   if anyone waits to receive, the buffer is empty and nobody waits to send;
+  //   if anyone waits to send, the buffer is full;
+  //   if the channel is closed, nobody waits.
+  readonly #buffer: Ring<T>;
+  readonly #senders = new List<Giver<T>>();
+  readonly #receivers: List<Taker<T>>;
+  readonly #capacity: number;
+  #closed = false;
+
+  /**
+   * Makes a channel that buffers up to `capacity` values. The buffer grows as it is used, so a large capacity costs
+   * nothing by itself. Throws RangeError unless `capacity` is a whole number from 0 to 2⁵³−1.
+   */
+  constructor(capacity?: number);
+  /** @internal */
+  constructor(capacity: number, receivers: List<Taker<T>>);
+  constructor(capacity = 0, receivers: List<Taker<T>> = new List()) {
+    this.#capacity = count(capacity, "channel capacity");
+    this.#buffer = capacity === 0 ? EMPTY : new Ring();
+    this.#receivers = receivers;
+  }
+
+  /**
+   * Sends `value`, waiting until a receiver or a free place in the buffer takes it, after every earlier sender.
+   *
+   * Rejects, with `value` unsent, with
+   * - the context's error or the signal's reason, if `cancel` is done (even if a receiver waits) or ends while waiting;
+   * - {@link ClosedChannelError}, if the channel is closed or is closed while waiting.
+   */
+  send(value: T, cancel?: Cancel): Promise<void> {
+    if (cancel !== undefined) {
+      const refusal = refused(cancel);
+      if (refusal !== undefined) return refusal;
+    }
+    if (this.#closed) return Promise.reject(withoutStack(() => new ClosedChannelError(value)));
+    if (this.#offer(value)) return completed();
+    const sender = new Sender(value, cancel);
+    this.#senders.push(sender);
+    return sender.promise;
+  }
+
+  /**
+   * Sends `value` if that needs no waiting; says whether it did. Throws {@link ClosedChannelError} if the channel is
+   * closed.
+   */
+  trySend(value: T): boolean {
+    if (this.#closed) throw new ClosedChannelError(value);
+    return this.#offer(value);
+  }
+
+  /** The send of `value` as a case of a select. It takes effect only if that case is chosen. */
+  sending(value: T): SendCase<T> {
+    return new Sending(this, value);
+  }
+
+  /**
+   * Receives the next value, waiting until there is one, after every earlier receiver. Once the channel is closed and
+   * its buffer drained, answers `ok: false`.
+   *
+   * Rejects, with nothing received, with the context's error or the signal's reason, if `cancel` is done (even if a
+   * value is there) or ends while waiting.
+   */
+  receive(cancel?: Cancel): Promise<Received<T>> {
+    if (cancel !== undefined) {
+      const refusal = refused(cancel);
+      if (refusal !== undefined) return refusal;
+    }
+    const received = this.tryReceive();
+    if (received !== undefined) return completedWith(received);
+    const receiver = new Receiver<T>(RECEIVE, cancel);
+    this.#receivers.push(receiver);
+    return receiver.promise;
+  }
+
+  /** Receives if that needs no waiting; `undefined` if it would have to wait. */
+  tryReceive(): Received<T> | undefined {
+    if (this.#buffer.size > 0) {
+      const value = this.#buffer.shift();
+      // The longest-parked sender gets the place, behind what is buffered: order is kept.
+      const sender = this.#senders.shift();
+      if (sender !== undefined) {
+        this.#buffer.push(sender.value);
+        sender.sent();
+      }
+      return { value, ok: true };
+    }
+    const sender = this.#senders.shift();
+    if (sender !== undefined) {
+      sender.sent();
+      return { value: sender.value, ok: true };
+    }
+    return this.#closed ? { value: undefined, ok: false } : undefined;
+  }
+
+  /**
+   * Closes the channel: no more sends. What is buffered can still be received. Waiting receivers get `ok: false`,
+   * waiting senders {@link ClosedChannelError}. Throws an Error if the channel is closed already.
+   */
+  close(): void {
+    if (this.#closed) throw new Error("close of closed channel");
+    this.#closed = true;
+    for (let r = this.#receivers.shift(); r !== undefined; r = this.#receivers.shift()) r.closed();
+    for (let s = this.#senders.shift(); s !== undefined; s = this.#senders.shift()) {
+      const { value } = s;
+      s.refuse(withoutStack(() => new ClosedChannelError(value)));
+    }
+  }
+
+  /** How many values are buffered. */
+  len(): number {
+    return this.#buffer.size;
+  }
+
+  /** How many values can be buffered. */
+  cap(): number {
+    return this.#capacity;
+  }
+
+  /**
+   * The values as they come, until the channel is closed and drained. Leaving the loop early ends the iterator at once,
+   * even while a `next` is parked, and leaves the channel open.
+   *
+   * `next` rejects with the context's error or the signal's reason when `cancel` ends; the iterator is then over.
+   */
+  values(cancel?: Cancel): AsyncIterableIterator<T> {
+    return new Values(this, this.#receivers, cancel);
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<T> {
+    return this.values();
+  }
+
+  /** Gives `value` to a waiting receiver or the buffer; false if neither has room. The channel is open. */
+  #offer(value: T): boolean {
+    const receiver = this.#receivers.shift();
+    if (receiver !== undefined) receiver.grant(value);
+    else if (this.#buffer.size < this.#capacity) this.#buffer.push(value);
+    else return false;
+    return true;
+  }
+
+  /** @internal */
+  [READY](): boolean {
+    return this.#buffer.size > 0 || this.#senders.size > 0 || this.#closed;
+  }
+
+  /** @internal */
+  [TAKE](key: string): Outcome {
+    const { value, ok } = this.tryReceive() as Received<T>;
+    return { case: key, value, ok };
+  }
+
+  /** @internal */
+  [ENQUEUE](parked: Parked): void {
+    this.#receivers.push(parked);
+  }
+
+  /** @internal */
+  [DEQUEUE](parked: Parked): void {
+    this.#receivers.remove(parked);
+  }
+
+  static {
+    canSend = (ch) => ch.#closed || ch.#receivers.size > 0 || ch.#buffer.size < ch.#capacity;
+    sendersOf = (ch) => ch.#senders;
+  }
+}
+
+class Sending<T> implements SendCase<T>, Waitable {
+  readonly channel: Channel<T>;
+  readonly value: T;
+
+  constructor(channel: Channel<T>, value: T) {
+    this.channel = channel;
+    this.value = value;
+  }
+
+  [READY](): boolean {
+    return canSend(this.channel);
+  }
+
+  [TAKE](key: string): Outcome {
+    this.channel.trySend(this.value);
+    return { case: key };
+  }
+
+  [ENQUEUE](parked: Parked): void {
+    parked.value = this.value;
+    sendersOf(this.channel).push(parked as Parked & Giver<T>);
+  }
+
+  [DEQUEUE](parked: Parked): void {
+    sendersOf(this.channel).remove(parked as Parked & Giver<T>);
+  }
+}
+
+/** A parked `next` of an iterator. */
+class Next<T> extends Park<IteratorResult<T, undefined>> implements Taker<T> {
+  readonly #values: Values<T>;
+
+  /** The iterator's previous `next`, if that was still parked when this one came. */
+  readonly older: Next<T> | undefined;
+
+  constructor(values: Values<T>, older: Next<T> | undefined, cancel: Cancel | undefined) {
+    super(RECEIVE, cancel);
+    this.#values = values;
+    this.older = older?.list === undefined ? undefined : older;
+  }
+
+  grant(value: T): void {
+    this.resolve({ value, done: false });
+  }
+
+  closed(): void {
+    this.resolve({ value: undefined, done: true });
+  }
+
+  override cancelled(reason: unknown): boolean {
+    this.#values.over = true;
+    return super.cancelled(reason);
+  }
+}
+
+// Not an async generator: the `return` of one waits for a parked `next`, which may never end.
+class Values<T> implements AsyncIterableIterator<T, undefined> {
+  over = false;
+  readonly #channel: Channel<T>;
+  readonly #receivers: List<Taker<T>>;
+  readonly #cancel: Cancel | undefined;
+  #newest: Next<T> | undefined = undefined;
+
+  constructor(channel: Channel<T>, receivers: List<Taker<T>>, cancel: Cancel | undefined) {
+    this.#channel = channel;
+    this.#receivers = receivers;
+    this.#cancel = cancel;
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.over) return Promise.resolve({ value: undefined, done: true });
+    if (this.#cancel !== undefined) {
+      const refusal = refused(this.#cancel);
+      if (refusal !== undefined) {
+        this.over = true;
+        return refusal;
+      }
+    }
+    const received = this.#channel.tryReceive();
+    if (received === undefined) {
+      this.#newest = new Next(this, this.#newest, this.#cancel);
+      this.#receivers.push(this.#newest);
+      return this.#newest.promise;
+    }
+    if (received.ok) return completedWith({ value: received.value, done: false });
+    return completedWith({ value: undefined, done: true });
+  }
+
+  return(): Promise<IteratorResult<T, undefined>> {
+    this.over = true;
+    for (let n = this.#newest; n !== undefined; n = n.older) if (unlink(n)) n.closed();
+    this.#newest = undefined;
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}

@@ -1,0 +1,282 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/**
+ * Groups of tasks that work on one thing: the first error cancels the rest, and `wait` waits for all of them.
+ *
+ * Rules of use:
+ *
+ * - Most callers should use `scope`: nothing that was started in it outlives it.
+ * - With `withContext`, pass the derived context to the tasks and call `wait` on every path.
+ * - Await `g.go(...)` under a limit: it resolves when the task has been started, which is how the limit pushes back.
+ *
+ * ```ts
+ * import { context, errgroup } from "gopark";
+ *
+ * const total = await errgroup.scope(context.background(), async (g) => {
+ *   let sum = 0;
+ *   for (const n of [1, 2, 3]) await g.go(async () => void (sum += n));
+ *   await g.wait();
+ *   return sum;
+ * });
+ * console.log(total);
+ * // Output:
+ * // 6
+ * ```
+ *
+ * Ports golang.org/x/sync/errgroup. Differences from Go:
+ *
+ * - A task fails by throwing or rejecting; what it resolves to is ignored.
+ * - `go` and `wait` are awaited, and take a `Cancel` of the caller's.
+ * - `scope` ties the group to a block.
+ * - An error of a group that is dropped without being waited for is reported as an unhandled rejection once the
+ *   collector has taken the group. Go loses it.
+ */
+import { type Cancel, Canceled, type CancelFunc, type Context, withCancel } from "./context.ts";
+import { go } from "./go.ts";
+import { refused } from "./internal/cancel.ts";
+import { asyncDisposable } from "./internal/dispose.ts";
+import { callable, show } from "./internal/errors.ts";
+import { List } from "./internal/list.ts";
+import { Park } from "./internal/park.ts";
+import { Kind } from "./internal/tracker.ts";
+import { completed } from "./internal/turn.ts";
+
+const GO = new Kind("errgroup go");
+const WAIT = new Kind("errgroup wait");
+
+/** What a group runs. */
+export type Task = () => unknown;
+
+/** A `go` that waits for a slot. */
+class Starter extends Park<void> {}
+
+// Tells the error of a group that was dropped before anybody asked for it.
+const dropped = new FinalizationRegistry<Failure>(({ error }) => {
+  void Promise.reject(error);
+});
+
+interface Failure {
+  readonly error: unknown;
+}
+
+/**
+ * A group of tasks. Made by {@link withContext} it has a context that its first error cancels; made by `new` it has
+ * none, no limit, and only collects.
+ */
+export class Group {
+  // Between any two calls:
+  //   0 <= #slots <= #running: of the running tasks, those that were started under a limit;
+  //   if anyone waits to start, #slots >= #limit;
+  //   if anyone waits for the end, #running > 0;
+  //   #failure, once set, stays.
+  #running = 0;
+  #slots = 0;
+  #limit = Number.POSITIVE_INFINITY;
+  #failure: Failure | undefined = undefined;
+  #reported = false;
+  readonly #starters = new List<Starter>();
+  readonly #waiters = new List<Park<void>>();
+  readonly #cancel: CancelFunc | undefined;
+
+  constructor();
+  /** @internal */
+  constructor(cancel: CancelFunc);
+  constructor(cancel?: CancelFunc) {
+    this.#cancel = cancel;
+  }
+
+  /**
+   * Runs `task` in the group. Resolves once it has been started, which under a limit may wait for a slot, after every
+   * earlier caller; without one, that is at once. The task runs in the caller's async context.
+   *
+   * The first task to throw or reject gives the group its error and cancels its context; later errors are dropped. A
+   * group whose context has ended still starts tasks: it is for them to look.
+   *
+   * Rejects, with `task` not run, with the context's error or the signal's reason if `cancel` is done or ends while
+   * waiting for a slot, and with TypeError if `task` is no function.
+   */
+  go(task: Task, cancel?: Cancel): Promise<void> {
+    if (typeof task !== "function") return this.#notATask(task);
+    const refusal = cancel === undefined ? undefined : refused(cancel);
+    if (refusal !== undefined) return refusal;
+    if (this.#slots >= this.#limit) return this.#startLater(task, cancel);
+    this.#claim();
+    this.#start(task);
+    return completed();
+  }
+
+  /** Runs `task` in the group if that needs no waiting for a slot; says whether it did. Throws TypeError as `go`. */
+  tryGo(task: Task): boolean {
+    callable(task, "errgroup's task");
+    if (this.#slots >= this.#limit) return false;
+    this.#claim();
+    this.#start(task);
+    return true;
+  }
+
+  /**
+   * Lets at most n tasks run at once from now on; a negative n removes the limit; 0 lets none start.
+   *
+   * Throws, with nothing changed, an Error while tasks that were started under a limit are running, and RangeError if n
+   * is no whole number.
+   */
+  setLimit(n: number): void {
+    if (typeof n !== "number") throw new TypeError(`limit must be a whole number, got ${show(n)}`);
+    if (!Number.isSafeInteger(n)) throw new RangeError(`limit must be a whole number, got ${n}`);
+    if (n >= 0 && this.#slots > 0) {
+      throw new Error(
+        `errgroup: modify limit while ${this.#slots} goroutines in the group are still active`,
+      );
+    }
+    this.#limit = n < 0 ? Number.POSITIVE_INFINITY : n;
+    this.#admit();
+  }
+
+  /**
+   * Waits until every task has ended, then cancels the group's context. Rejects with the first error of a task, if there
+   * was one: each time, as the error stays. Tasks may be added again afterwards.
+   *
+   * Rejects also with the context's error or the signal's reason if `cancel` is done or ends while waiting; the group
+   * goes on then.
+   */
+  wait(cancel?: Cancel): Promise<void> {
+    const refusal = cancel === undefined ? undefined : refused(cancel);
+    if (refusal !== undefined) return refusal;
+    if (this.#running === 0) return this.#conclude();
+    const waiter = new Park<void>(WAIT, cancel);
+    this.#waiters.push(waiter);
+    return waiter.promise;
+  }
+
+  /**
+   * Cancels the group's context and waits until every task has ended. Rejects with the group's error if no `wait` has
+   * told it, unless it is only what the tasks made of this cancel.
+   */
+  declare readonly [Symbol.asyncDispose]: () => Promise<void>;
+
+  static {
+    asyncDisposable(this.prototype, function () {
+      return this.#dispose();
+    });
+  }
+
+  async #dispose(): Promise<void> {
+    const before = this.#failure;
+    const told = this.#reported;
+    this.#cancel?.();
+    try {
+      await this.wait();
+    } catch (error) {
+      const ours = before === undefined && error instanceof Canceled;
+      if (!told && !ours) throw error;
+    }
+  }
+
+  async #notATask(task: unknown): Promise<never> {
+    throw new TypeError(`errgroup's task must be a function, got ${show(task)}`);
+  }
+
+  #claim(): void {
+    this.#running++;
+    if (this.#limit !== Number.POSITIVE_INFINITY) this.#slots++;
+  }
+
+  /** Runs a task whose place has been claimed. */
+  #start(task: Task): void {
+    const limited = this.#limit !== Number.POSITIVE_INFINITY;
+    go(task).then(
+      () => this.#done(limited),
+      (error) => {
+        this.#fail(error);
+        this.#done(limited);
+      },
+    );
+  }
+
+  async #startLater(task: Task, cancel: Cancel | undefined): Promise<void> {
+    const starter = new Starter(GO, cancel);
+    this.#starters.push(starter);
+    // Start the task from here, not where its slot was freed: that is another task's stack and async context.
+    await starter.promise;
+    this.#start(task);
+    await completed();
+  }
+
+  /** Gives free slots to those who wait to start. */
+  #admit(): void {
+    while (this.#slots < this.#limit) {
+      const starter = this.#starters.shift();
+      if (starter === undefined) return;
+      this.#claim();
+      starter.resolve();
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { error };
+    if (this.#waiters.size === 0) dropped.register(this, this.#failure, this);
+    this.#cancel?.(error);
+  }
+
+  #done(limited: boolean): void {
+    this.#running--;
+    if (limited) this.#slots--;
+    this.#admit();
+    if (this.#running > 0) return;
+    for (let w = this.#waiters.shift(); w !== undefined; w = this.#waiters.shift()) {
+      if (this.#failure === undefined) w.resolve();
+      else w.reject(this.#failure.error);
+      this.#tell();
+    }
+  }
+
+  #conclude(): Promise<void> {
+    this.#tell();
+    return this.#failure === undefined ? completed() : Promise.reject(this.#failure.error);
+  }
+
+  /** The end has been told, with the error if there is one. */
+  #tell(): void {
+    this.#cancel?.(this.#failure?.error);
+    if (this.#failure === undefined) return;
+    this.#reported = true;
+    dropped.unregister(this);
+  }
+}
+
+/**
+ * A group and a context derived from `parent`, which ends when a task fails, with the task's error as its cause, or when
+ * `wait` has waited. Throws TypeError if `parent` is no context.
+ */
+export function withContext(parent: Cancel): [group: Group, ctx: Context] {
+  const [ctx, cancel] = withCancel(parent);
+  return [new Group(cancel), ctx];
+}
+
+/**
+ * Runs `body` with a group of its own and the group's context, and waits for all that it started.
+ *
+ * If `body` resolves, waits for the tasks and resolves to the same, or rejects with the group's error. If `body` throws,
+ * cancels the context, waits for the tasks and rejects with what it threw; where that is only the context's own error,
+ * because a task failed, with that task's error.
+ */
+export async function scope<T>(parent: Cancel, body: (group: Group, ctx: Context) => T | PromiseLike<T>): Promise<T> {
+  callable(body, "scope's body");
+  const [ctx, cancel] = withCancel(parent);
+  const group = new Group(cancel);
+  let result: T;
+  try {
+    result = await body(group, ctx);
+  } catch (error) {
+    const fell = ctx.err();
+    cancel(error);
+    try {
+      await group.wait();
+    } catch (first) {
+      if (error === fell) throw first;
+    }
+    throw error;
+  }
+  await group.wait();
+  return result;
+}

@@ -1,0 +1,16 @@
+/**
+ * gopark: Go's concurrency discipline for TypeScript.
+ *
+ * The four names that read best bare, and the rest as namespaces, so that code reads as in Go.
+ */
+export { Channel } from "./channel.ts";
+export * as channel from "./channel.ts";
+export * as context from "./context.ts";
+export * as errgroup from "./errgroup.ts";
+export { go } from "./go.ts";
+export * as leak from "./leak.ts";
+export * as rate from "./rate.ts";
+export { select } from "./select.ts";
+export * as semaphore from "./semaphore.ts";
+export { after } from "./time.ts";
+export * as time from "./time.ts";

@@ -1,0 +1,154 @@
+/**
+ * Leak checks: finds what is parked, running, armed, held or not cancelled, and says where it was made.
+ *
+ * Rules of use, for tests:
+ *
+ * - Turn full tracking on before the tests, `track("full")`, and verify after each: `afterEach(() => verifyNone())`.
+ * - What lives longer than a test on purpose is ignored by a snapshot: `verifyNone({ ignore: current() })`.
+ *
+ * ```ts
+ * import { Channel, leak } from "gopark";
+ *
+ * leak.track("full");
+ * const results = new Channel<number>();
+ * void results.receive(); // nobody will ever send
+ *
+ * await leak.verifyNone().catch((err: Error) => console.log(err.message.split("\n")[0]));
+ * results.close();
+ * await leak.verifyNone();
+ * leak.track("counters");
+ * // Output:
+ * // found unexpected leaks: 1 chan receive
+ * ```
+ *
+ * Ports go.uber.org/goleak. Differences from it:
+ *
+ * - It finds not only tasks, but also waits, timers, units of semaphores and contexts that nobody cancelled.
+ * - The collector's proofs: a wait that nobody could ever have ended is reported even after it has been collected. In
+ *   Go such a goroutine stays for ever; here its memory is freed, and the harm is the `finally` that never ran.
+ * - Counters are always on, so a leak is found without tracking too; only the stack is missing then.
+ */
+import { now } from "./internal/clock.ts";
+import { host } from "./internal/host.ts";
+import { allKinds, type Entry, entries, lostEntries, onLost, setFull, takeLost } from "./internal/tracker.ts";
+
+/** Something left behind. */
+export interface Leak {
+  /** What it is: "chan receive", "select", "task", "timer", "semaphore unit", "context", ... */
+  readonly kind: string;
+  /** How many; more than one where no record tells them apart. */
+  readonly count: number;
+  /** How long ago it was made, in milliseconds; `undefined` without full tracking. */
+  readonly ageMs: number | undefined;
+  /** Where it was made; `undefined` without full tracking. */
+  readonly stack: string | undefined;
+  /** Whether the collector has proved that nobody could have ended it any more. */
+  readonly proved: boolean;
+}
+
+/** What was alive at some moment. Made by {@link current}. */
+export interface Snapshot {
+  readonly counts: ReadonlyMap<string, number>;
+  readonly entries: ReadonlySet<object>;
+}
+
+/** Something was left behind. */
+export class LeakError extends Error {
+  readonly leaks: readonly Leak[];
+
+  constructor(leaks: readonly Leak[]) {
+    super(report(leaks));
+    this.name = "LeakError";
+    this.leaks = leaks;
+  }
+}
+
+/**
+ * Sets what is known of the living. "counters", the default: how many of each kind, for an increment and a decrement.
+ * "full": also when and where each was made, for some microseconds each, and the collector's proofs. What was made under
+ * "counters" stays without a record.
+ */
+export function track(level: "counters" | "full"): void {
+  if (level !== "counters" && level !== "full") {
+    throw new TypeError(`level must be "counters" or "full", got ${JSON.stringify(level)}`);
+  }
+  setFull(level === "full");
+}
+
+/** How many of each kind are alive now, for gauges: waits by what they wait for, tasks, armed timers, contexts, units. */
+export function counters(): Record<string, number> {
+  return Object.fromEntries(allKinds().map(({ name, live }) => [name, live]));
+}
+
+/** What is alive now, to be left out later: `verifyNone({ ignore: before })`. */
+export function current(): Snapshot {
+  const counts = new Map(allKinds().map(({ name, live }) => [name, live]));
+  return { counts, entries: new Set(entries()) };
+}
+
+/** What is alive now, and what the collector has proved lost since the last {@link verifyNone}; oldest first. */
+export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
+  const { ignore } = options;
+  const leaks = [...lostEntries()].map((entry) => leakOf(entry, true));
+  const recorded = new Map<string, number>();
+  for (const entry of entries()) {
+    recorded.set(entry.kind.name, (recorded.get(entry.kind.name) ?? 0) + entry.units);
+    if (!ignore?.entries.has(entry)) leaks.push(leakOf(entry, false));
+  }
+  for (const { name, live } of allKinds()) {
+    let unrecorded = live - (recorded.get(name) ?? 0);
+    if (ignore !== undefined) unrecorded -= unrecordedIn(ignore, name);
+    if (unrecorded > 0) leaks.push({ kind: name, count: unrecorded, ageMs: undefined, stack: undefined, proved: false });
+  }
+  return leaks;
+}
+
+/**
+ * Resolves if nothing is alive, or only what `ignore` knows; rejects with {@link LeakError} otherwise. What is about to
+ * end is given the time to: 20 looks, half a second in all. Proved leaks are told once.
+ */
+export async function verifyNone(options: { readonly ignore?: Snapshot } = {}): Promise<void> {
+  for (let look = 0; look < 20 && find(options).length > 0; look++) {
+    await new Promise<void>((resolve) => {
+      realSetTimeout(resolve, Math.min(2 ** look / 1000, 100));
+    });
+  }
+  const leaks = find(options);
+  takeLost();
+  if (leaks.length > 0) throw new LeakError(leaks);
+}
+
+/** Calls `fn` with each leak that the collector proves from now on, under full tracking; returns what ends that. */
+export function onProved(fn: (leak: Leak) => void): () => void {
+  return onLost((entry) => fn(leakOf(entry, true)));
+}
+
+// Taken once, so that a test's fake timers do not stop the looking.
+const realSetTimeout = host.setTimeout;
+
+function leakOf({ kind, units, since, stack }: Entry, proved: boolean): Leak {
+  return { kind: kind.name, count: units, ageMs: now() - since, stack, proved };
+}
+
+/** How many of the kind the snapshot counted without a record. */
+function unrecordedIn(snapshot: Snapshot, name: string): number {
+  let n = snapshot.counts.get(name) ?? 0;
+  for (const entry of snapshot.entries as ReadonlySet<Entry>) if (entry.kind.name === name) n -= entry.units;
+  return n;
+}
+
+/** How many leaks a report shows in full. */
+const DETAILED = 10;
+
+function report(leaks: readonly Leak[]): string {
+  const counts = new Map<string, number>();
+  for (const { kind, count } of leaks) counts.set(kind, (counts.get(kind) ?? 0) + count);
+  const summary = [...counts].map(([kind, n]) => `${n} ${kind}`).join(", ");
+  const details = leaks.slice(0, DETAILED).map(({ kind, count, ageMs, stack, proved }) => {
+    if (stack === undefined) return `${count} ${kind}: made without full tracking, so it is not known where`;
+    const lost = proved ? ", lost: collected, so nobody could have ended it" : "";
+    return `${count} ${kind}, for ${Math.round(ageMs ?? 0)} ms${lost}, made at\n${stack}`;
+  });
+  if (leaks.length > DETAILED) details.push(`and ${leaks.length - DETAILED} more: see the error's \`leaks\``);
+  return [`found unexpected leaks: ${summary}`, ...details].join("\n\n");
+}

@@ -1,0 +1,203 @@
+/**
+ * Select: waits for whichever of several operations can go ahead first, and lets exactly that one happen.
+ *
+ * A case is a channel (receive), `ch.sending(v)` (send), a context or an abort signal (its end), `after(ms)` (a
+ * timeout), or `null` (never ready: switch a case off by it). If several are ready, one is chosen uniformly at random,
+ * so that no case can starve another. If none is, select parks on all of them.
+ *
+ * Rules of use:
+ *
+ * - A losing case has no effect: a value is claimed before it is consumed, so none is lost.
+ * - A context is one case among others. To let its end win over ready channels, ask `ctx.err()` first.
+ * - `trySelect` is the select with a `default`: it never waits.
+ *
+ * ```ts
+ * import { after, Channel, select } from "gopark";
+ *
+ * const jobs = new Channel<string>(1);
+ * await jobs.send("build");
+ *
+ * const s = await select({ job: jobs, late: after(500) });
+ * switch (s.case) {
+ *   case "job":
+ *     console.log(s.ok ? `got ${s.value}` : "no more jobs");
+ *     break;
+ *   case "late":
+ *     console.log("nothing to do");
+ * }
+ * // Output:
+ * // got build
+ * ```
+ *
+ * Ports the select statement (runtime/select.go). Differences from Go:
+ *
+ * - Cases are named, and the answer says which one it was: `s.case`.
+ * - Contexts, signals and `after` stand in cases themselves, without a channel.
+ * - A send case whose channel is closed rejects (Go panics); in `trySelect` it throws.
+ */
+import type { Context } from "./context.ts";
+import { type Cancel, Dependent, type Ending, isContext, isSignal, sourceOf } from "./internal/cancel.ts";
+import { show } from "./internal/errors.ts";
+import { Park } from "./internal/park.ts";
+import { Kind } from "./internal/tracker.ts";
+import { completedWith } from "./internal/turn.ts";
+import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./internal/waitable.ts";
+import type { ReceiveChannel, SendCase } from "./channel.ts";
+import type { After } from "./time.ts";
+
+/** What can stand in a case; `null` and `undefined` are never ready. */
+export type Selectable = ReceiveChannel<unknown> | SendCase<unknown> | Cancel | After | null | undefined;
+
+/** The answer of a select over cases of type C: a union told apart by `case`. */
+export type Selected<C> = { [K in keyof C & string]: Answer<K, C[K]> }[keyof C & string];
+
+type Answer<K, V> = V extends null | undefined
+  ? never
+  : V extends ReceiveChannel<infer T>
+    ? { readonly case: K; readonly value: T; readonly ok: true } | { readonly case: K; readonly value: undefined; readonly ok: false }
+    : V extends SendCase<unknown>
+      ? { readonly case: K }
+      : V extends After
+        ? { readonly case: K; readonly value: number }
+        : V extends Context
+          ? { readonly case: K; readonly value: Error }
+          : { readonly case: K; readonly value: unknown };
+
+const SELECT = new Kind("select");
+const SELECT_NOTHING = new Kind("select (no cases)");
+
+/**
+ * Waits until one of the cases can go ahead, lets it, and answers which and with what:
+ *
+ * - a receive: `{ case, value, ok }`;
+ * - a send: `{ case }`;
+ * - a context or signal: `{ case, value }`, its error or reason;
+ * - `after`: `{ case, value }`, the instant in epoch milliseconds.
+ *
+ * With no case, or only `null` ones, it waits for ever. A select has no `cancel`: give it a context as a case.
+ *
+ * Rejects, with no case having taken effect, with
+ * - ClosedChannelError, if the chosen case is a send and its channel is closed, or becomes closed while waiting;
+ * - TypeError, if something in `cases` can stand in none.
+ */
+export function select<C extends { readonly [name: string]: Selectable }>(cases: C): Promise<Selected<C>> {
+  try {
+    const names = Object.keys(cases);
+    const waitables = toWaitables(cases, names);
+    const outcome = takeReady(names, waitables) ?? park(names, waitables);
+    return (outcome instanceof Selection ? outcome.promise : completedWith(outcome)) as Promise<Selected<C>>;
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/**
+ * Lets one of the cases go ahead if any can without waiting, and answers as {@link select} does; `undefined` if none
+ * can. Throws ClosedChannelError if the chosen case is a send to a closed channel, TypeError as select rejects.
+ */
+export function trySelect<C extends { readonly [name: string]: Selectable }>(cases: C): Selected<C> | undefined {
+  const names = Object.keys(cases);
+  return takeReady(names, toWaitables(cases, names)) as Selected<C> | undefined;
+}
+
+/** Each case, read once and in order, as something that speaks the protocol; undefined for one that is never ready. */
+function toWaitables(cases: { readonly [name: string]: Selectable }, names: string[]): (Waitable | undefined)[] {
+  const waitables: (Waitable | undefined)[] = [];
+  for (const name of names) {
+    const it = cases[name];
+    waitables.push(it === null || it === undefined ? undefined : toWaitable(it, name));
+  }
+  return waitables;
+}
+
+function toWaitable(it: NonNullable<Selectable>, name: string): Waitable {
+  if ((it as Partial<Waitable>)[READY] !== undefined) return it as unknown as Waitable;
+  if (isContext(it) || isSignal(it)) return sourceOf(it);
+  throw new TypeError(
+    `select case "${name}" must be a channel, a send, a context, an AbortSignal or after(ms), got ${show(it)}`,
+  );
+}
+
+/** Takes one of the ready cases, each with the same chance, in a single look: the k-th replaces the choice at 1/k. */
+function takeReady(names: string[], waitables: (Waitable | undefined)[]): Outcome | undefined {
+  let ready = 0;
+  let chosen = -1;
+  for (let i = 0; i < waitables.length; i++) {
+    if (waitables[i]?.[READY]() && (++ready === 1 || Math.random() * ready < 1)) chosen = i;
+  }
+  return waitables[chosen]?.[TAKE](names[chosen] as string);
+}
+
+/** Parks on all of the cases. None is ready. */
+function park(names: string[], waitables: (Waitable | undefined)[]): Selection {
+  const selection = new Selection(waitables.some((w) => w !== undefined) ? SELECT : SELECT_NOTHING, undefined);
+  for (let i = 0; i < waitables.length; i++) {
+    const waitable = waitables[i];
+    if (waitable !== undefined) selection.add(names[i] as string, waitable);
+  }
+  return selection;
+}
+
+/** A parked select. The first of its cases to be claimed claims it, and takes all of them out of their queues. */
+class Selection extends Park<Outcome> {
+  readonly #cases: Case[] = [];
+
+  add(name: string, waitable: Waitable): void {
+    const parked = new Case(this, name, waitable);
+    this.#cases.push(parked);
+    waitable[ENQUEUE](parked);
+  }
+
+  win(outcome: Outcome): void {
+    this.#dequeue();
+    this.resolve(outcome);
+  }
+
+  fail(error: unknown): void {
+    this.#dequeue();
+    this.reject(error);
+  }
+
+  #dequeue(): void {
+    for (const parked of this.#cases) parked.waitable[DEQUEUE](parked);
+  }
+}
+
+class Case extends Dependent implements Parked {
+  readonly waitable: Waitable;
+  value: unknown = undefined;
+  readonly #selection: Selection;
+  readonly #name: string;
+
+  constructor(selection: Selection, name: string, waitable: Waitable) {
+    super();
+    this.waitable = waitable;
+    this.#selection = selection;
+    this.#name = name;
+  }
+
+  grant(value: unknown): void {
+    this.#selection.win({ case: this.#name, value, ok: true });
+  }
+
+  closed(): void {
+    this.#selection.win({ case: this.#name, value: undefined, ok: false });
+  }
+
+  sent(): void {
+    this.#selection.win({ case: this.#name });
+  }
+
+  refuse(error: unknown): void {
+    this.#selection.fail(error);
+  }
+
+  fire(at: number): void {
+    this.#selection.win({ case: this.#name, value: at });
+  }
+
+  override end(ending: Ending): boolean {
+    this.#selection.win({ case: this.#name, value: ending.error() });
+    return false;
+  }
+}

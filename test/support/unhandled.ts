@@ -1,0 +1,33 @@
+import { turn } from "./turn.ts";
+
+/**
+ * Runs the body with unhandled rejections collected in `seen`, in place of the test runner's listeners, which would fail
+ * the run. Returns the reasons seen until some turns after the body.
+ */
+export async function unhandledDuring(body: (seen: readonly unknown[]) => Promise<void>): Promise<unknown[]> {
+  const listeners = process.listeners("unhandledRejection");
+  const seen: unknown[] = [];
+  const collect = (reason: unknown) => {
+    seen.push(reason);
+  };
+  process.removeAllListeners("unhandledRejection").on("unhandledRejection", collect);
+  try {
+    await body(seen);
+    for (let i = 0; i < 3; i++) await turn();
+  } finally {
+    process.off("unhandledRejection", collect);
+    for (const listener of listeners) process.on("unhandledRejection", listener);
+  }
+  return seen;
+}
+
+/** Collects garbage until `done`, at most ten times, a turn for the finalizers after each; returns whether it is. */
+export async function collectUntil(done: () => boolean): Promise<boolean> {
+  const gc = globalThis.gc;
+  if (gc === undefined) throw new Error("run with --expose-gc");
+  for (let i = 0; i < 10 && !done(); i++) {
+    gc();
+    await turn();
+  }
+  return done();
+}
