@@ -12,6 +12,7 @@ export default defineConfig({
     globalSetup: ["test/support/build.ts"],
     execArgv: ["--expose-gc"],
     pool: "forks",
+    testTimeout: 60_000,
     // The figures that .ci/run reports.
     reporters: process.env.CI ? ["default", ["json", { outputFile: ".build/tests.json" }]] : ["default"],
   },

@@ -46,9 +46,7 @@ import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable
 export type { Cancel } from "./internal/cancel.ts";
 
 /** What a receive answers: a value, or the news that the channel is closed and drained. */
-export type Received<T> =
-  | { readonly value: T; readonly ok: true }
-  | { readonly value: undefined; readonly ok: false };
+export type Received<T> = { readonly value: T; readonly ok: true } | { readonly value: undefined; readonly ok: false };
 
 /** The sending half of a channel, Go's `chan<- T`. */
 export interface SendChannel<T> {

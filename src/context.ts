@@ -514,7 +514,8 @@ export function withDeadline(parent: Cancel, at: number | Date, cause?: unknown)
   const ctx = contextOf(parent);
   const when = instant(at, "deadline");
   const above = ctx.deadline();
-  if (when === Number.POSITIVE_INFINITY || (above !== undefined && above < when)) return scopeOf(new CancelContext(ctx));
+  if (when === Number.POSITIVE_INFINITY || (above !== undefined && above < when))
+    return scopeOf(new CancelContext(ctx));
   return scopeOf(new DeadlineContext(ctx, when, cause));
 }
 

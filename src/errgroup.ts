@@ -46,9 +46,6 @@ const WAIT = new Kind("errgroup wait");
 /** What a group runs. */
 export type Task = () => unknown;
 
-/** A `go` that waits for a slot. */
-class Starter extends Park<void> {}
-
 // Tells the error of a group that was dropped before anybody asked for it.
 const dropped = new FinalizationRegistry<Failure>(({ error }) => {
   void Promise.reject(error);
@@ -73,7 +70,7 @@ export class Group {
   #limit = Number.POSITIVE_INFINITY;
   #failure: Failure | undefined = undefined;
   #reported = false;
-  readonly #starters = new List<Starter>();
+  readonly #starters = new List<Park<boolean>>();
   readonly #waiters = new List<Park<void>>();
   readonly #cancel: CancelFunc | undefined;
 
@@ -99,8 +96,7 @@ export class Group {
     const refusal = cancel === undefined ? undefined : refused(cancel);
     if (refusal !== undefined) return refusal;
     if (this.#slots >= this.#limit) return this.#startLater(task, cancel);
-    this.#claim();
-    this.#start(task);
+    this.#start(task, this.#claim());
     return completed();
   }
 
@@ -108,8 +104,7 @@ export class Group {
   tryGo(task: Task): boolean {
     callable(task, "errgroup's task");
     if (this.#slots >= this.#limit) return false;
-    this.#claim();
-    this.#start(task);
+    this.#start(task, this.#claim());
     return true;
   }
 
@@ -123,9 +118,7 @@ export class Group {
     if (typeof n !== "number") throw new TypeError(`limit must be a whole number, got ${show(n)}`);
     if (!Number.isSafeInteger(n)) throw new RangeError(`limit must be a whole number, got ${n}`);
     if (n >= 0 && this.#slots > 0) {
-      throw new Error(
-        `errgroup: modify limit while ${this.#slots} goroutines in the group are still active`,
-      );
+      throw new Error(`errgroup: modify limit while ${this.#slots} goroutines in the group are still active`);
     }
     this.#limit = n < 0 ? Number.POSITIVE_INFINITY : n;
     this.#admit();
@@ -175,14 +168,16 @@ export class Group {
     throw new TypeError(`errgroup's task must be a function, got ${show(task)}`);
   }
 
-  #claim(): void {
+  /** Makes place for one more task; says whether it takes a slot, to be freed by {@link #done}. */
+  #claim(): boolean {
+    const limited = this.#limit !== Number.POSITIVE_INFINITY;
     this.#running++;
-    if (this.#limit !== Number.POSITIVE_INFINITY) this.#slots++;
+    if (limited) this.#slots++;
+    return limited;
   }
 
   /** Runs a task whose place has been claimed. */
-  #start(task: Task): void {
-    const limited = this.#limit !== Number.POSITIVE_INFINITY;
+  #start(task: Task, limited: boolean): void {
     go(task).then(
       () => this.#done(limited),
       (error) => {
@@ -193,11 +188,10 @@ export class Group {
   }
 
   async #startLater(task: Task, cancel: Cancel | undefined): Promise<void> {
-    const starter = new Starter(GO, cancel);
+    const starter = new Park<boolean>(GO, cancel);
     this.#starters.push(starter);
     // Start the task from here, not where its slot was freed: that is another task's stack and async context.
-    await starter.promise;
-    this.#start(task);
+    this.#start(task, await starter.promise);
     await completed();
   }
 
@@ -206,15 +200,14 @@ export class Group {
     while (this.#slots < this.#limit) {
       const starter = this.#starters.shift();
       if (starter === undefined) return;
-      this.#claim();
-      starter.resolve();
+      starter.resolve(this.#claim());
     }
   }
 
   #fail(error: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = { error };
-    if (this.#waiters.size === 0) dropped.register(this, this.#failure, this);
+    dropped.register(this, this.#failure, this);
     this.#cancel?.(error);
   }
 
@@ -224,9 +217,9 @@ export class Group {
     this.#admit();
     if (this.#running > 0) return;
     for (let w = this.#waiters.shift(); w !== undefined; w = this.#waiters.shift()) {
+      this.#tell();
       if (this.#failure === undefined) w.resolve();
       else w.reject(this.#failure.error);
-      this.#tell();
     }
   }
 

@@ -3,8 +3,9 @@
  *
  * The four names that read best bare, and the rest as namespaces, so that code reads as in Go.
  */
-export { Channel } from "./channel.ts";
+
 export * as channel from "./channel.ts";
+export { Channel } from "./channel.ts";
 export * as context from "./context.ts";
 export * as errgroup from "./errgroup.ts";
 export { go } from "./go.ts";
@@ -12,5 +13,5 @@ export * as leak from "./leak.ts";
 export * as rate from "./rate.ts";
 export { select } from "./select.ts";
 export * as semaphore from "./semaphore.ts";
-export { after } from "./time.ts";
 export * as time from "./time.ts";
+export { after } from "./time.ts";

@@ -98,7 +98,8 @@ export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
   for (const { name, live } of allKinds()) {
     let unrecorded = live - (recorded.get(name) ?? 0);
     if (ignore !== undefined) unrecorded -= unrecordedIn(ignore, name);
-    if (unrecorded > 0) leaks.push({ kind: name, count: unrecorded, ageMs: undefined, stack: undefined, proved: false });
+    if (unrecorded > 0)
+      leaks.push({ kind: name, count: unrecorded, ageMs: undefined, stack: undefined, proved: false });
   }
   return leaks;
 }

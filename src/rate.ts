@@ -274,7 +274,8 @@ export class Limiter {
   }
 
   #reserve(n: number, t: number, most: number): Reservation {
-    if (this.#limit === Inf) return new Reservation(this, true, n, Inf, t);
+    // Without a limit nothing is taken. Should one be set before the cancel, all n come back: at 0, none is spent since.
+    if (this.#limit === Inf) return new Reservation(this, true, n, 0, t);
     const wait = this.#take(n, t, most);
     return new Reservation(this, wait >= 0, n, this.#limit, t + wait);
   }

@@ -35,6 +35,8 @@
  * - Contexts, signals and `after` stand in cases themselves, without a channel.
  * - A send case whose channel is closed rejects (Go panics); in `trySelect` it throws.
  */
+
+import type { ReceiveChannel, SendCase } from "./channel.ts";
 import type { Context } from "./context.ts";
 import { type Cancel, Dependent, type Ending, isContext, isSignal, sourceOf } from "./internal/cancel.ts";
 import { show } from "./internal/errors.ts";
@@ -42,7 +44,6 @@ import { Park } from "./internal/park.ts";
 import { Kind } from "./internal/tracker.ts";
 import { completedWith } from "./internal/turn.ts";
 import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./internal/waitable.ts";
-import type { ReceiveChannel, SendCase } from "./channel.ts";
 import type { After } from "./time.ts";
 
 /** What can stand in a case; `null` and `undefined` are never ready. */
@@ -54,7 +55,9 @@ export type Selected<C> = { [K in keyof C & string]: Answer<K, C[K]> }[keyof C &
 type Answer<K, V> = V extends null | undefined
   ? never
   : V extends ReceiveChannel<infer T>
-    ? { readonly case: K; readonly value: T; readonly ok: true } | { readonly case: K; readonly value: undefined; readonly ok: false }
+    ?
+        | { readonly case: K; readonly value: T; readonly ok: true }
+        | { readonly case: K; readonly value: undefined; readonly ok: false }
     : V extends SendCase<unknown>
       ? { readonly case: K }
       : V extends After
@@ -140,64 +143,64 @@ function park(names: string[], waitables: (Waitable | undefined)[]): Selection {
 
 /** A parked select. The first of its cases to be claimed claims it, and takes all of them out of their queues. */
 class Selection extends Park<Outcome> {
-  readonly #cases: Case[] = [];
+  private readonly cases: Case[] = [];
 
   add(name: string, waitable: Waitable): void {
     const parked = new Case(this, name, waitable);
-    this.#cases.push(parked);
+    this.cases.push(parked);
     waitable[ENQUEUE](parked);
   }
 
   win(outcome: Outcome): void {
-    this.#dequeue();
+    this.dequeue();
     this.resolve(outcome);
   }
 
-  fail(error: unknown): void {
-    this.#dequeue();
+  refuse(error: unknown): void {
+    this.dequeue();
     this.reject(error);
   }
 
-  #dequeue(): void {
-    for (const parked of this.#cases) parked.waitable[DEQUEUE](parked);
+  private dequeue(): void {
+    for (const parked of this.cases) parked.waitable[DEQUEUE](parked);
   }
 }
 
 class Case extends Dependent implements Parked {
   readonly waitable: Waitable;
   value: unknown = undefined;
-  readonly #selection: Selection;
-  readonly #name: string;
+  private readonly selection: Selection;
+  private readonly name: string;
 
   constructor(selection: Selection, name: string, waitable: Waitable) {
     super();
     this.waitable = waitable;
-    this.#selection = selection;
-    this.#name = name;
+    this.selection = selection;
+    this.name = name;
   }
 
   grant(value: unknown): void {
-    this.#selection.win({ case: this.#name, value, ok: true });
+    this.selection.win({ case: this.name, value, ok: true });
   }
 
   closed(): void {
-    this.#selection.win({ case: this.#name, value: undefined, ok: false });
+    this.selection.win({ case: this.name, value: undefined, ok: false });
   }
 
   sent(): void {
-    this.#selection.win({ case: this.#name });
+    this.selection.win({ case: this.name });
   }
 
   refuse(error: unknown): void {
-    this.#selection.fail(error);
+    this.selection.refuse(error);
   }
 
   fire(at: number): void {
-    this.#selection.win({ case: this.#name, value: at });
+    this.selection.win({ case: this.name, value: at });
   }
 
   override end(ending: Ending): boolean {
-    this.#selection.win({ case: this.#name, value: ending.error() });
+    this.selection.win({ case: this.name, value: ending.error() });
     return false;
   }
 }

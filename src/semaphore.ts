@@ -166,11 +166,7 @@ export class Weighted {
    */
   withPermit<R>(ctx: Cancel, fn: () => R | PromiseLike<R>): Promise<R>;
   withPermit<R>(ctx: Cancel, n: number, fn: () => R | PromiseLike<R>): Promise<R>;
-  async withPermit<R>(
-    ctx: Cancel,
-    n: number | (() => R | PromiseLike<R>),
-    fn?: () => R | PromiseLike<R>,
-  ): Promise<R> {
+  async withPermit<R>(ctx: Cancel, n: number | (() => R | PromiseLike<R>), fn?: () => R | PromiseLike<R>): Promise<R> {
     if (typeof n === "function") return this.withPermit(ctx, 1, n);
     const task = callable(fn, "withPermit's function") as () => R | PromiseLike<R>;
     const permit = await this.permit(ctx, n);

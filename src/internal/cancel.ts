@@ -42,7 +42,7 @@ export const SOURCE_OF: object = { toString: () => "gopark.sourceOf" };
 /** Something that can end, with what hangs on it. Being a dependent, it can hang on another: a child context. */
 export class Source extends Dependent {
   // Empty once `ending` is set: nothing joins an ended source.
-  #dependents: List<Dependent> | undefined = undefined;
+  private dependents: List<Dependent> | undefined = undefined;
 
   /** Set once, when the source ends. */
   ending: Ending | undefined = undefined;
@@ -69,30 +69,30 @@ export class Source extends Dependent {
 
   /** Links a dependent. The source must not have ended. */
   attach(d: Dependent): void {
-    this.#dependents ??= new List();
-    this.#dependents.push(d);
+    this.dependents ??= new List();
+    this.dependents.push(d);
   }
 
   /** Unlinks a dependent; false if it was not linked here. */
   detach(d: Dependent): boolean {
-    return this.#dependents !== undefined && this.#dependents.remove(d);
+    return this.dependents?.remove(d) ?? false;
   }
 
   /** How many hang on this source. */
   get size(): number {
-    return this.#dependents === undefined ? 0 : this.#dependents.size;
+    return this.dependents === undefined ? 0 : this.dependents.size;
   }
 
   /** Ends this source and everything below it. Does nothing the second time. */
   finish(ending: Ending): void {
     if (this.ending !== undefined) return;
     this.end(ending);
-    if (this.#dependents === undefined) return;
+    if (this.dependents === undefined) return;
     // 1. Tell everyone: mark every source, claim every wait. A worklist, not recursion: a chain may be of any depth.
     const sources: Source[] = [this];
     let unsettled: Dependent[] | undefined;
     for (const source of sources) {
-      const list = source.#dependents;
+      const list = source.dependents;
       if (list === undefined) continue;
       for (let d = list.shift(); d !== undefined; d = list.shift()) {
         if (d instanceof Source) sources.push(d);
@@ -153,7 +153,7 @@ export const NEVER: Source = new Never();
 
 /** A source that listens to something outside, and only while anything hangs on it. */
 export abstract class Listening extends Source {
-  #stop: (() => void) | undefined = undefined;
+  private stop: (() => void) | undefined = undefined;
 
   /** How the outside ended, asked without listening. */
   protected abstract check(): Ending | undefined;
@@ -172,42 +172,42 @@ export abstract class Listening extends Source {
 
   override attach(d: Dependent): void {
     super.attach(d);
-    this.#stop ??= this.listen(() => this.poll());
+    this.stop ??= this.listen(() => this.poll());
   }
 
   override detach(d: Dependent): boolean {
     const detached = super.detach(d);
-    if (this.size === 0) this.#unlisten();
+    if (this.size === 0) this.unlisten();
     return detached;
   }
 
   override end(ending: Ending): boolean {
-    this.#unlisten();
+    this.unlisten();
     return super.end(ending);
   }
 
-  #unlisten(): void {
-    const stop = this.#stop;
-    this.#stop = undefined;
+  private unlisten(): void {
+    const stop = this.stop;
+    this.stop = undefined;
     stop?.();
   }
 }
 
 class SignalSource extends Listening {
-  readonly #signal: AbortSignal;
+  private readonly signal: AbortSignal;
 
   constructor(signal: AbortSignal) {
     super();
-    this.#signal = signal;
+    this.signal = signal;
   }
 
   protected override check(): Ending | undefined {
-    const signal = this.#signal;
+    const signal = this.signal;
     return signal.aborted ? { error: () => signal.reason, cause: () => signal.reason } : undefined;
   }
 
   protected override listen(heard: () => void): () => void {
-    const signal = this.#signal;
+    const signal = this.signal;
     signal.addEventListener("abort", heard);
     return () => signal.removeEventListener("abort", heard);
   }
@@ -215,27 +215,27 @@ class SignalSource extends Listening {
 
 /** A context of somebody else's making. */
 class ForeignSource extends Listening {
-  readonly #ctx: Context;
+  private readonly ctx: Context;
 
   constructor(ctx: Context) {
     super();
-    this.#ctx = ctx;
+    this.ctx = ctx;
     this.expiry = ctx.deadline() ?? Number.POSITIVE_INFINITY;
   }
 
   protected override check(): Ending | undefined {
-    const error = this.#ctx.err();
+    const error = this.ctx.err();
     if (error === undefined) {
-      if (this.#ctx.done()?.tryReceive() === undefined) return undefined;
+      if (this.ctx.done()?.tryReceive() === undefined) return undefined;
       throw new Error("context: internal error: missing cancel error");
     }
-    const inner = this.#ctx.value(SOURCE_OF);
+    const inner = this.ctx.value(SOURCE_OF);
     const cause = inner instanceof Source ? inner.poll()?.cause() : undefined;
     return { error: () => error, cause: () => cause ?? error };
   }
 
   protected override listen(heard: () => void): () => void {
-    const ctx = this.#ctx;
+    const ctx = this.ctx;
     if (ctx.afterFunc !== undefined) return ctx.afterFunc(heard);
     const stop = new AbortController();
     ctx
@@ -266,7 +266,8 @@ function foreign(cancel: Cancel): Source {
   if (isContext(cancel)) {
     // A wrapper around one of ours is as good as what it wraps, unless it has a done channel of its own.
     const inner = cancel.value(SOURCE_OF);
-    if (inner instanceof Source && inner !== NEVER && (inner as unknown as Context).done() === cancel.done()) return inner;
+    if (inner instanceof Source && inner !== NEVER && (inner as unknown as Context).done() === cancel.done())
+      return inner;
   } else if (!isSignal(cancel)) throw notCancel(cancel);
   let source = sources.get(cancel);
   if (source === undefined) {

@@ -14,31 +14,24 @@ export abstract class Element {
 export class List<T extends Element> {
   // Between any two calls: front.prev and back.next are undefined, every element's `list` is this list, and both ends
   // are undefined exactly when the list is empty.
-  #front: T | undefined = undefined;
-  #back: T | undefined = undefined;
-  #size = 0;
-
-  get front(): T | undefined {
-    return this.#front;
-  }
-
-  get size(): number {
-    return this.#size;
-  }
+  // Others read them, the list alone writes them.
+  front: T | undefined = undefined;
+  back: T | undefined = undefined;
+  size = 0;
 
   /** Appends an element that is in no list. */
   push(e: T): void {
     e.list = this;
-    e.prev = this.#back;
-    if (this.#back === undefined) this.#front = e;
-    else this.#back.next = e;
-    this.#back = e;
-    this.#size++;
+    e.prev = this.back;
+    if (this.back === undefined) this.front = e;
+    else this.back.next = e;
+    this.back = e;
+    this.size++;
   }
 
   /** Unlinks and returns the front element. */
   shift(): T | undefined {
-    const e = this.#front;
+    const e = this.front;
     if (e !== undefined) this.remove(e);
     return e;
   }
@@ -47,12 +40,12 @@ export class List<T extends Element> {
   remove(e: T): boolean {
     if (e.list !== this) return false;
     const { prev, next } = e;
-    if (prev === undefined) this.#front = next as T | undefined;
+    if (prev === undefined) this.front = next as T | undefined;
     else prev.next = next;
-    if (next === undefined) this.#back = prev as T | undefined;
+    if (next === undefined) this.back = prev as T | undefined;
     else next.prev = prev;
     e.list = e.prev = e.next = undefined;
-    this.#size--;
+    this.size--;
     return true;
   }
 }

@@ -1,0 +1,175 @@
+/**
+ * The same gateway with timeout + cancellation + limits.
+ *
+ * It does for an order what gateway-naive.ts does: prices from two sources fanned in, the inventory check beside them,
+ * then the payment. What differs is marked with the number of the fault it cures.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Channel, context, errgroup, go, leak, rate, semaphore, time } from "gopark";
+import type { Context } from "gopark/context";
+import { limits } from "./config.ts";
+import { type Drained, serve } from "./ipc.ts";
+import {
+  answer,
+  cheapest,
+  listen,
+  type Order,
+  openingStock,
+  parseOrder,
+  type Quote,
+  type Receipt,
+  readBody,
+  sources,
+} from "./order.ts";
+import { clock, Probe } from "./probe.ts";
+
+let upstream = "";
+let stock = new Map<string, number>();
+
+const limiter = new rate.Limiter(limits.rate, limits.burst);
+const turns = new semaphore.Weighted(limits.orders);
+const calls = new semaphore.Weighted(limits.calls);
+
+/** The upstream answered that it failed. Any other error of a call leaves open what the upstream did. */
+class UpstreamError extends Error {}
+
+/**
+ * Calls the upstream until it answers, at most `limits.tries` times. Safe to repeat: payments are idempotent by order.
+ * Rejects with an UpstreamError only if no try is left in doubt.
+ *
+ * Cure 1: each try has a timeout, and all calls together stay within one limit for this host.
+ */
+async function call<T>(ctx: Context, path: string, query: Record<string, string>, method = "GET"): Promise<T> {
+  const url = `${upstream}${path}?${new URLSearchParams(query)}`;
+  let doubt: unknown;
+  for (let attempt = 1; ; attempt++) {
+    using _call = await calls.permit(ctx);
+    using scope = context.withTimeout(ctx, limits.tryMs);
+    try {
+      const res = await fetch(`${url}&try=${attempt}`, { method, signal: scope.ctx.signal });
+      // Read the body of a failure too: an unread one keeps its connection.
+      const body = await res.text();
+      if (!res.ok) throw new UpstreamError(`${path}: ${res.status}`);
+      return JSON.parse(body) as T;
+    } catch (err) {
+      if (!(err instanceof UpstreamError)) doubt ??= err;
+      if (ctx.err() !== undefined || attempt === limits.tries) throw doubt ?? err;
+    }
+  }
+}
+
+/** Cure 3: a producer's send takes the group's context. When the consumer leaves, the context ends and so does the send. */
+async function bestPrice(ctx: Context, g: errgroup.Group, order: Order): Promise<number> {
+  const queue = new Channel<Quote>(1);
+  for (const source of sources) {
+    await g.go(async () => {
+      const quotes = await call<Quote[]>(ctx, "/price", { order: order.id, sku: order.sku, source });
+      for (const quote of quotes) await queue.send(quote, ctx);
+    });
+  }
+  // Cure 5: what an order collects belongs to the order.
+  const quotes: Quote[] = [];
+  while (quotes.length < sources.length * 3) {
+    const { value, ok } = await queue.receive(ctx);
+    if (ok) quotes.push(value);
+  }
+  return cheapest(order, quotes);
+}
+
+/** Cure 6: check and act in one turn. Nobody can come between, for there is no await between. */
+function takeFromStock(order: Order): boolean {
+  const left = stock.get(order.sku) ?? 0;
+  if (left < order.qty) return false;
+  stock.set(order.sku, left - order.qty);
+  return true;
+}
+
+function putBack(order: Order): void {
+  stock.set(order.sku, (stock.get(order.sku) ?? 0) + order.qty);
+}
+
+async function carryOut(ctx: Context, order: Order): Promise<Receipt> {
+  const { id, sku } = order;
+  const qty = String(order.qty);
+  let cents: number;
+  try {
+    // Cure 4: the group is bounded by the limits on orders and calls, and ends as a whole: one failure cancels the rest.
+    cents = await errgroup.scope(ctx, async (g, ctx) => {
+      await g.go(() => call(ctx, "/inventory", { order: id, sku, qty }));
+      return bestPrice(ctx, g, order);
+    });
+  } catch (err) {
+    // Nothing was paid. From the payment on, the units stay taken: whether it went through is for the upstream to say.
+    putBack(order);
+    throw err;
+  }
+  // Cure 2: the deadline is not a race. When it comes, the call itself is cancelled.
+  return call<Receipt>(ctx, "/payment", { order: id, sku, qty, cents: String(cents) }, "POST");
+}
+
+async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  // Refuse before any work: what waits longer than its client helps nobody.
+  const refused = turns.waiting() >= limits.queue ? 503 : limiter.allow() ? undefined : 429;
+  if (refused !== undefined) {
+    answer(res, refused, { error: "busy" }, { "retry-after": "1" });
+    return;
+  }
+
+  // Cure 7: everything the order leaves anywhere (timers, listeners, waits) hangs on its own context, and ends with it.
+  const gone = new AbortController();
+  res.once("close", () => gone.abort());
+  using scope = context.withTimeout(context.fromSignal(gone.signal), limits.deadlineMs);
+  const { ctx } = scope;
+  try {
+    using _turn = await turns.permit(ctx);
+    const order = await read(ctx, req);
+    if (takeFromStock(order)) answer(res, 200, await carryOut(ctx, order));
+    else answer(res, 409, { error: "sold out" });
+  } catch (err) {
+    // What was cut off may have been paid: say that it is unknown, not that it failed. Where a task of the group failed,
+    // the group's context carries its error as the cause.
+    const failed = err instanceof UpstreamError || (err instanceof Error && err.cause instanceof UpstreamError);
+    answer(res, failed ? 502 : 504, { error: String(err) });
+  }
+}
+
+async function read(ctx: Context, req: IncomingMessage): Promise<Order> {
+  const stop = context.afterFunc(ctx, () => req.destroy());
+  try {
+    return parseOrder(await readBody(req));
+  } finally {
+    stop();
+  }
+}
+
+/** Tasks, waits, armed timers, contexts and held permits: all that is unfinished. */
+function parked(): number {
+  return Object.values(leak.counters()).reduce((sum, count) => sum + count, 0);
+}
+
+/** Waits until no order is in progress, and has the library say whether anything was left behind. */
+async function drain(): Promise<Drained> {
+  const stop = clock() + 2 * limits.deadlineMs;
+  while (parked() > parkedAtStart && clock() < stop) await time.sleep(20);
+  let leaks: string | undefined;
+  try {
+    await leak.verifyNone();
+  } catch (err) {
+    leaks = String(err);
+  }
+  return { parkedAtStart, parkedAtEnd: parked(), kinds: leak.counters(), leaks };
+}
+
+const probe = new Probe(parked);
+let parkedAtStart = 0;
+
+serve({
+  listen: ({ plan, upstreamPort }) => {
+    upstream = `http://127.0.0.1:${upstreamPort}`;
+    stock = openingStock(plan.scarceStock);
+    parkedAtStart = parked();
+    return listen((req, res) => void go(() => handle(req, res)));
+  },
+  phase: () => probe.phase(),
+  drain,
+});

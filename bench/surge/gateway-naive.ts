@@ -1,0 +1,169 @@
+/**
+ * The order gateway as people write it. It is correct while the upstream is quick and nothing fails.
+ *
+ * Its seven faults are those of the post-mortem in their JavaScript form; each is marked where it is made. Everything it
+ * starts is counted by `unfinished`, the only thing in it that people would not write: JavaScript has no other way to
+ * tell what is parked.
+ */
+import { setMaxListeners } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { naivePaymentMs } from "./config.ts";
+import { serve } from "./ipc.ts";
+import {
+  answer,
+  cheapest,
+  listen,
+  type Order,
+  openingStock,
+  parseOrder,
+  type Quote,
+  type Receipt,
+  sources,
+} from "./order.ts";
+import { Probe } from "./probe.ts";
+
+let upstream = "";
+let stock = new Map<string, number>();
+
+const shutdown = new AbortController();
+// Node warned of a possible leak of listeners here.
+setMaxListeners(0, shutdown.signal);
+
+const unfinished = { order: 0, call: 0, put: 0, timeout: 0 };
+
+async function counted<T>(kind: keyof typeof unfinished, promise: Promise<T>): Promise<T> {
+  unfinished[kind]++;
+  try {
+    return await promise;
+  } finally {
+    unfinished[kind]--;
+  }
+}
+
+function parked(): number {
+  return Object.values(unfinished).reduce((sum, n) => sum + n, 0);
+}
+
+class TimeoutError extends Error {}
+
+// Fault 1: fetch without a timeout and without a limit per host. Every waiting call is one more socket, and one that is
+// never answered waits for ever.
+async function call<T>(path: string, query: Record<string, string | number>, method = "GET"): Promise<T> {
+  const url = `${upstream}${path}?${new URLSearchParams(query as Record<string, string>)}`;
+  const res = await counted("call", fetch(url, { method }));
+  if (!res.ok) throw new Error(`${path}: ${res.status}`);
+  return (await res.json()) as T;
+}
+
+// Fault 2: the loser runs on. The timer stays armed when the work wins, and the work goes on (and charges the customer)
+// when the timer wins.
+function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
+  const timeout = new Promise<never>((_, reject) => setTimeout(() => reject(new TimeoutError()), ms));
+  return Promise.race([work, counted("timeout", timeout)]);
+}
+
+/** A bounded queue: put waits while it is full, take while it is empty. */
+class Queue<T> {
+  readonly #items: T[] = [];
+  readonly #putters: (() => void)[] = [];
+  readonly #takers: (() => void)[] = [];
+
+  async put(item: T): Promise<void> {
+    while (this.#items.length >= 1) await new Promise<void>((resolve) => this.#putters.push(resolve));
+    this.#items.push(item);
+    this.#takers.shift()?.();
+  }
+
+  async take(): Promise<T> {
+    while (this.#items.length === 0) await new Promise<void>((resolve) => this.#takers.push(resolve));
+    const item = this.#items.shift() as T;
+    this.#putters.shift()?.();
+    return item;
+  }
+}
+
+/** Asks all sources and returns the cheapest total. */
+async function bestPrice(order: Order, scratch: Scratch): Promise<number> {
+  const queue = new Queue<Quote | Error>();
+  const produce = async (source: string): Promise<void> => {
+    try {
+      const quotes = await call<Quote[]>("/price", { order: order.id, sku: order.sku, source });
+      for (const quote of quotes) await queue.put(quote);
+    } catch (err) {
+      await queue.put(err as Error);
+    }
+  };
+  for (const source of sources) void counted("put", produce(source));
+  for (let i = 0; i < sources.length * 3; i++) {
+    const quote = await queue.take();
+    // Fault 3: the consumer leaves on the first error and the other producer stays parked in put for ever.
+    if (quote instanceof Error) throw quote;
+    scratch.quotes.push(quote);
+  }
+  return cheapest(order, scratch.quotes);
+}
+
+interface Scratch {
+  body: Buffer;
+  length: number;
+  quotes: Quote[];
+}
+
+const scratches: Scratch[] = [];
+
+async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  // Fault 7: a listener on a signal that lives as long as the process, and a timer, both holding this response, for each
+  // order and never removed.
+  shutdown.signal.addEventListener("abort", () => res.destroy());
+  setTimeout(() => {
+    if (!res.writableEnded) console.warn("slow order");
+  }, 60_000);
+
+  // Fault 5: a reused buffer. It is put back clean when the order is served, put back dirty when it failed (the next
+  // order finds these quotes among its own), and not put back at all when it timed out or was sold out.
+  const scratch = scratches.pop() ?? { body: Buffer.alloc(16 * 1024), length: 0, quotes: [] };
+  try {
+    scratch.length = 0;
+    for await (const chunk of req) scratch.length += (chunk as Buffer).copy(scratch.body, scratch.length);
+    const order = parseOrder(scratch.body.toString("utf8", 0, scratch.length));
+
+    const left = stock.get(order.sku) ?? 0;
+    if (left < order.qty) {
+      answer(res, 409, { error: "sold out" });
+      return;
+    }
+    // Fault 4: unbounded Promise.all. Each order starts all its calls at once, however many orders are in progress.
+    const [cents] = await Promise.all([
+      bestPrice(order, scratch),
+      call("/inventory", { order: order.id, sku: order.sku, qty: order.qty }),
+    ]);
+    // Fault 6: check, then act. What was left was read before the await; orders taken meanwhile are written over.
+    stock.set(order.sku, left - order.qty);
+
+    const payment = call<Receipt>("/payment", { order: order.id, sku: order.sku, qty: order.qty, cents }, "POST");
+    answer(res, 200, await withTimeout(payment, naivePaymentMs));
+    scratch.quotes.length = 0;
+    scratches.push(scratch);
+  } catch (err) {
+    if (err instanceof TimeoutError) {
+      answer(res, 504, { error: "payment timed out" });
+      return;
+    }
+    scratches.push(scratch);
+    answer(res, 502, { error: String(err) });
+  }
+}
+
+const probe = new Probe(parked);
+let parkedAtStart = 0;
+
+serve({
+  listen: ({ plan, upstreamPort }) => {
+    upstream = `http://127.0.0.1:${upstreamPort}`;
+    stock = openingStock(plan.scarceStock);
+    parkedAtStart = parked();
+    return listen((req, res) => void counted("order", handle(req, res)));
+  },
+  phase: () => probe.phase(),
+  drain: () => ({ parkedAtStart, parkedAtEnd: parked(), kinds: { ...unfinished }, leaks: null }),
+});

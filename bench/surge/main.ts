@@ -1,0 +1,173 @@
+/**
+ * The surge replay: `npm start`, `npm start -- --quick`, `npm start -- --seed 7`, `npm start -- --only gopark`.
+ *
+ * Runs each gateway through normal traffic, a six-fold surge and recovery, in three processes that share no event loop:
+ * the upstream, the gateway and the load generator. Prints the table of the post-mortem, writes the same over time to
+ * bench/results/surge.html, and exits with 1 if the cured gateway breaks a promise or the books of both sides differ.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { performance } from "node:perf_hooks";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { budgetMs, model, type PhaseName, type Plan, plan, planned, runMs, type Variant, variants } from "./config.ts";
+import { booksOf, figuresOf, type Run } from "./figures.ts";
+import { Child, gatewayFile, type Progress, type Sample, type Vitals } from "./ipc.ts";
+import { page } from "./page.ts";
+import { clock } from "./probe.ts";
+import { aftermath, carries, generator, type Results, table, verdicts } from "./report.ts";
+import { promises, spoilt, truth } from "./verdict.ts";
+
+const file = (name: string): URL => new URL(`./${name}.js`, import.meta.url);
+const until = (at: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, Math.max(0, at - clock())));
+
+/** Runs `body` with a fresh process for each file, and ends them whatever happens. */
+async function withProcesses<K extends string, T>(
+  files: Record<K, URL>,
+  body: (children: Record<K, Child>) => Promise<T>,
+): Promise<T> {
+  const children = {} as Record<K, Child>;
+  for (const name of Object.keys(files) as K[]) children[name] = new Child(name, files[name]);
+  try {
+    return await body(children);
+  } finally {
+    await Promise.all(Object.values<Child>(children).map((child) => child.kill()));
+  }
+}
+
+async function calibrate(plan: Plan): Promise<number> {
+  return withProcesses({ upstream: file("upstream"), load: file("load") }, async ({ upstream, load }) => {
+    const port = await upstream.ask("listen", { plan, upstreamPort: 0, faults: false });
+    return load.ask("calibrate", { port, callers: model.slots * 2, ms: 1000 });
+  });
+}
+
+async function replay(variant: Variant, plan: Plan): Promise<Run> {
+  const files = { upstream: file("upstream"), gateway: gatewayFile(variant), load: file("load") };
+  return withProcesses(files, async ({ upstream, gateway, load }) => {
+    const upstreamPort = await upstream.ask("listen", { plan, upstreamPort: 0, faults: true });
+    const port = await gateway.ask("listen", { plan, upstreamPort, faults: true });
+    const samples: Sample[] = [];
+    const line = new ProgressLine(variant, plan);
+    gateway.on("sample", (sample) => {
+      samples.push(sample);
+      line.sample = sample;
+    });
+    load.on("progress", (progress) => line.show(progress, clock() - start));
+
+    await load.ask("connect", { port });
+    const start = clock() + 100 - plan.warmUp.from;
+    const sending = load.ask("run", { plan, port, start });
+    // Awaited below; a failure before that must not count as unhandled.
+    sending.catch(() => {});
+    const vitals: Partial<Record<PhaseName, Vitals>> = {};
+    await until(start);
+    await gateway.ask("phase", null);
+    for (const phase of plan.phases) {
+      await until(start + phase.to);
+      vitals[phase.name] = await gateway.ask("phase", null);
+    }
+    const sent = await sending;
+    const drained = await gateway.ask("drain", null);
+    const ledger = await upstream.ask("ledger", null);
+    line.end();
+    return { variant, plan, start, sent, samples, vitals: vitals as Record<PhaseName, Vitals>, drained, ledger };
+  });
+}
+
+/** Replays, and once more if a promise was broken while the machine was busy elsewhere and there is time left. */
+async function measure(variant: Variant, plan: Plan): Promise<Results[number]> {
+  for (;;) {
+    const run = await replay(variant, plan);
+    const figures = figuresOf(run);
+    const failed = variant === "gopark" && promises(run, figures).some(({ kept }) => !kept);
+    const elapsed = clock() - performance.timeOrigin;
+    if (!failed || !spoilt(run) || elapsed + runMs(plan) > budgetMs(plan)) return { run, figures };
+    console.log(`${generator([{ run, figures }])} The run is repeated.`);
+  }
+}
+
+/** One line that follows the run; on a console it is rewritten in place, elsewhere it is written every two seconds. */
+class ProgressLine {
+  readonly #variant: Variant;
+  readonly #plan: Plan;
+  readonly #tty = process.stdout.isTTY === true;
+  #shown = Number.NEGATIVE_INFINITY;
+  sample: Sample | undefined;
+
+  constructor(variant: Variant, plan: Plan) {
+    this.#variant = variant;
+    this.#plan = plan;
+  }
+
+  show({ sent, waiting, served, rejected, lost }: Progress, at: number): void {
+    if (!this.#tty && at - this.#shown < 2000) return;
+    this.#shown = at;
+    const phase = at < 0 ? "warm-up" : (this.#plan.phases.find(({ to }) => at < to)?.name ?? "draining");
+    const of = (planned(this.#plan) / 1000).toFixed(0);
+    const text = [
+      `${this.#variant.padEnd(6)} ${phase.padEnd(8)} ${Math.max(0, at / 1000)
+        .toFixed(0)
+        .padStart(2)}/${of} s`,
+      `sent ${sent}, served ${served}, rejected ${rejected}, lost ${lost}, waiting ${waiting}`,
+      `parked ${this.sample?.parked ?? 0}, RSS ${((this.sample?.rss ?? 0) / 2 ** 20).toFixed(0)} MB`,
+    ].join("  ");
+    process.stdout.write(this.#tty ? `\r\x1b[2K${text}` : `${text}\n`);
+  }
+
+  end(): void {
+    if (this.#tty) process.stdout.write("\r\x1b[2K");
+  }
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: "boolean", default: false },
+      seed: { type: "string", default: "1" },
+      only: { type: "string" },
+    },
+  });
+  const seed = Number(values.seed);
+  if (!Number.isSafeInteger(seed)) throw new RangeError(`--seed takes an integer, not ${values.seed}`);
+  if (values.only !== undefined && !variants.includes(values.only as Variant)) {
+    throw new RangeError(`--only takes ${variants.join(" or ")}, not ${values.only}`);
+  }
+  const what = plan(values.quick, seed);
+
+  console.log(what.phases.map(({ name, from, to, rate }) => `${name} ${(to - from) / 1000} s at ${rate}/s`).join(", "));
+  const measured = what.quick ? undefined : await calibrate(what);
+  console.log(`${carries(model.slots, model.serviceMs, measured)}; seed ${seed}\n`);
+
+  const results: Results = [];
+  for (const variant of variants) {
+    if (values.only !== undefined && values.only !== variant) continue;
+    results.push(await measure(variant, what));
+  }
+
+  const cured = results.find(({ run }) => run.variant === "gopark");
+  const checks = [
+    ...(cured === undefined ? [] : promises(cured.run, cured.figures)),
+    ...results.map(({ run }) => truth(run)),
+  ];
+  const lines = [...generator(results), "", ...aftermath(results), "", ...verdicts(checks)];
+  console.log(`\n${table(results)}\n\n${lines.join("\n")}`);
+  for (const { run } of results) for (const example of booksOf(run).examples.slice(0, 5)) console.log(`  ${example}`);
+
+  const folder = new URL("../../../bench/results/", import.meta.url);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(new URL("surge.html", folder), page(results, checks, lines));
+  const figures = results.map(({ run, figures }) => ({ variant: run.variant, figures, books: booksOf(run) }));
+  writeFileSync(
+    new URL("surge.json", folder),
+    JSON.stringify({ seed, quick: what.quick, measured, figures, checks }, null, 2),
+  );
+  console.log(`\nplots over time: ${fileURLToPath(new URL("surge.html", folder))}`);
+  return checks.every(({ kept }) => kept) ? 0 : 1;
+}
+
+// The children end with this process: their channel to it closes.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+process.exitCode = await main().catch((err: unknown) => {
+  console.error(`\n${err instanceof Error ? err.message : String(err)}`);
+  return 1;
+});

@@ -1,0 +1,98 @@
+/** What an order is, for all processes: its shape, its true price, and the helpers that they share. */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { scarceShare, scarceSku, skus } from "./config.ts";
+
+export interface Order {
+  id: string;
+  sku: string;
+  qty: number;
+}
+
+/** A unit price, valid from `qty` units on. */
+export interface Quote {
+  qty: number;
+  cents: number;
+}
+
+export interface Receipt {
+  id: string;
+  cents: number;
+}
+
+export const sources = ["north", "south"] as const;
+
+/** A number in [0, 1) that depends on nothing but the text (FNV-1a, mixed): the same faults strike both variants. */
+export function chance(text: string): number {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return ((h ^ (h >>> 16)) >>> 0) / 2 ** 32;
+}
+
+/** The i-th order of a run. Ids and articles follow from the seed. */
+export function orderOf(seed: number, i: number): Order {
+  const key = `${seed}/${i}`;
+  const scarce = chance(`scarce ${key}`) < scarceShare;
+  const sku = scarce ? scarceSku : `sku-${1 + Math.floor(chance(`sku ${key}`) * (skus - 1))}`;
+  return { id: `order-${i}`, sku, qty: scarce ? 1 : 1 + Math.floor(chance(`qty ${key}`) * 4) };
+}
+
+/** What a source asks for an article: three quotes, cheaper by the number. */
+export function quotesOf(sku: string, source: string): Quote[] {
+  const cents = 500 + Math.floor(chance(`${sku} ${source}`) * 5000);
+  return [1, 2, 4].map((qty, tier) => ({ qty, cents: cents - tier * 40 }));
+}
+
+/** The cheapest total among the quotes that apply. */
+export function cheapest(order: Order, quotes: Iterable<Quote>): number {
+  let unit = Number.POSITIVE_INFINITY;
+  for (const quote of quotes) if (quote.qty <= order.qty && quote.cents < unit) unit = quote.cents;
+  return unit * order.qty;
+}
+
+/** What the order really costs. The client checks its receipt against this. */
+export function trueTotal(order: Order): number {
+  return cheapest(
+    order,
+    sources.flatMap((source) => quotesOf(order.sku, source)),
+  );
+}
+
+export function parseOrder(text: string): Order {
+  const { id, sku, qty } = JSON.parse(text) as Partial<Order>;
+  if (typeof id !== "string" || typeof sku !== "string" || !Number.isSafeInteger(qty)) throw new Error("not an order");
+  return { id, sku, qty: qty as number };
+}
+
+/** Listens on a free port of the loopback and returns it. Answers health checks by itself. */
+export function listen(handle: (req: IncomingMessage, res: ServerResponse) => void): Promise<number> {
+  // An idle connection closed by the server at the moment its client uses it would look like a failed order.
+  const server = createServer({ keepAliveTimeout: 120_000 }, (req, res) => {
+    if (req.url === "/health") answer(res, 200, {});
+    else handle(req, res);
+  });
+  return new Promise((resolve) => {
+    server.listen(0, "127.0.0.1", 4096, () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+export async function readBody(req: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of req) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+export function answer(res: ServerResponse, status: number, body: object, headers: Record<string, string> = {}): void {
+  if (res.writableEnded || res.destroyed) return;
+  res.writeHead(status, { "content-type": "application/json", ...headers });
+  res.end(JSON.stringify(body));
+}
+
+/** Units on the shelf at the start: plenty of everything but the scarce article. */
+export function openingStock(scarce: number): Map<string, number> {
+  const stock = new Map<string, number>([[scarceSku, scarce]]);
+  for (let i = 1; i < skus; i++) stock.set(`sku-${i}`, 1_000_000);
+  return stock;
+}

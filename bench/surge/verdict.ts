@@ -1,0 +1,82 @@
+/** What the cured gateway promises, checked on what was recorded. */
+import { capacity, limits } from "./config.ts";
+import { type Books, booksOf, lateness, type PhaseFigures, type Run } from "./figures.ts";
+
+export interface Check {
+  promise: string;
+  found: string;
+  kept: boolean;
+}
+
+/** The promises of the cured gateway, in the issue's order. */
+export function promises(run: Run, figures: PhaseFigures): Check[] {
+  const { normal, surge, recovery } = figures;
+  const { drained } = run;
+  const admitted = normal.admitted + surge.admitted + recovery.admitted;
+  const errors = normal.errors + surge.errors + recovery.errors;
+  return [
+    {
+      promise: "through the surge, goodput at least 90 % of the upstream's capacity",
+      found: `${surge.served.toFixed(1)} of ${capacity} orders/s, ${percent(surge.served / capacity)}`,
+      kept: surge.served >= capacity * 0.9,
+    },
+    {
+      promise: "served P99 under the deadline",
+      found: `${surge.p99.toFixed(0)} of ${limits.deadlineMs} ms in the surge, ${recovery.p99.toFixed(0)} after it`,
+      kept: surge.p99 < limits.deadlineMs && recovery.p99 < limits.deadlineMs,
+    },
+    {
+      promise: "errors of admitted orders under 0.1 %",
+      found: `${surge.errors} of ${surge.admitted} in the surge, ${errors} of ${admitted} in all`,
+      kept: surge.errors < surge.admitted / 1000 && errors < admitted / 1000,
+    },
+    {
+      promise: "after the surge, parked tasks back where they were",
+      found:
+        `${recovery.settledParked} (middle) after it, up to ${normal.peakParked} before it; ` +
+        `idle ${drained.parkedAtEnd}, at start ${drained.parkedAtStart}`,
+      kept: recovery.settledParked <= normal.peakParked && drained.parkedAtEnd === drained.parkedAtStart,
+    },
+    {
+      promise: "nothing leaked (leak.verifyNone)",
+      found: drained.leaks ?? "nothing",
+      kept: drained.leaks === undefined,
+    },
+  ];
+}
+
+/**
+ * Whether the machine, and not the gateway, was what failed: the generator, idle nine tenths of its time, did not get the
+ * processor when it was due. Such a run measures nothing.
+ */
+export function spoilt(run: Run): boolean {
+  return lateness(run).p99 > maxLatenessMs;
+}
+
+/** P99 of the generator's lateness up to which it has kept its constant rate. */
+const maxLatenessMs = 50;
+
+/** The truth of both sides: holds for any gateway, or the replay itself is wrong. */
+export function truth(run: Run): Check {
+  const books = booksOf(run);
+  return {
+    promise: `${run.variant}: every order the upstream accepted is accounted for`,
+    found: account(books),
+    kept: books.unaccounted === 0 && books.unbacked === 0,
+  };
+}
+
+function account(books: Books): string {
+  const parts = [
+    `${books.accepted} accepted = ${books.answered} answered + ${books.cutOff} cut off by a deadline`,
+    ...(books.unaccounted > 0 ? [`+ ${books.unaccounted} unaccounted`] : []),
+    ...(books.unbacked > 0 ? [`; ${books.unbacked} answered but never accepted`] : []),
+  ];
+  return parts.join(" ");
+}
+
+export function percent(share: number): string {
+  if (Number.isNaN(share)) return "–";
+  const value = share * 100;
+  return `${value === 0 || value >= 10 ? value.toFixed(0) : value.toFixed(2)} %`;
+}

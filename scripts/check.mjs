@@ -1,0 +1,24 @@
+/**
+ * The one gate: runs every check, each to its end, and says which failed. `--no-tests` leaves the tests out, for those
+ * who have just run them.
+ *
+ * The tests include the allowed imports, the examples, the API snapshot and the contents of the package.
+ */
+import { spawnSync } from "node:child_process";
+
+const checks = [
+  ["format and lint", "npx biome ci ."],
+  ["types of src, test and bench", "npx tsc -p ."],
+  ["tests", "npm test"],
+  ["the packed package, as a consumer", "node scripts/packed.mjs"],
+].filter(([name]) => name !== "tests" || !process.argv.includes("--no-tests"));
+
+const failed = checks.filter(([name, command]) => {
+  console.log(`\n== ${name}: ${command}`);
+  return spawnSync(command, { shell: true, stdio: "inherit" }).status !== 0;
+});
+
+console.log();
+for (const check of checks) console.log(`${failed.includes(check) ? "FAILED" : "passed"}  ${check[0]}`);
+console.log(`checks: ${checks.length - failed.length} passed, ${failed.length} failed`);
+process.exitCode = failed.length === 0 ? 0 : 1;

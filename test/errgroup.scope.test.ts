@@ -1,0 +1,86 @@
+/** Groups tied to a block: `await using` and `scope` leave nothing running behind them. */
+import { Channel } from "gopark/channel";
+import { background, type Context, cause } from "gopark/context";
+import { scope, withContext } from "gopark/errgroup";
+import { describe, expect, test } from "vitest";
+import { turn } from "./support/turn.ts";
+
+const doom = new Error("group_test: doomed");
+
+describe("await using", () => {
+  /** Leaves a block whose group runs a task that, once cancelled, takes a turn to clean up and then `end`s. */
+  const dispose = async (end: (ctx: Context) => unknown) => {
+    const log: string[] = [];
+    const block = async () => {
+      const [g, ctx] = withContext(background());
+      await using _ = g;
+      await g.go(async () => {
+        await ctx.done()?.receive();
+        await turn();
+        log.push("cleaned up");
+        await end(ctx);
+      });
+    };
+    await block();
+    return log;
+  };
+
+  test("cancels, and waits for the tasks", async () => {
+    expect(await dispose(() => {})).toEqual(["cleaned up"]);
+  });
+
+  test("passes a task's error on, but not what it made of the cancel", async () => {
+    await expect(dispose(() => Promise.reject(doom))).rejects.toBe(doom);
+    expect(await dispose((ctx) => Promise.reject(ctx.err()))).toEqual(["cleaned up"]);
+  });
+});
+
+describe("scope", () => {
+  test("answers what its body answers, after all tasks have ended", async () => {
+    const log: string[] = [];
+    const answer = await scope(background(), async (g) => {
+      await g.go(async () => {
+        await turn();
+        log.push("task");
+      });
+      log.push("body");
+      return 42;
+    });
+    expect([answer, log]).toEqual([42, ["body", "task"]]);
+  });
+
+  test("a body that throws cancels the tasks, waits for them, and its error wins over theirs", async () => {
+    let ended = false;
+    const failing = scope(background(), async (g, ctx) => {
+      await g.go(async () => {
+        await ctx.done()?.receive();
+        await turn();
+        ended = true;
+        throw new Error("task's error");
+      });
+      throw doom;
+    });
+    await expect(failing).rejects.toBe(doom);
+    expect(ended).toBe(true);
+  });
+
+  test("a body that fails only because a task did rejects with the task's error", async () => {
+    const failing = scope(background(), async (g, ctx) => {
+      await g.go(() => Promise.reject(doom));
+      await new Channel<void>().receive(ctx);
+    });
+    await expect(failing).rejects.toBe(doom);
+  });
+
+  test("a task that fails fails the scope, and its context says why", async () => {
+    let why: unknown;
+    const failing = scope(background(), async (g, ctx) => {
+      await g.go(() => Promise.reject(doom));
+      await ctx.done()?.receive();
+      why = cause(ctx);
+      return "body was content";
+    });
+    await expect(failing).rejects.toBe(doom);
+    expect(why).toBe(doom);
+  });
+});

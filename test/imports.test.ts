@@ -1,0 +1,197 @@
+/** What may import what: DESIGN's table, read against the import lines of src, and the exports of package.json. */
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
+import { describe, expect, test } from "vitest";
+import { ROOT } from "./support/examples.ts";
+
+/**
+ * The modules each module may import values from, besides `internal/`. Types are exempt.
+ *
+ * `time` imports `channel` because the `c` of a Timer and of a Ticker is a channel.
+ */
+const MODULES: Record<string, readonly string[]> = {
+  time: ["channel"],
+  channel: [],
+  select: [],
+  context: ["channel"],
+  go: [],
+  semaphore: [],
+  rate: [],
+  errgroup: ["context", "go"],
+  leak: [],
+};
+
+/** For tests and production's watchers: no other module imports them. */
+const IMPORTED_BY_NOBODY = ["leak"];
+
+/** The files of internal/, from the bottom up: each imports values only from those before it. */
+const INTERNAL = [
+  "host",
+  "dispose",
+  "list",
+  "ring",
+  "heap",
+  "errors",
+  "clock",
+  "timers",
+  "tracker",
+  "turn",
+  "waitable",
+  "cancel",
+  "park",
+];
+
+interface Import {
+  readonly from: string;
+  /** No trace of it is left in the compiled file. */
+  readonly typeOnly: boolean;
+}
+
+/** The imports and re-exports of a source text. */
+function importsOf(source: string): Import[] {
+  const code = source.replaceAll(/\/\*[\s\S]*?\*\//g, "").replaceAll(/^\s*\/\/.*$/gm, "");
+  const imports: Import[] = [];
+  // Only a statement that starts with `type` goes away: `import { type A } from` stays as an import of nothing.
+  for (const match of code.matchAll(/^(?:import|export)\b(\s+type\b)?(?:[\w\s{},*$]*?\bfrom)?\s*"([^"]+)"/gm)) {
+    imports.push({ from: match[2] as string, typeOnly: match[1] !== undefined });
+  }
+  for (const match of code.matchAll(/\bimport\(\s*["'`]?([^"'`)]*)/g)) {
+    imports.push({ from: match[1] as string, typeOnly: false });
+  }
+  return imports;
+}
+
+const SRC = join(ROOT, "src");
+const files = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+const sources = new Map(files.map((name) => [name.slice(0, -3), readFileSync(join(SRC, name), "utf8")]));
+
+/** The files of src that a file of src imports values from, without extension; foreign modules as they are written. */
+function valueImports(file: string): string[] {
+  return importsOf(sources.get(file) as string)
+    .filter((i) => !i.typeOnly)
+    .map(({ from }) =>
+      from.startsWith(".") ? relative(SRC, join(SRC, dirname(file), from)).replace(/\.ts$/, "") : from,
+    );
+}
+
+const modules = [...sources.keys()].filter((file) => !file.startsWith("internal/") && file !== "index");
+const internals = [...sources.keys()].filter((file) => file.startsWith("internal/"));
+
+describe("imports of values", () => {
+  test("there are files to check", () => {
+    expect(modules.length).toBeGreaterThan(0);
+    expect(internals.length).toBeGreaterThan(0);
+    expect(valueImports("channel")).toContain("internal/park");
+  });
+
+  test.each(modules)("%s imports internal/ and what the table allows", (file) => {
+    expect(Object.keys(MODULES), "add the module to the table").toContain(file);
+    const allowed = MODULES[file] as readonly string[];
+    const strange = valueImports(file).filter((i) => !i.startsWith("internal/") && !isNode(i) && !allowed.includes(i));
+    expect(strange).toEqual([]);
+  });
+
+  test.each(internals)("%s imports only what is below it", (file) => {
+    const place = INTERNAL.indexOf(basename(file));
+    expect(place, "add the file to the order").not.toBe(-1);
+    const below = INTERNAL.slice(0, place).map((name) => `internal/${name}`);
+    expect(valueImports(file).filter((i) => !below.includes(i) && !isNode(i))).toEqual([]);
+  });
+
+  test("the table has no cycle, and no file it names is missing", () => {
+    const done = new Set<string>();
+    const visit = (file: string, path: readonly string[]): void => {
+      expect(path, "a cycle").not.toContain(file);
+      if (done.has(file)) return;
+      expect(sources.has(file), `src/${file}.ts`).toBe(true);
+      for (const next of MODULES[file] ?? []) visit(next, [...path, file]);
+      done.add(file);
+    };
+    for (const file of Object.keys(MODULES)) visit(file, []);
+    expect(INTERNAL.filter((name) => !sources.has(`internal/${name}`))).toEqual([]);
+  });
+
+  test("no module imports what is made for watching them", () => {
+    const importers = [...modules, ...internals].filter((f) =>
+      valueImports(f).some((i) => IMPORTED_BY_NOBODY.includes(i)),
+    );
+    expect(importers).toEqual([]);
+  });
+
+  test("only files whose header says `Node only` import node:, and the root leads to none of them", () => {
+    const nodeOnly = (file: string) => valueImports(file).some(isNode);
+    const silent = [...sources.keys()].filter((f) => nodeOnly(f) && !headerOf(f).includes("Node only"));
+    expect(silent).toEqual([]);
+
+    const reached = new Set<string>(["index"]);
+    for (const file of reached) for (const i of valueImports(file)) if (sources.has(i)) reached.add(i);
+    expect([...reached].filter(nodeOnly)).toEqual([]);
+    expect(reached.size).toBeGreaterThan(INTERNAL.length);
+  });
+
+  test("nothing is imported from outside: there are no dependencies", () => {
+    const foreign = [...sources.keys()].flatMap((f) => valueImports(f).filter((i) => !sources.has(i) && !isNode(i)));
+    expect(foreign).toEqual([]);
+  });
+});
+
+describe("package.json", () => {
+  const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+
+  test("exports every module under its own name, the root, and nothing else", () => {
+    const wanted: Record<string, unknown> = { "./package.json": "./package.json" };
+    for (const stem of ["index", ...modules]) {
+      wanted[stem === "index" ? "." : `./${stem}`] = {
+        "gopark-source": `./src/${stem}.ts`,
+        types: `./dist/${stem}.d.ts`,
+        default: `./dist/${stem}.js`,
+      };
+    }
+    expect(manifest.exports).toEqual(wanted);
+    // The first condition that matches wins, so their order is part of their meaning.
+    for (const target of Object.values(manifest.exports)) {
+      if (typeof target === "object")
+        expect(Object.keys(target as object)).toEqual(["gopark-source", "types", "default"]);
+    }
+  });
+
+  test("has no dependencies at run time", () => {
+    for (const field of ["dependencies", "peerDependencies", "optionalDependencies", "bundledDependencies"]) {
+      expect(manifest[field]).toBeUndefined();
+    }
+  });
+});
+
+test("the reader of import lines sees every form, and tells types from values", () => {
+  const source = `
+    /** import { no } from "comment"; */
+import a from "a";
+import { b, type B } from "b";
+import type { C } from "c";
+import { type D } from "d";
+import * as e from "e";
+import "f";
+import {
+  g,
+  h,
+} from "g";
+export * from "i";
+export * as j from "j";
+export type { K } from "k";
+export { l } from "l";
+// import m from "m";
+const n = await import("n");
+export const o = "o";
+export function p(from: string) { return "p"; }
+`;
+  const seen = importsOf(source).map((i) => (i.typeOnly ? `${i.from} (type)` : i.from));
+  expect(seen).toEqual(["a", "b", "c (type)", "d", "e", "f", "g", "i", "j", "k (type)", "l", "n"]);
+});
+
+function isNode(specifier: string): boolean {
+  return specifier.startsWith("node:");
+}
+
+function headerOf(file: string): string {
+  return /^\/\*\*[\s\S]*?\*\//.exec(sources.get(file) as string)?.[0] ?? "";
+}
