@@ -230,34 +230,34 @@ class Empty implements Context {
 
 class CancelContext extends Source implements Context {
   readonly parent: Context;
-  readonly #above: Source;
-  #signal: AbortSignal | undefined = undefined;
-  #done: ReceiveChannel<never> | undefined = undefined;
+  private readonly above: Source;
+  private lazySignal: AbortSignal | undefined = undefined;
+  private lazyDone: ReceiveChannel<never> | undefined = undefined;
 
   // Set by `open`, cleared at the end.
-  #counted = false;
-  #entry: Entry | undefined = undefined;
+  private counted = false;
+  private entry: Entry | undefined = undefined;
 
   constructor(parent: Context) {
     super();
     this.parent = parent;
-    this.#above = sourceOf(parent);
-    this.expiry = this.#above.expiry;
-    this.ending = this.#above.poll();
-    if (this.ending === undefined) this.#above.attach(this);
+    this.above = sourceOf(parent);
+    this.expiry = this.above.expiry;
+    this.ending = this.above.poll();
+    if (this.ending === undefined) this.above.attach(this);
   }
 
   /** Counts the context as live from now to its end; without `cancel` nobody can bring that about by hand. */
   open(cancel: CancelFunc): void {
     if (this.ending !== undefined) return;
-    this.#counted = true;
-    this.#entry = opened(CONTEXT, cancel);
+    this.counted = true;
+    this.entry = opened(CONTEXT, cancel);
   }
 
   override end(ending: Ending): boolean {
-    this.#above.detach(this);
-    if (this.#counted) closed(CONTEXT, this.#entry);
-    this.#counted = false;
+    this.above.detach(this);
+    if (this.counted) closed(CONTEXT, this.entry);
+    this.counted = false;
     return super.end(ending);
   }
 
@@ -270,8 +270,8 @@ class CancelContext extends Source implements Context {
   }
 
   done(): ReceiveChannel<never> {
-    this.#done ??= doneOf(this);
-    return this.#done;
+    this.lazyDone ??= doneOf(this);
+    return this.lazyDone;
   }
 
   err(): Error | undefined {
@@ -283,8 +283,8 @@ class CancelContext extends Source implements Context {
   }
 
   get signal(): AbortSignal {
-    this.#signal ??= signalOf(this, this);
-    return this.#signal;
+    this.lazySignal ??= signalOf(this, this);
+    return this.lazySignal;
   }
 
   override toString(): string {
@@ -295,20 +295,20 @@ class CancelContext extends Source implements Context {
 class DeadlineContext extends CancelContext implements Alarm {
   readonly when: number;
   index = -1;
-  readonly #cause: unknown;
+  private readonly cause: unknown;
 
-  constructor(parent: Context, when: number, cause: unknown) {
+  constructor(parent: Context, when: number, cause: unknown, t: number) {
     super(parent);
     this.when = when;
-    this.#cause = cause;
+    this.cause = cause;
     this.expiry = when;
     if (this.ending !== undefined) return;
-    if (when <= now()) this.fire();
+    if (when <= t) this.fire();
     else arm(this);
   }
 
   fire(): void {
-    this.finish(new Cancellation(DeadlineExceeded, this.#cause));
+    this.finish(new Cancellation(DeadlineExceeded, this.cause));
   }
 
   override end(ending: Ending): boolean {
@@ -501,7 +501,8 @@ export function withCancel(parent: Cancel): CancelScope {
  * Throws RangeError if `ms` is NaN. Infinity means no deadline; zero or less, one that has passed.
  */
 export function withTimeout(parent: Cancel, ms: number, cause?: unknown): CancelScope {
-  return withDeadline(parent, now() + duration(ms, "timeout"), cause);
+  const t = now();
+  return deadlineAt(contextOf(parent), t + duration(ms, "timeout"), cause, t);
 }
 
 /**
@@ -511,12 +512,16 @@ export function withTimeout(parent: Cancel, ms: number, cause?: unknown): Cancel
  * Whoever sees DeadlineExceeded finds `time.now() >= at`. Throws RangeError if `at` is NaN or an invalid Date.
  */
 export function withDeadline(parent: Cancel, at: number | Date, cause?: unknown): CancelScope {
-  const ctx = contextOf(parent);
-  const when = instant(at, "deadline");
-  const above = ctx.deadline();
-  if (when === Number.POSITIVE_INFINITY || (above !== undefined && above < when))
-    return scopeOf(new CancelContext(ctx));
-  return scopeOf(new DeadlineContext(ctx, when, cause));
+  return deadlineAt(contextOf(parent), instant(at, "deadline"), cause, now());
+}
+
+/** The child that ends at `when`, the time being t. */
+function deadlineAt(parent: Context, when: number, cause: unknown, t: number): CancelScope {
+  const above = parent.deadline();
+  if (when === Number.POSITIVE_INFINITY || (above !== undefined && above < when)) {
+    return scopeOf(new CancelContext(parent));
+  }
+  return scopeOf(new DeadlineContext(parent, when, cause, t));
 }
 
 /**

@@ -116,7 +116,7 @@ describe("who hears of an error", () => {
     await expect(withCtx.wait()).rejects.toBe(boom);
   });
 
-  test("the error of a group that is neither awaited nor disposed is reported once the group is collected", async () => {
+  test("the error of a group neither awaited nor disposed is reported once the group is collected", async () => {
     const abandon = () => {
       const g = new Group();
       g.tryGo(throwing);

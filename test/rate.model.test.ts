@@ -49,7 +49,7 @@ class Model {
     this.tokens = Math.min(this.tokens, burst);
   }
 
-  /** Promises n events if that takes no longer than `most` milliseconds; undefined, with nothing changed, if it does. */
+  /** Promises n events within `most` milliseconds; undefined, with nothing changed, if they would come later. */
   promise(n: number, most: number): Promised | undefined {
     const owed = n - this.tokens;
     const delay = owed > 0 ? (owed / this.limit) * 1000 : 0;

@@ -36,7 +36,7 @@ describe("counts", () => {
     expect(sem.held()).toBe(0);
   });
 
-  test("more than the size: acquire rejects at once and tryAcquire is false, however free the semaphore is", async () => {
+  test("more than the size: acquire rejects at once, tryAcquire is false, however free the semaphore is", async () => {
     const sem = new Weighted(4);
     await expect(sem.acquire(background(), 5)).rejects.toThrow(RangeError);
     await expect(sem.acquire(background(), Number.MAX_SAFE_INTEGER)).rejects.toThrow(RangeError);

@@ -3,8 +3,8 @@
  *
  * Differences on purpose, counted where they are adapted:
  *
- * - tooBig: a request over `size` rejects with RangeError at once. Go parks it outside the queue until its context ends,
- *   which some of the cases then see (tooBigCancelled), some at the call itself (tooBigDone).
+ * - tooBig: a request over `size` rejects with RangeError at once. Go parks it outside the queue until its context
+ *   ends, which some of the cases then see (tooBigCancelled), some at the call itself (tooBigDone).
  * - overRelease: the throw leaves the count as it was. Go's count has gone negative, and its case ends there.
  * - granted: of two cancels in one turn the first lets the second's wait through, and the first claim is final. Go's
  *   waiter finds its context done and gives the units back; so does the replay, and goes on as Go.

@@ -94,7 +94,7 @@ describe("as upstream", () => {
     expect(sem.held()).toBe(0);
   });
 
-  test("LargeAcquireDoesntStarve: tasks that keep swapping single units do not keep all of them from another", async () => {
+  test("LargeAcquireDoesntStarve: tasks that swap single units do not keep all of them from another", async () => {
     const size = 4;
     const sem = new Weighted(size);
     let running = true;

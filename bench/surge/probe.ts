@@ -37,7 +37,8 @@ export class Probe {
 
   /** Ends the phase under way, starts the next and returns what the ended one was. */
   phase(): Vitals {
-    this.#sample();
+    this.#watch();
+    this.#peakRss = Math.max(this.#peakRss, process.memoryUsage.rss());
     const vitals: Vitals = {
       peakParked: this.#peakParked,
       peakRss: this.#peakRss,

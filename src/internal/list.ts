@@ -32,7 +32,13 @@ export class List<T extends Element> {
   /** Unlinks and returns the front element. */
   shift(): T | undefined {
     const e = this.front;
-    if (e !== undefined) this.remove(e);
+    if (e === undefined) return undefined;
+    const next = e.next as T | undefined;
+    this.front = next;
+    if (next === undefined) this.back = undefined;
+    else next.prev = undefined;
+    e.list = e.next = undefined;
+    this.size--;
     return e;
   }
 

@@ -7,18 +7,30 @@
  */
 import { type Cancel, Dependent, type Ending, type Source, sourceOf } from "./cancel.ts";
 import { Element, unlink } from "./list.ts";
-import { closed, type Entry, type Kind, opened } from "./tracker.ts";
+import { close, type Entry, isFull, type Kind, record } from "./tracker.ts";
 import { charge, defer } from "./turn.ts";
 
-/** The place of a wait in the list of the source that can end it. */
-class CancelLink extends Dependent {
-  readonly source: Source;
+/**
+ * What ties a wait to more than its queue: the source that can end it, in whose list this stands, and its entry under
+ * full tracking. Most waits have none.
+ */
+class Ties extends Dependent {
   private readonly park: Park<never>;
+  private readonly source: Source | undefined;
+  private readonly entry: Entry | undefined;
 
-  constructor(source: Source, park: Park<never>) {
+  constructor(park: Park<never>, kind: Kind, cancel: Cancel | undefined) {
     super();
-    this.source = source;
     this.park = park;
+    this.source = cancel === undefined ? undefined : sourceOf(cancel);
+    this.entry = isFull() ? record(kind, 1, park) : undefined;
+    this.source?.join(this);
+  }
+
+  /** Cuts the ties of a wait that is over; false if the collector had counted it as lost. */
+  cut(): boolean {
+    this.source?.leave(this);
+    return this.entry === undefined || close(this.entry);
   }
 
   override end(ending: Ending): boolean {
@@ -39,8 +51,7 @@ export class Park<T> extends Element {
   private succeed!: (value: T) => void;
   private fail!: (reason: unknown) => void;
   private readonly kind: Kind;
-  private readonly entry: Entry | undefined;
-  private link: CancelLink | undefined;
+  private readonly ties: Ties | undefined;
 
   /** Parks an operation of the kind. `cancel` must not be done. The caller then links the park into its queue. */
   constructor(kind: Kind, cancel: Cancel | undefined) {
@@ -50,20 +61,20 @@ export class Park<T> extends Element {
       this.fail = reject;
     });
     this.kind = kind;
-    this.entry = opened(kind, this);
-    this.link = cancel === undefined ? undefined : this.join(sourceOf(cancel));
+    kind.live++;
+    this.ties = cancel === undefined && !isFull() ? undefined : new Ties(this as unknown as Park<never>, kind, cancel);
   }
 
   /** Claims the wait for success. The caller has unlinked it from its queue. */
   resolve(value: T): void {
-    this.claim();
+    if (this.ties === undefined || this.ties.cut()) this.kind.live--;
     if (charge()) this.succeed(value);
     else defer(this.succeed, value);
   }
 
   /** Claims the wait for failure. The caller has unlinked it from its queue. */
   reject(reason: unknown): void {
-    this.claim();
+    if (this.ties === undefined || this.ties.cut()) this.kind.live--;
     if (charge()) this.fail(reason);
     else defer(this.fail, reason);
   }
@@ -77,18 +88,4 @@ export class Park<T> extends Element {
 
   /** For waits that hold others back: lets them through. */
   abandoned(): void {}
-
-  private join(source: Source): CancelLink {
-    const link = new CancelLink(source, this as unknown as Park<never>);
-    source.join(link);
-    return link;
-  }
-
-  private claim(): void {
-    closed(this.kind, this.entry);
-    const { link } = this;
-    if (link === undefined) return;
-    this.link = undefined;
-    link.source.leave(link);
-  }
 }

@@ -1,8 +1,8 @@
 import { turn } from "./turn.ts";
 
 /**
- * Runs the body with unhandled rejections collected in `seen`, in place of the test runner's listeners, which would fail
- * the run. Returns the reasons seen until some turns after the body.
+ * Runs the body with unhandled rejections collected in `seen`, in place of the test runner's listeners, which would
+ * fail the run. Returns the reasons seen until some turns after the body.
  */
 export async function unhandledDuring(body: (seen: readonly unknown[]) => Promise<void>): Promise<unknown[]> {
   const listeners = process.listeners("unhandledRejection");

@@ -1,0 +1,38 @@
+/**
+ * The random cancellation storm, over a hundred thousand operations here and a million by `npm run storm`. It prints its
+ * seed; `SEED=7 npx vitest run test/storm.test.ts` repeats one.
+ */
+import { counters } from "gopark/leak";
+import { expect, test, vi } from "vitest";
+import { storm } from "./support/storm.ts";
+import { turn } from "./support/turn.ts";
+
+const seed = Number(process.env.SEED ?? 20261123);
+const operations = Number(process.env.OPERATIONS ?? 100_000);
+
+test(`a storm of ${operations} operations loses nothing and leaves nothing, SEED=${seed}`, { timeout: 600_000 }, async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
+  const { done, over } = storm(seed, operations);
+  let ledger: Awaited<typeof over> | undefined;
+  void over.then((l) => {
+    ledger = l;
+  });
+
+  let told = 0;
+  while (ledger === undefined) {
+    await turn();
+    vi.advanceTimersByTime(1);
+    const n = [...done.values()].reduce((a, b) => a + b, 0);
+    if (n - told >= operations / 10) {
+      told = n;
+      console.log(`storm, seed ${seed}: ${n} of ${operations} operations`);
+    }
+  }
+  const { sent, received, semaphores } = ledger;
+  console.log(`storm, seed ${seed}:`, Object.fromEntries(done), `${sent.size} values sent`);
+
+  expect(new Set(received).size, "a value came out twice").toBe(received.length);
+  expect(received.toSorted((a, b) => a - b)).toEqual([...sent].sort((a, b) => a - b));
+  expect(semaphores.map((s) => [s.held(), s.waiting()])).toEqual(semaphores.map(() => [0, 0]));
+  expect(Object.entries(counters()).filter(([, n]) => n !== 0)).toEqual([]);
+});

@@ -1,0 +1,203 @@
+/**
+ * A storm of random cancellations: hundreds of tasks send, receive, select, acquire, wait, sleep and spawn, under
+ * contexts that are cancelled at random moments, on channels that are closed at random moments. Afterwards every value
+ * that was sent has been received exactly once, every unit is back, and nothing is left behind.
+ */
+import { Channel, type ReceiveChannel } from "gopark/channel";
+import { background, type CancelScope, type Context, withCancel, withTimeout } from "gopark/context";
+import { type Group, scope } from "gopark/errgroup";
+import { go } from "gopark/go";
+import { Limiter } from "gopark/rate";
+import { select } from "gopark/select";
+import { Weighted } from "gopark/semaphore";
+import { after, sleep } from "gopark/time";
+import { type Random, random } from "./random.ts";
+
+export interface Storm {
+  /** What the storm has done so far, by sort of operation. */
+  readonly done: ReadonlyMap<string, number>;
+  /** Resolves when every task has ended and every channel is drained. */
+  readonly over: Promise<Ledger>;
+}
+
+/** The truth about the values: which sends succeeded, and what came out. */
+export interface Ledger {
+  readonly sent: ReadonlySet<number>;
+  readonly received: readonly number[];
+  readonly semaphores: readonly Weighted[];
+}
+
+const TASKS = 300;
+const CONTEXTS = 24;
+
+export function storm(seed: number, operations: number): Storm {
+  const rnd = random(seed);
+  const done = new Map<string, number>();
+  const sent = new Set<number>();
+  const received: number[] = [];
+  const channels = [0, 0, 1, 1, 3, 8].map((capacity) => new Channel<number>(capacity));
+  const semaphores = [new Weighted(1), new Weighted(5)];
+  const limiter = new Limiter(2000, 20);
+  const scopes: CancelScope[] = [];
+  let values = 0;
+  let left = operations;
+  let running = 0;
+
+  const count = (what: string): void => {
+    done.set(what, (done.get(what) ?? 0) + 1);
+    left--;
+  };
+  const channel = (): Channel<number> => rnd.pick(channels);
+
+  /** A fresh context somewhere in the tree, with or without a deadline. */
+  const derive = (): CancelScope => {
+    const parent = scopes.length > 0 && rnd.bool(0.5) ? rnd.pick(scopes).ctx : background();
+    return rnd.bool(0.3) ? withTimeout(parent, rnd.int(0, 5)) : withCancel(parent);
+  };
+  for (let i = 0; i < CONTEXTS; i++) scopes.push(derive());
+
+  /** Cancels some context, which may bring down a tree of others, and puts a fresh one in its place. */
+  const strike = (): void => {
+    const i = rnd.int(0, CONTEXTS - 1);
+    scopes[i]?.cancel(new Error(`strike ${i}`));
+    scopes[i] = derive();
+  };
+
+  const drain = (ch: ReceiveChannel<number>): void => {
+    for (let r = ch.tryReceive(); r?.ok; r = ch.tryReceive()) received.push(r.value);
+  };
+
+  /** Closes a channel under whoever uses it; what it had buffered must still come out. */
+  const shut = (): void => {
+    const i = rnd.int(0, channels.length - 1);
+    const old = channels[i] as Channel<number>;
+    channels[i] = new Channel(old.cap());
+    old.close();
+    drain(old);
+  };
+
+  const send = async (ctx: Context): Promise<void> => {
+    const value = values++;
+    await channel().send(value, rnd.bool(0.8) ? ctx : ctx.signal);
+    sent.add(value);
+  };
+
+  const receive = async (ctx: Context): Promise<void> => {
+    const r = await channel().receive(rnd.bool(0.8) ? ctx : ctx.signal);
+    if (r.ok) received.push(r.value);
+  };
+
+  const trySend = (): void => {
+    const value = values++;
+    if (channel().trySend(value)) sent.add(value);
+  };
+
+  const tryReceive = (): void => {
+    const r = channel().tryReceive();
+    if (r?.ok) received.push(r.value);
+  };
+
+  const iterate = async (ctx: Context): Promise<void> => {
+    let most = rnd.int(1, 5);
+    for await (const value of channel().values(ctx)) {
+      received.push(value);
+      if (--most === 0) break;
+    }
+  };
+
+  const choose = async (ctx: Context): Promise<void> => {
+    const value = values++;
+    const s = await select({
+      a: channel(),
+      b: rnd.bool(0.7) ? channel() : null,
+      sent: rnd.bool(0.7) ? channel().sending(value) : null,
+      stop: rnd.bool(0.8) ? ctx : ctx.signal,
+      late: rnd.bool(0.3) ? after(rnd.int(0, 5)) : null,
+    });
+    if (s.case === "sent") sent.add(value);
+    else if ((s.case === "a" || s.case === "b") && s.ok) received.push(s.value);
+  };
+
+  const hold = async (ctx: Context): Promise<void> => {
+    const sem = rnd.pick(semaphores);
+    const n = rnd.int(0, sem.size);
+    switch (rnd.int(0, 2)) {
+      case 0:
+        await sem.acquire(ctx, n);
+        await operation(ctx, 0).finally(() => sem.release(n));
+        break;
+      case 1: {
+        const permit = await sem.permit(ctx, n);
+        await Promise.resolve();
+        permit.release();
+        break;
+      }
+      default:
+        await sem.withPermit(ctx, n, () => operation(ctx, 0));
+    }
+  };
+
+  /** A group whose tasks may fail, which cancels the rest. */
+  const spawn = (ctx: Context, depth: number): Promise<void> =>
+    scope(ctx, async (g: Group, inner) => {
+      if (rnd.bool(0.5)) g.setLimit(rnd.int(1, 3));
+      for (let tasks = rnd.int(1, 5); tasks > 0; tasks--) await g.go(() => operation(inner, depth - 1), inner);
+    });
+
+  async function operation(ctx: Context, depth: number): Promise<void> {
+    const kind = rnd.int(0, depth > 0 ? 20 : 17);
+    if (kind < 4) return count("send"), send(ctx);
+    if (kind < 8) return count("receive"), receive(ctx);
+    if (kind < 9) return count("trySend"), trySend();
+    if (kind < 10) return count("tryReceive"), tryReceive();
+    if (kind < 11) return count("iterate"), iterate(ctx);
+    if (kind < 15) return count("select"), choose(ctx);
+    if (kind < 16) return count("sleep"), sleep(rnd.int(0, 3), ctx);
+    if (kind < 17) return count("wait"), limiter.wait(ctx, rnd.int(1, 3));
+    if (kind < 18) return count("go"), go(() => operation(ctx, 0));
+    if (kind < 20) return count("hold"), hold(ctx);
+    return count("group"), spawn(ctx, depth);
+  }
+
+  async function task(): Promise<void> {
+    running++;
+    while (left > 0) {
+      const { ctx } = rnd.pick(scopes);
+      await operation(ctx, 2).catch(expected);
+      if (ctx.err() !== undefined) await Promise.resolve(); // A done context fails at once: let others run.
+      if (rnd.bool(0.02)) strike();
+      if (rnd.bool(0.001)) shut();
+    }
+    running--;
+  }
+
+  const over = (async () => {
+    const tasks = Array.from({ length: TASKS }, () => go(task));
+    await go(async () => {
+      // Whoever is still parked when the work is done is parked under some context: strike till all are home.
+      while (left > 0 || running > 0) {
+        await sleep(1);
+        strike();
+      }
+    });
+    await Promise.all(tasks);
+    for (const { cancel } of scopes) cancel();
+    for (const ch of channels) {
+      ch.close();
+      drain(ch);
+    }
+    return { sent, received, semaphores };
+  })();
+
+  return { done, over };
+}
+
+/** Failures that a storm brings; any other ends it. */
+function expected(error: unknown): void {
+  const { name, message } = error as Error;
+  if (["AbortError", "TimeoutError", "ClosedChannelError"].includes(name)) return;
+  if (message.startsWith("rate: Wait") && message.endsWith("would exceed context deadline")) return;
+  throw error;
+}
+
+export type { Random };
