@@ -571,7 +571,8 @@ export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
 export function cause(ctx: Cancel): unknown {
   const c = contextOf(ctx);
   const inner = c.value(SOURCE_OF);
-  return inner instanceof Source ? inner.poll()?.cause() : c.err();
+  const above = inner instanceof Source ? inner.poll()?.cause() : undefined;
+  return above ?? c.err(); // The end of somebody else's context in between is its own cause.
 }
 
 /** Makes a key for {@link withValue}. Two keys of one description are different keys. */

@@ -52,22 +52,22 @@ export class Permit {
   readonly n: number;
 
   // Undefined once released.
-  #sem: Weighted | undefined;
-  readonly #entry: Entry | undefined;
+  private sem: Weighted | undefined;
+  private readonly entry: Entry | undefined;
 
   /** @internal */
   constructor(sem: Weighted, n: number) {
-    this.#sem = sem;
+    this.sem = sem;
     this.n = n;
-    this.#entry = isFull() ? record(UNITS, n, this) : undefined;
+    this.entry = isFull() ? record(UNITS, n, this) : undefined;
   }
 
   /** Gives the units back. Does nothing the second time. */
   release(): void {
-    const sem = this.#sem;
+    const { sem } = this;
     if (sem === undefined) return;
-    this.#sem = undefined;
-    if (this.#entry !== undefined) close(this.#entry);
+    this.sem = undefined;
+    if (this.entry !== undefined) close(this.entry);
     giveBack(sem, this.n);
   }
 
@@ -83,11 +83,11 @@ export class Permit {
 class Waiter extends Park<never> {
   readonly n: number;
   readonly permit: boolean;
-  readonly #sem: Weighted;
+  private readonly sem: Weighted;
 
   constructor(sem: Weighted, n: number, permit: boolean, ctx: Cancel) {
     super(ACQUIRE, ctx);
-    this.#sem = sem;
+    this.sem = sem;
     this.n = n;
     this.permit = permit;
   }
@@ -98,7 +98,7 @@ class Waiter extends Park<never> {
   }
 
   override abandoned(): void {
-    if (this.#sem.held() < this.#sem.size) admit(this.#sem);
+    if (this.sem.held() < this.sem.size) admit(this.sem);
   }
 }
 

@@ -98,45 +98,46 @@ export class After {
   /** @internal Its place among the alarms: armed exactly while a select is parked on it. */
   index = -1;
 
-  readonly #parked: List<Parked>;
-  #taken = false;
+  // Made by the first select that parks on it: most never are.
+  private parked: List<Parked> | undefined = undefined;
+  private taken = false;
 
   /** @internal */
   constructor(when: number) {
     this.when = when;
-    this.#parked = when === Number.POSITIVE_INFINITY ? new List() : new HoldingList();
   }
 
   /** @internal */
   fire(): void {
-    this.#taken = true;
-    const first = this.#parked.shift();
+    this.taken = true;
+    const first = this.parked?.shift();
     // It is ready once: any other select that is parked on it waits for its other cases from now on.
-    while (this.#parked.shift() !== undefined);
+    while (this.parked?.shift() !== undefined);
     first?.fire(now());
   }
 
   /** @internal */
   [READY](): boolean {
-    return !this.#taken && now() >= this.when;
+    return !this.taken && now() >= this.when;
   }
 
   /** @internal */
   [TAKE](key: string): Outcome {
-    this.#taken = true;
+    this.taken = true;
     return { case: key, value: now() };
   }
 
   /** @internal */
   [ENQUEUE](parked: Parked): void {
-    if (this.#taken) return;
-    if (this.#parked.size === 0) arm(this);
-    this.#parked.push(parked);
+    if (this.taken) return;
+    this.parked ??= this.when === Number.POSITIVE_INFINITY ? new List() : new HoldingList();
+    if (this.parked.size === 0) arm(this);
+    this.parked.push(parked);
   }
 
   /** @internal */
   [DEQUEUE](parked: Parked): void {
-    if (this.#parked.remove(parked) && this.#parked.size === 0) disarm(this);
+    if (this.parked?.remove(parked) && this.parked.size === 0) disarm(this);
   }
 }
 

@@ -10,7 +10,9 @@ import { turn } from "./support/turn.ts";
 const seed = Number(process.env.SEED ?? 20261123);
 const operations = Number(process.env.OPERATIONS ?? 100_000);
 
-test(`a storm of ${operations} operations loses nothing and leaves nothing, SEED=${seed}`, { timeout: 600_000 }, async () => {
+test(`a storm of ${operations} operations loses nothing and leaves nothing, SEED=${seed}`, {
+  timeout: 600_000,
+}, async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
   const { done, over } = storm(seed, operations);
   let ledger: Awaited<typeof over> | undefined;

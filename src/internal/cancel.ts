@@ -293,6 +293,14 @@ function notCancel(value: unknown): TypeError {
 
 /** A rejected promise if `cancel` is done or no `Cancel` at all; undefined if the operation may go on. */
 export function refused(cancel: Cancel): Promise<never> | undefined {
+  const own = (cancel as { [SOURCE]?: Source } | null | undefined)?.[SOURCE];
+  if (own === undefined) return refusedForeign(cancel);
+  const ending = own.poll();
+  return ending === undefined ? undefined : Promise.reject(ending.error());
+}
+
+// Apart, because looking up a foreign source may throw, and only the common way is to be inlined.
+function refusedForeign(cancel: Cancel): Promise<never> | undefined {
   try {
     const ending = sourceOf(cancel).poll();
     return ending === undefined ? undefined : Promise.reject(ending.error());
