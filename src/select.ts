@@ -116,6 +116,7 @@ function takeReady(
   let i = 0;
   // for-in, because the engine reads an enumerated name's property at once; by Object.keys it took three times as long.
   for (const name in cases) {
+    if (!Object.hasOwn(cases, name)) continue;
     const it = cases[name];
     const waitable = it === null || it === undefined ? undefined : toWaitable(it, name);
     waitables[i++] = waitable;
@@ -132,6 +133,7 @@ function park(cases: object, waitables: (Waitable | undefined)[]): Promise<Outco
   const selection = new Selection(waitables.some((w) => w !== undefined) ? SELECT : SELECT_NOTHING, undefined);
   let i = 0;
   for (const name in cases) {
+    if (!Object.hasOwn(cases, name)) continue;
     const waitable = waitables[i++];
     if (waitable !== undefined) selection.add(name, waitable);
   }

@@ -196,7 +196,7 @@ export class Weighted {
   release(n = 1): void {
     count(n, "semaphore units");
     if (n > this.#held) throw new Error("semaphore: released more than held");
-    this.#forget(n);
+    if (this.#records.length > 0) this.#forget(n);
     this.#give(n);
   }
 
@@ -243,7 +243,7 @@ export class Weighted {
   #give(n: number): void {
     this.#held -= n;
     UNITS.live -= n;
-    this.#admit();
+    if (this.#waiters.size > 0) this.#admit();
   }
 
   /** Closes the records of n units, oldest first: `release` does not say whose units come back. */

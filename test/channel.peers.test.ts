@@ -151,27 +151,26 @@ test("one receive admits one of five parked senders; close refuses the rest and 
 });
 
 describe("nothing piles up on", () => {
-  let collected = 0;
   // Lives as long as the tests: a registry that is itself collected tells nothing.
-  const registry = new FinalizationRegistry(() => collected++);
+  const registry = new FinalizationRegistry<{ collected: number }>((run) => run.collected++);
 
   /** Waits n times, each for a fresh object, and asserts that all of these can be collected. */
   async function waits(n: number, wait: (job: Channel<object>) => Promise<{ value?: unknown }>): Promise<void> {
     track("counters");
     const job = new Channel<object>();
-    collected = 0;
+    const run = { collected: 0 };
     for (let i = 0; i < n; i++) {
       const pending = wait(job);
       const value = {};
-      registry.register(value, undefined);
+      registry.register(value, run);
       job.trySend(value);
       const answer = await pending;
       if (answer.value !== value) throw new Error(`wait ${i} got another value`);
     }
     await turns(2);
     // A wait that is still linked holds its promise, and that the value.
-    await collectUntil(() => collected > n - 10);
-    expect(collected).toBeGreaterThan(n - 10);
+    await collectUntil(() => run.collected > n - 10);
+    expect(run.collected).toBeGreaterThan(n - 10);
   }
 
   test("an idle channel that 20 000 selects stood on", async () => {
@@ -190,7 +189,8 @@ describe("nothing piles up on", () => {
     const warnings: Error[] = [];
     const warned = (warning: Error) => warnings.push(warning);
     process.on("warning", warned);
-    const { signal } = new AbortController();
+    const controller = new AbortController();
+    const { signal } = controller;
     let i = 0;
     let listeners = 0;
     await waits(50_000, (job) => {
@@ -199,6 +199,8 @@ describe("nothing piles up on", () => {
       return wait;
     });
     process.off("warning", warned);
+    // Until here the controller keeps the signal, and all that is linked to it, from being collected.
+    controller.abort();
     expect(listeners).toBe(1);
     expect(warnings).toEqual([]);
   });

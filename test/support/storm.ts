@@ -11,7 +11,7 @@ import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { after, sleep } from "gopark/time";
-import { type Random, random } from "./random.ts";
+import { random } from "./random.ts";
 
 export interface Storm {
   /** What the storm has done so far, by sort of operation. */
@@ -25,6 +25,12 @@ export interface Ledger {
   readonly sent: ReadonlySet<number>;
   readonly received: readonly number[];
   readonly semaphores: readonly Weighted[];
+}
+
+type Operation = readonly [what: string, run: (ctx: Context, depth: number) => unknown];
+
+function repeat(weight: number, what: string, run: Operation[1]): Operation[] {
+  return Array.from({ length: weight }, () => [what, run]);
 }
 
 const TASKS = 300;
@@ -43,10 +49,6 @@ export function storm(seed: number, operations: number): Storm {
   let left = operations;
   let running = 0;
 
-  const count = (what: string): void => {
-    done.set(what, (done.get(what) ?? 0) + 1);
-    left--;
-  };
   const channel = (): Channel<number> => rnd.pick(channels);
 
   /** A fresh context somewhere in the tree, with or without a deadline. */
@@ -144,19 +146,29 @@ export function storm(seed: number, operations: number): Storm {
       for (let tasks = rnd.int(1, 5); tasks > 0; tasks--) await g.go(() => operation(inner, depth - 1), inner);
     });
 
+  // Each by its weight; the last three hold or start further operations.
+  const simple: Operation[] = [
+    ...repeat(4, "send", send),
+    ...repeat(4, "receive", receive),
+    ...repeat(1, "trySend", trySend),
+    ...repeat(1, "tryReceive", tryReceive),
+    ...repeat(1, "iterate", iterate),
+    ...repeat(4, "select", choose),
+    ...repeat(1, "sleep", (ctx) => sleep(rnd.int(0, 3), ctx)),
+    ...repeat(1, "wait", (ctx) => limiter.wait(ctx, rnd.int(1, 3))),
+  ];
+  const nesting: Operation[] = [
+    ...simple,
+    ...repeat(1, "go", (ctx) => go(() => operation(ctx, 0))),
+    ...repeat(2, "hold", hold),
+    ...repeat(1, "group", spawn),
+  ];
+
   async function operation(ctx: Context, depth: number): Promise<void> {
-    const kind = rnd.int(0, depth > 0 ? 20 : 17);
-    if (kind < 4) return count("send"), send(ctx);
-    if (kind < 8) return count("receive"), receive(ctx);
-    if (kind < 9) return count("trySend"), trySend();
-    if (kind < 10) return count("tryReceive"), tryReceive();
-    if (kind < 11) return count("iterate"), iterate(ctx);
-    if (kind < 15) return count("select"), choose(ctx);
-    if (kind < 16) return count("sleep"), sleep(rnd.int(0, 3), ctx);
-    if (kind < 17) return count("wait"), limiter.wait(ctx, rnd.int(1, 3));
-    if (kind < 18) return count("go"), go(() => operation(ctx, 0));
-    if (kind < 20) return count("hold"), hold(ctx);
-    return count("group"), spawn(ctx, depth);
+    const [what, run] = rnd.pick(depth > 0 ? nesting : simple);
+    done.set(what, (done.get(what) ?? 0) + 1);
+    left--;
+    await run(ctx, depth);
   }
 
   async function task(): Promise<void> {
@@ -199,5 +211,3 @@ function expected(error: unknown): void {
   if (message.startsWith("rate: Wait") && message.endsWith("would exceed context deadline")) return;
   throw error;
 }
-
-export type { Random };
