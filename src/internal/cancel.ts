@@ -223,6 +223,11 @@ class ForeignSource extends Listening {
     this.expiry = ctx.deadline() ?? Number.POSITIVE_INFINITY;
   }
 
+  // Asked anew each time: a context of ours above it may end later, and is then the cause for whoever comes after.
+  override poll(): Ending | undefined {
+    return super.poll() && this.check();
+  }
+
   protected override check(): Ending | undefined {
     const error = this.ctx.err();
     if (error === undefined) {
