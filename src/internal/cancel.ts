@@ -83,9 +83,8 @@ export class Source extends Dependent {
     return this.dependents === undefined ? 0 : this.dependents.size;
   }
 
-  /** Ends this source and everything below it. Does nothing the second time. */
+  /** Ends this source, which has not ended, and everything below it. */
   finish(ending: Ending): void {
-    if (this.ending !== undefined) return;
     this.end(ending);
     if (this.dependents === undefined) return;
     // 1. Tell everyone: mark every source, claim every wait. A worklist, not recursion: a chain may be of any depth.

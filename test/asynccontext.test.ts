@@ -1,0 +1,128 @@
+/**
+ * A user's function runs in the async context of whoever handed it over, and never on the stack of whoever cancelled,
+ * released or fired: a request's trace must not land on another tenant.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import { Channel } from "gopark/channel";
+import { afterFunc, background, withCancel, withTimeout } from "gopark/context";
+import { Group, scope } from "gopark/errgroup";
+import { go } from "gopark/go";
+import { Limiter } from "gopark/rate";
+import { select } from "gopark/select";
+import { Weighted } from "gopark/semaphore";
+import { sleep } from "gopark/time";
+import { expect, test, vi } from "vitest";
+import { turns } from "./support/turn.ts";
+
+const tenant = new AsyncLocalStorage<string>();
+const trace = new AsyncLocalStorage<number>();
+
+const alice = <T>(fn: () => T): T => tenant.run("alice", () => trace.run(1, fn));
+const bob = <T>(fn: () => T): T => tenant.run("bob", () => trace.run(2, fn));
+const where = (): string => `${tenant.getStore()} ${trace.getStore()}`;
+
+const ctx = background();
+
+/** What alice hands over, with a way to note where it ran, and how bob sets it off. */
+const handovers: Record<string, (ran: () => void) => () => unknown> = {
+  "afterFunc, by a cancel": (ran) => {
+    const { ctx: c, cancel } = withCancel(ctx);
+    afterFunc(c, ran);
+    return cancel;
+  },
+  "afterFunc, by a deadline": (ran) => {
+    vi.useFakeTimers();
+    const { ctx: c } = withTimeout(ctx, 10);
+    afterFunc(c, ran);
+    return () => vi.advanceTimersByTime(10);
+  },
+  "afterFunc on a signal, by its abort": (ran) => {
+    const controller = new AbortController();
+    afterFunc(controller.signal, ran);
+    return () => controller.abort();
+  },
+  "a group's task that waits for a slot, by the end of another": (ran) => {
+    const g = new Group();
+    g.setLimit(1);
+    const gate = new Channel<void>();
+    void bob(() => g.go(() => gate.receive()));
+    void g.go(ran);
+    return () => gate.close();
+  },
+  "withPermit's function, by a release": (ran) => {
+    const sem = new Weighted(1);
+    sem.tryAcquire();
+    void sem.withPermit(ctx, ran);
+    return () => sem.release();
+  },
+  "what follows a receive, by a send": (ran) => {
+    const ch = new Channel<number>();
+    void ch.receive().then(ran);
+    return () => ch.trySend(1);
+  },
+  "what follows a select, by a close": (ran) => {
+    const ch = new Channel<number>();
+    void select({ ch }).then(ran);
+    return () => ch.close();
+  },
+  "what follows a sleep": (ran) => {
+    vi.useFakeTimers();
+    void sleep(10).then(ran);
+    return () => vi.advanceTimersByTime(10);
+  },
+  "what follows a limiter's wait": (ran) => {
+    vi.useFakeTimers();
+    const limiter = new Limiter(100, 1);
+    limiter.allow();
+    void limiter.wait(ctx).then(ran);
+    return () => vi.advanceTimersByTime(10);
+  },
+  "what follows a cancelled wait": (ran) => {
+    const { ctx: c, cancel } = withCancel(ctx);
+    new Channel<number>().receive(c).catch(ran);
+    return cancel;
+  },
+};
+
+test.each(Object.keys(handovers))("%s", async (name) => {
+  let seen: string | undefined;
+  let setOff: () => unknown = () => {};
+  alice(() => {
+    setOff = (handovers[name] as (typeof handovers)[string])(() => {
+      seen = where();
+    });
+  });
+  await turns(2);
+  expect(seen, "before anything happened").toBeUndefined();
+
+  bob(() => {
+    setOff();
+    expect(seen, "on the stack of whoever set it off").toBeUndefined();
+  });
+  await turns(3);
+  expect(seen).toBe("alice 1");
+});
+
+test("what was deferred over the budget still resumes in its own async context", async () => {
+  const sem = new Weighted(5000);
+  await sem.acquire(ctx, 5000);
+  const seen = new Set<string>();
+  const waits = alice(() => Array.from({ length: 5000 }, () => sem.acquire(ctx).then(() => seen.add(where()))));
+  bob(() => sem.release(5000));
+  await Promise.all(waits);
+  expect([...seen]).toEqual(["alice 1"]);
+  sem.release(5000);
+});
+
+test("a task and a scope's body begin in their caller's async context, after the call", async () => {
+  const order: string[] = [];
+  await alice(async () => {
+    const task = go(() => order.push(`task ${where()}`));
+    order.push("after go");
+    await task;
+    await scope(ctx, async (g) => {
+      await g.go(() => order.push(`member ${where()}`));
+    });
+  });
+  expect(order).toEqual(["after go", "task alice 1", "member alice 1"]);
+});

@@ -1,0 +1,237 @@
+/** The leak checks themselves: what is left behind is found, named, and shown with the line that made it. */
+import { Channel } from "gopark/channel";
+import { background, withCancel } from "gopark/context";
+import { Group } from "gopark/errgroup";
+import { go } from "gopark/go";
+import { counters, current, find, type Leak, LeakError, onProved, track, verifyNone } from "gopark/leak";
+import { Limiter } from "gopark/rate";
+import { select } from "gopark/select";
+import { Weighted } from "gopark/semaphore";
+import { sleep, Ticker, Timer } from "gopark/time";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { collectUntil } from "./support/unhandled.ts";
+
+beforeEach(() => track("full"));
+afterEach(() => track("full"));
+
+const ctx = background();
+
+/** Each leaves something behind, and returns what clears it away. */
+const leaks: Record<string, () => () => unknown> = {
+  "chan send": () => {
+    const ch = new Channel<number>();
+    void ch.send(1);
+    return () => ch.tryReceive();
+  },
+  "chan receive": () => {
+    const ch = new Channel<number>();
+    void ch.receive();
+    return () => ch.close();
+  },
+  select: () => {
+    const ch = new Channel<number>();
+    void select({ ch });
+    return () => ch.close();
+  },
+  sleep: () => {
+    const [scope, cancel] = withCancel(ctx);
+    sleep(60_000, scope).catch(() => {});
+    return cancel;
+  },
+  timer: () => {
+    const timer = new Timer(60_000);
+    return () => timer.stop();
+  },
+  ticker: () => {
+    const ticker = new Ticker(60_000);
+    return () => ticker.stop();
+  },
+  "semaphore acquire": () => {
+    const sem = new Weighted(0);
+    const [scope, cancel] = withCancel(ctx);
+    sem.acquire(scope, 0);
+    const full = new Weighted(1);
+    full.tryAcquire();
+    full.acquire(scope).catch(() => {});
+    return () => {
+      cancel();
+      full.release();
+    };
+  },
+  "semaphore unit": () => {
+    const sem = new Weighted(3);
+    sem.tryAcquire(2);
+    return () => sem.release(2);
+  },
+  "rate wait": () => {
+    const limiter = new Limiter(0, 1);
+    limiter.allow();
+    const [scope, cancel] = withCancel(ctx);
+    limiter.wait(scope).catch(() => {});
+    return cancel;
+  },
+  "errgroup go": () => {
+    const g = new Group();
+    g.setLimit(0);
+    void g.go(() => {});
+    return () => g.setLimit(1);
+  },
+  "errgroup wait": () => {
+    const g = new Group();
+    let end = () => {};
+    void g.go(() => new Promise<void>((resolve) => (end = resolve)));
+    void g.wait();
+    return async () => {
+      await Promise.resolve();
+      end();
+    };
+  },
+  task: () => {
+    let end = () => {};
+    void go(() => new Promise<void>((resolve) => (end = resolve)));
+    return async () => {
+      await Promise.resolve();
+      end();
+    };
+  },
+  context: () => withCancel(ctx).cancel,
+};
+
+describe("verifyNone finds", () => {
+  test.each(Object.keys(leaks))("%s, and the line that made it", async (kind) => {
+    const clear = (leaks[kind] as () => () => unknown)();
+    const found = find().filter((leak) => leak.kind === kind);
+    expect(found).toHaveLength(1);
+    expect(found[0]?.proved).toBe(false);
+    expect(found[0]?.stack?.split("\n")[0]).toContain("leak.test.ts");
+    await expect(verifyNone()).rejects.toThrow(`found unexpected leaks: `);
+    await clear();
+    await verifyNone();
+  });
+
+  test("every kind there is", () => {
+    expect(new Set(Object.keys(counters()))).toEqual(new Set([...Object.keys(leaks), "select (no cases)"]));
+  });
+});
+
+test("what is about to end is given the time to", async () => {
+  const ch = new Channel<number>();
+  void ch.receive();
+  setImmediate(() => ch.close());
+  await verifyNone();
+});
+
+test("the error lists the leaks, by kind and one by one, and no more than ten in full", async () => {
+  const ch = new Channel<number>();
+  for (let i = 0; i < 12; i++) void ch.receive();
+  const error = (await verifyNone().catch((e) => e)) as LeakError;
+  expect(error).toBeInstanceOf(LeakError);
+  expect(error.leaks).toHaveLength(12);
+  expect(error.message).toMatch(/^found unexpected leaks: 12 chan receive\n\n1 chan receive, for \d+ ms, made at\n/);
+  expect(error.message).toContain("and 2 more");
+  ch.close();
+});
+
+test("without tracking the counters still find it, and say that they do not know where", async () => {
+  track("counters");
+  const ch = new Channel<number>();
+  void ch.receive();
+  void ch.receive();
+  expect(find()).toEqual([{ kind: "chan receive", count: 2, ageMs: undefined, stack: undefined, proved: false }]);
+  await expect(verifyNone()).rejects.toThrow("2 chan receive: made without full tracking");
+  ch.close();
+});
+
+test("a snapshot is ignored, whether it was tracked or not; what came after it is not", async () => {
+  const ch = new Channel<number>();
+  void ch.receive();
+  track("counters");
+  void ch.receive();
+  track("full");
+  const before = current();
+  await verifyNone({ ignore: before });
+  void ch.receive();
+  await expect(verifyNone({ ignore: before })).rejects.toThrow("found unexpected leaks: 1 chan receive");
+  ch.close();
+});
+
+test("age is told in milliseconds", () => {
+  vi.useFakeTimers();
+  const ch = new Channel<number>();
+  void ch.receive();
+  vi.advanceTimersByTime(1234);
+  expect(find()[0]?.ageMs).toBeCloseTo(1234, 3);
+  ch.close();
+});
+
+test("units given back by another call close the oldest entries first, in part or in whole", () => {
+  const sem = new Weighted(10);
+  sem.tryAcquire(2);
+  sem.tryAcquire(3);
+  sem.release(4);
+  expect(find().filter((leak) => leak.kind === "semaphore unit")).toHaveLength(1);
+  sem.release();
+  expect(find()).toEqual([]);
+});
+
+test("a level that does not exist is refused", () => {
+  expect(() => track("half" as never)).toThrow(new TypeError('level must be "counters" or "full", got "half"'));
+});
+
+describe("the collector proves", () => {
+  /** Drops something by `drop`, collects, and returns what was proved. */
+  async function proved(drop: () => void): Promise<Leak[]> {
+    const seen: Leak[] = [];
+    const stop = onProved((leak) => seen.push(leak));
+    drop();
+    await collectUntil(() => seen.length > 0);
+    stop();
+    return seen;
+  }
+
+  test("that a wait on a channel nobody knows can never end; the next check tells of it once", async () => {
+    const seen = await proved(() => void new Channel<number>().receive());
+    expect(seen).toMatchObject([{ kind: "chan receive", count: 1, proved: true }]);
+    expect(seen[0]?.stack).toContain("leak.test.ts");
+    expect(counters()["chan receive"]).toBe(0);
+    await expect(verifyNone()).rejects.toThrow("lost: collected, so nobody could have ended it");
+    await verifyNone();
+  });
+
+  test("that a context whose cancel function was dropped will not be cancelled", async () => {
+    const parent = withCancel(ctx);
+    const seen = await proved(() => void withCancel(parent.ctx));
+    expect(seen).toMatchObject([{ kind: "context", proved: true }]);
+    await expect(verifyNone()).rejects.toThrow(LeakError);
+    parent.cancel();
+    await verifyNone();
+  });
+
+  test("that a dropped permit will not be released", async () => {
+    const sem = new Weighted(2);
+    const seen = await proved(() => void sem.permit(ctx, 2));
+    expect(seen).toMatchObject([{ kind: "semaphore unit", count: 2, proved: true }]);
+    expect(sem.held()).toBe(2);
+    await expect(verifyNone()).rejects.toThrow(LeakError);
+  });
+
+  test("nothing of a wait that a live context can still end", async () => {
+    const [scope, cancel] = withCancel(ctx);
+    const seen = await proved(() => {
+      new Channel<number>().receive(scope).catch(() => {});
+    });
+    expect(seen).toEqual([]);
+    expect(counters()["chan receive"]).toBe(1);
+    cancel();
+  });
+
+  test("nothing of what has ended", async () => {
+    const seen = await proved(() => {
+      const ch = new Channel<number>();
+      void ch.receive();
+      ch.close();
+      withCancel(ctx).cancel();
+    });
+    expect(seen).toEqual([]);
+  });
+});

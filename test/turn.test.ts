@@ -1,0 +1,160 @@
+/**
+ * The event loop never starves: tasks that only hand values to one another run in microtasks alone, and still the host's
+ * timers and I/O get their turns. Counted in turns of the loop, not in time.
+ */
+import { Channel } from "gopark/channel";
+import { background, withCancel } from "gopark/context";
+import { Group } from "gopark/errgroup";
+import { go } from "gopark/go";
+import { track } from "gopark/leak";
+import { select } from "gopark/select";
+import { Weighted } from "gopark/semaphore";
+import { sleep } from "gopark/time";
+import { beforeEach, describe, expect, test } from "vitest";
+import { turn } from "./support/turn.ts";
+
+const OPERATIONS = 20_000;
+
+beforeEach(() => track("counters"));
+
+/** How many turns the event loop gets while `work` goes on. */
+async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
+  let turns = 0;
+  let working = true;
+  const counting = (async () => {
+    while (working) {
+      await turn();
+      turns++;
+    }
+  })();
+  await work();
+  working = false;
+  await counting;
+  return turns;
+}
+
+const ctx = background();
+
+const workloads: Record<string, () => Promise<unknown>> = {
+  "ping-pong": async () => {
+    const ping = new Channel<number>();
+    const pong = new Channel<number>();
+    const echo = go(async () => {
+      for (let i = 0; i < OPERATIONS; i++) await pong.send((await ping.receive()).value as number);
+    });
+    for (let i = 0; i < OPERATIONS; i++) {
+      await ping.send(i);
+      await pong.receive();
+    }
+    await echo;
+  },
+  "a buffer that never makes anyone wait": async () => {
+    const ch = new Channel<number>(1);
+    for (let i = 0; i < OPERATIONS; i++) {
+      await ch.send(i);
+      await ch.receive();
+    }
+  },
+  iterators: async () => {
+    const ch = new Channel<number>();
+    const sending = go(async () => {
+      for (let i = 0; i < OPERATIONS; i++) await ch.send(i);
+      ch.close();
+    });
+    for await (const _ of ch);
+    await sending;
+  },
+  "a semaphore nobody contends": async () => {
+    const sem = new Weighted(1);
+    for (let i = 0; i < OPERATIONS; i++) {
+      await sem.acquire(ctx);
+      sem.release();
+    }
+  },
+  "a contended semaphore": async () => {
+    const sem = new Weighted(1);
+    const task = async () => {
+      for (let i = 0; i < OPERATIONS / 4; i++) {
+        await sem.acquire(ctx);
+        await Promise.resolve();
+        sem.release();
+      }
+    };
+    await Promise.all([task(), task(), task(), task()]);
+  },
+  "select, ready at once": async () => {
+    const ch = new Channel<number>(1);
+    for (let i = 0; i < OPERATIONS; i++) {
+      ch.trySend(i);
+      await select({ ch, stop: ctx });
+    }
+  },
+  "select, parked": async () => {
+    const ch = new Channel<number>();
+    const sending = go(async () => {
+      for (let i = 0; i < OPERATIONS; i++) await select({ sent: ch.sending(i) });
+    });
+    for (let i = 0; i < OPERATIONS; i++) await select({ ch, never: null });
+    await sending;
+  },
+  "tasks that start tasks": async () => {
+    for (let i = 0; i < OPERATIONS; i++) await go(() => i);
+  },
+  "groups under a limit": async () => {
+    const g = new Group();
+    g.setLimit(1);
+    for (let i = 0; i < OPERATIONS; i++) await g.go(() => i);
+    await g.wait();
+  },
+  "sleeps of nothing": async () => {
+    for (let i = 0; i < OPERATIONS; i++) await sleep(0);
+  },
+};
+
+describe("the event loop gets its turns beside", () => {
+  // A turn lasts a millisecond of completions at most, and 20 000 take some: several turns on any machine.
+  test.each(Object.keys(workloads))("%s", async (name) => {
+    expect(await turnsDuring(workloads[name] as () => Promise<unknown>)).toBeGreaterThan(3);
+  });
+
+  test("nothing else: without charging, a bare loop of awaits gets none", async () => {
+    const done = Promise.resolve();
+    const turns = await turnsDuring(async () => {
+      for (let i = 0; i < OPERATIONS; i++) await done;
+    });
+    expect(turns).toBeLessThanOrEqual(1);
+  });
+});
+
+describe("completions over the budget", () => {
+  const MANY = 5_000;
+
+  test("come in the order in which they were claimed", async () => {
+    const sem = new Weighted(MANY);
+    await sem.acquire(ctx, MANY);
+    const order: number[] = [];
+    const waits = Array.from({ length: MANY }, (_, i) => sem.acquire(ctx).then(() => order.push(i)));
+    sem.release(MANY);
+    await Promise.all(waits);
+    expect(order).toEqual(Array.from({ length: MANY }, (_, i) => i));
+    sem.release(MANY);
+  });
+
+  test("take more than one turn, and nobody who has been granted can be cancelled any more", async () => {
+    const [scope, cancel] = withCancel(ctx);
+    const ch = new Channel<number>();
+    let received = 0;
+    const waits = Array.from({ length: MANY }, () =>
+      ch.receive(scope).then(({ ok }) => {
+        if (ok) received++;
+      }),
+    );
+    for (let i = 0; i < MANY; i++) expect(ch.trySend(i)).toBe(true);
+    cancel();
+    await turn();
+    expect(received).toBeGreaterThan(0);
+    expect(received).toBeLessThan(MANY);
+    await Promise.all(waits);
+    expect(received).toBe(MANY);
+  });
+});
