@@ -142,6 +142,16 @@ test("without tracking the counters still find it, and say that they do not know
   ch.close();
 });
 
+test.each(Object.keys(leaks))("without tracking, %s is counted up and down", async (kind) => {
+  track("counters");
+  expect(counters()[kind]).toBe(0);
+  const clear = (leaks[kind] as () => () => unknown)();
+  expect(counters()[kind]).toBeGreaterThan(0);
+  await clear();
+  await verifyNone();
+  expect(counters()[kind]).toBe(0);
+});
+
 test("a snapshot is ignored, whether it was tracked or not; what came after it is not", async () => {
   const ch = new Channel<number>();
   void ch.receive();

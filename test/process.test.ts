@@ -1,0 +1,120 @@
+/** Whole processes, on the built package: what keeps one alive, what lets it exit, and what it reports. */
+import { spawn } from "node:child_process";
+import { describe, expect, test } from "vitest";
+import { ROOT } from "./support/examples.ts";
+
+interface Ended {
+  readonly status: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs a module to its end. One that hangs is ended by the test's own timeout. */
+function run(code: string, ...flags: string[]): Promise<Ended> {
+  const child = spawn(process.execPath, [...flags, "--input-type=module", "-e", code], { cwd: ROOT });
+  let out = "";
+  let err = "";
+  child.stdout.on("data", (chunk) => (out += chunk));
+  child.stderr.on("data", (chunk) => (err += chunk));
+  return new Promise((resolve) => {
+    child.on("close", (status) => resolve({ status, out, err }));
+  });
+}
+
+const IMPORT = 'import { after, Channel, context, go, select, semaphore, time } from "gopark";';
+
+// A process that lived for these would run into the test's timeout.
+const HOUR = 3_600_000;
+
+describe("a process exits at once", () => {
+  test.each([
+    ["holding a context that nobody waits on", `context.withTimeout(context.background(), ${HOUR});`],
+    ["holding a timer and a ticker", `new time.Timer(${HOUR}); new time.Ticker(${HOUR});`],
+    [
+      "when the wait on a deadline is over",
+      `
+      const { ctx } = context.withTimeout(context.background(), ${HOUR});
+      const ch = new Channel();
+      const r = ch.receive(ctx);
+      await ch.send(1);
+      await r;`,
+    ],
+    ["with only waits that nothing can end", "void new Channel().receive();"],
+  ])("%s", async (_, code) => {
+    expect(await run(`${IMPORT}${code}; console.log("end")`)).toEqual({ status: 0, out: "end\n", err: "" });
+  });
+});
+
+describe("a process lives on for", () => {
+  test.each([
+    ["a sleep", "await time.sleep(20);"],
+    [
+      "a wait on a context with a deadline",
+      `
+      const { ctx } = context.withTimeout(context.background(), 20);
+      await new Channel().receive(ctx).catch(() => {});`,
+    ],
+    [
+      "a wait on the child of such a context",
+      `
+      const { ctx: parent } = context.withTimeout(context.background(), 20);
+      const { ctx } = context.withCancel(context.withValue(parent, "k", 1));
+      await new semaphore.Weighted(1).acquire(ctx).then(() => new Channel().receive(ctx)).catch(() => {});`,
+    ],
+    [
+      "a wait for its done channel",
+      `
+      const { ctx } = context.withTimeout(context.background(), 20);
+      await ctx.done().receive();`,
+    ],
+    [
+      "a select on it",
+      `
+      const { ctx } = context.withTimeout(context.background(), 20);
+      await select({ ctx, never: new Channel() });`,
+    ],
+    ["a select with a timeout", "await select({ late: after(20), never: new Channel() });"],
+    ["a receive from a timer", "await new time.Timer(20).c.receive();"],
+  ])("%s", async (_, code) => {
+    expect(await run(`${IMPORT}${code}; console.log("end")`)).toEqual({ status: 0, out: "end\n", err: "" });
+  });
+});
+
+test("the mock timers of node:test drive deadlines, once they move the clock too", async () => {
+  const code = `${IMPORT}
+    import { mock } from "node:test";
+    mock.timers.enable({ apis: ["setTimeout", "Date"] });
+    const { ctx } = context.withTimeout(context.background(), ${HOUR});
+    const wait = new Channel().receive(ctx).catch((err) => console.log(String(err)));
+    mock.timers.tick(${HOUR} - 1);
+    console.log(ctx.err());
+    mock.timers.tick(1);
+    await wait;`;
+  const { status, out } = await run(code);
+  expect([status, out]).toEqual([0, "undefined\nTimeoutError: context deadline exceeded\n"]);
+});
+
+test("an error of a task that nobody handles is reported as any other", async () => {
+  const { status, err } = await run(`${IMPORT} void go(() => { throw new Error("nobody cares"); });`);
+  expect(status).toBe(1);
+  expect(err).toContain("nobody cares");
+});
+
+test("two copies of the package know each other's errors and contexts", async () => {
+  const code = `
+    import * as one from "./dist/index.js";
+    import * as two from "./dist/index.js?copy";
+    import * as errors from "./dist/context.js?copy";
+    const { ctx, cancel } = one.context.withCancel(one.context.background());
+    cancel(new Error("why"));
+    console.log(ctx.err() instanceof errors.Canceled, ctx.err() instanceof errors.DeadlineExceeded);
+    console.log(errors.withCancel(ctx).ctx.err() === ctx.err(), errors.cause(errors.withCancel(ctx).ctx).message);
+    const later = one.context.withCancel(one.context.background());
+    const child = errors.withCancel(later.ctx).ctx;
+    later.cancel();
+    await new Promise((resolve) => setImmediate(resolve));
+    console.log(String(child.err()));`;
+  const { out, err } = await run(code);
+  expect(err).toBe("");
+  expect(out).toBe("true false\ntrue why\nAbortError: context canceled\n");
+});

@@ -1,0 +1,302 @@
+/** Time on a fake clock: sleeping, timeouts in selects, timers and tickers with the semantics of Go 1.23, and their host. */
+import { Channel } from "gopark/channel";
+import { background, DeadlineExceeded, withCancel, withDeadline, withTimeout } from "gopark/context";
+import { select, trySelect } from "gopark/select";
+import * as time from "gopark/time";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { armed } from "../src/internal/timers.ts";
+import { turn } from "./support/turn.ts";
+import { watch } from "./support/watch.ts";
+
+const { now, sleep, Ticker, Timer } = time;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
+
+/** Lets time go on, and everything happen that it brings. */
+async function pass(ms: number): Promise<void> {
+  await vi.advanceTimersByTimeAsync(ms);
+}
+
+describe("sleep", () => {
+  test("resolves when its time has come and not before", async () => {
+    const s = watch(sleep(10));
+    await pass(9);
+    expect(s.state).toBe("pending");
+    await pass(1);
+    expect(s.state).toBe("fulfilled");
+  });
+
+  test("of nothing or less resolves at once; a done context wins even then", async () => {
+    await sleep(0);
+    await sleep(-5);
+    await sleep(Number.NEGATIVE_INFINITY);
+    const { ctx, cancel } = withCancel(background());
+    cancel();
+    await expect(sleep(0, ctx)).rejects.toBe(ctx.err());
+  });
+
+  test("ends with its context, and disarms", async () => {
+    const { ctx, cancel } = withCancel(background());
+    const s = watch(sleep(1000, ctx));
+    expect(armed()).toBe(1);
+    cancel();
+    await turn();
+    expect(s.reason).toBe(ctx.err());
+    expect(armed()).toBe(0);
+  });
+
+  test.each([2 ** 31 - 1, 2 ** 31, 2 ** 40])("of %d ms lasts that long: hosts fire at once over 2^31-1", async (ms) => {
+    const s = watch(sleep(ms));
+    await pass(ms - 1);
+    expect(s.state).toBe("pending");
+    await pass(1);
+    expect(s.state).toBe("fulfilled");
+  });
+
+  test("of Infinity arms nothing and ends by its context alone", async () => {
+    const { ctx, cancel } = withCancel(background());
+    const s = watch(sleep(Number.POSITIVE_INFINITY, ctx));
+    expect(armed()).toBe(0);
+    await pass(1e12);
+    expect(s.state).toBe("pending");
+    cancel();
+    await turn();
+    expect(s.state).toBe("rejected");
+  });
+
+  test("of NaN rejects with what was given; another type too", async () => {
+    await expect(sleep(Number.NaN)).rejects.toThrow(new RangeError("sleep must be a number of milliseconds, got NaN"));
+    await expect(sleep("5" as never)).rejects.toThrow(TypeError);
+    await expect(sleep(5, 7 as never)).rejects.toThrow("cancel must be a Context or an AbortSignal, got 7");
+    expect(armed()).toBe(0);
+  });
+});
+
+describe("a host that is early or late", () => {
+  test("nothing fires before its instant, though the host fires a millisecond early", async () => {
+    const fake = setTimeout;
+    vi.stubGlobal("setTimeout", (fn: () => void, ms: number) => fake(fn, Math.max(ms - 1, 0)));
+    const at = now() + 10.4;
+    const { ctx } = withDeadline(background(), at);
+    let seen = Number.NaN;
+    void sleep(1000, ctx).catch(() => {
+      seen = now();
+    });
+    for (let i = 0; i < 60 && Number.isNaN(seen); i++) await pass(0.25);
+    expect(ctx.err()).toBeInstanceOf(DeadlineExceeded);
+    expect(seen).toBeGreaterThanOrEqual(at);
+  });
+
+  test("one that fires late brings all that is due, in the order of the instants", async () => {
+    const order: number[] = [];
+    for (const ms of [30, 10, 20]) void sleep(ms).then(() => order.push(ms));
+    await pass(100);
+    expect(order).toEqual([10, 20, 30]);
+  });
+
+  test("all deadlines share one host timer, and cancelling never touches it", () => {
+    const set = vi.spyOn(globalThis, "setTimeout");
+    const clear = vi.spyOn(globalThis, "clearTimeout");
+    const first = withTimeout(background(), 1000);
+    const calls = set.mock.calls.length + clear.mock.calls.length;
+    const scopes = Array.from({ length: 100 }, (_, i) => withTimeout(background(), 1001 + i));
+    for (const { cancel } of scopes) cancel();
+    first.cancel();
+    expect(set.mock.calls.length + clear.mock.calls.length).toBe(calls);
+    expect(armed()).toBe(0);
+  });
+
+  test("a nearer deadline arms the host anew, and the farther one still comes", async () => {
+    const far = watch(sleep(100));
+    const near = watch(sleep(10));
+    await pass(10);
+    expect([near.state, far.state]).toEqual(["fulfilled", "pending"]);
+    await pass(90);
+    expect(far.state).toBe("fulfilled");
+  });
+
+  test("fake timers that come later are obeyed, though a real one was armed before", async () => {
+    vi.useRealTimers();
+    const { cancel } = withTimeout(background(), 3_600_000);
+    vi.useFakeTimers();
+    const s = watch(sleep(7_200_000));
+    await pass(7_200_000);
+    expect(s.state).toBe("fulfilled");
+    cancel();
+  });
+});
+
+describe("after", () => {
+  test("is armed only while a select is parked on it", async () => {
+    const ch = new Channel<number>(1);
+    ch.trySend(1);
+    const late = time.after(50);
+    expect(armed()).toBe(0);
+    expect(await select({ ch, late })).toMatchObject({ case: "ch", value: 1 });
+    expect(armed()).toBe(0);
+
+    const s = select({ ch, late });
+    expect(armed()).toBe(1);
+    ch.trySend(2);
+    expect(armed()).toBe(0);
+    expect((await s).case).toBe("ch");
+  });
+
+  test("means an instant fixed at the call: one made before a loop bounds the loop", async () => {
+    const ch = new Channel<number>();
+    const late = time.after(50);
+    for (let i = 0; i < 4; i++) {
+      const s = watch(select({ ch, late }));
+      await pass(10);
+      ch.trySend(i);
+      await turn();
+      expect(s.value).toMatchObject({ case: "ch", value: i });
+    }
+    const s = watch(select({ ch, late }));
+    await pass(9);
+    expect(s.state).toBe("pending");
+    await pass(1);
+    expect(s.value).toEqual({ case: "late", value: late.when });
+  });
+
+  test("is ready once, as the channel of Go's time.After has one value", async () => {
+    const late = time.after(10);
+    expect(trySelect({ late })).toBeUndefined();
+    await pass(10);
+    expect(trySelect({ late })).toEqual({ case: "late", value: now() });
+    expect(trySelect({ late })).toBeUndefined();
+
+    const { ctx, cancel } = withCancel(background());
+    const s = watch(select({ late, ctx }));
+    await pass(1000);
+    expect(s.state).toBe("pending");
+    cancel();
+  });
+
+  test("in two parked selects answers one of them", async () => {
+    const late = time.after(10);
+    const { ctx, cancel } = withCancel(background());
+    const a = watch(select({ late, ctx }));
+    const b = watch(select({ late, ctx }));
+    await pass(10);
+    expect([a.value, b.state]).toEqual([{ case: "late", value: now() }, "pending"]);
+    cancel();
+    await turn();
+    expect(b.value).toMatchObject({ case: "ctx" });
+  });
+
+  test("refuses NaN; Infinity is never ready and arms nothing", async () => {
+    expect(() => time.after(Number.NaN)).toThrow(new RangeError("after must be a number of milliseconds, got NaN"));
+    const { ctx, cancel } = withCancel(background());
+    const s = watch(select({ late: time.after(Number.POSITIVE_INFINITY), ctx }));
+    expect(armed()).toBe(0);
+    await pass(2 ** 33);
+    expect(s.state).toBe("pending");
+    cancel();
+  });
+});
+
+describe("Timer", () => {
+  test("sends its instant once", async () => {
+    const timer = new Timer(10);
+    const r = watch(timer.c.receive());
+    await pass(10);
+    expect(r.value).toEqual({ value: now(), ok: true });
+    await pass(100);
+    expect(timer.c.tryReceive()).toBeUndefined();
+    expect(timer.stop()).toBe(false);
+  });
+
+  test("nothing stale is received after stop or reset, which tell whether they came in time", async () => {
+    const timer = new Timer(10);
+    await pass(10); // Fired, and not received.
+    expect(timer.reset(10)).toBe(true);
+    expect(timer.c.tryReceive()).toBeUndefined();
+    await pass(10);
+    expect(timer.stop()).toBe(true);
+    expect(timer.c.tryReceive()).toBeUndefined();
+    expect(timer.stop()).toBe(false);
+    expect(timer.reset(5)).toBe(false);
+    await pass(5);
+    expect(timer.c.tryReceive()).toEqual({ value: now(), ok: true });
+  });
+
+  test("is disposable, and refuses NaN with nothing changed", async () => {
+    expect(() => new Timer(Number.NaN)).toThrow(RangeError);
+    const timer = new Timer(10);
+    expect(() => timer.reset(Number.NaN)).toThrow(RangeError);
+    await pass(10);
+    expect(timer.c.len()).toBe(1);
+    timer[Symbol.dispose]();
+    timer[Symbol.dispose]();
+    expect(timer.c.len()).toBe(0);
+  });
+});
+
+describe("Ticker", () => {
+  test("ticks on its grid; a slow receiver skips ticks and is never sent a burst", async () => {
+    const started = now();
+    const ticker = new Ticker(10);
+    const instants: number[] = [];
+    const tick = async () => {
+      const { value } = await ticker.c.receive();
+      instants.push(Math.round((value as number) - started));
+    };
+    void tick();
+    await pass(10);
+    await pass(35); // Ticks at 20, 30 and 40: the first is kept, the others dropped.
+    void tick();
+    await pass(0);
+    void tick();
+    await pass(5);
+    expect(instants).toEqual([10, 20, 50]);
+    ticker.stop();
+    await pass(100);
+    expect(ticker.c.len()).toBe(0);
+  });
+
+  test("catches up by one tick after a stall of the host, and stays on its grid", async () => {
+    const ticker = new Ticker(10);
+    vi.setSystemTime(Date.now());
+    const fired = vi.spyOn(globalThis, "setTimeout");
+    await pass(1000);
+    expect(ticker.c.len()).toBe(1);
+    expect(fired.mock.calls.length).toBeLessThanOrEqual(101);
+    ticker.stop();
+  });
+
+  test("reset begins a new grid and drops a tick not yet received", async () => {
+    const ticker = new Ticker(10);
+    await pass(15);
+    ticker.reset(100);
+    expect(ticker.c.len()).toBe(0);
+    await pass(99);
+    expect(ticker.c.len()).toBe(0);
+    await pass(1);
+    expect(ticker.c.len()).toBe(1);
+    ticker[Symbol.dispose]();
+  });
+
+  test.each([0, -1, Number.NaN, Number.POSITIVE_INFINITY])("of %d ms is refused, with nothing changed", (ms) => {
+    expect(() => new Ticker(ms)).toThrow(RangeError);
+    using ticker = new Ticker(10);
+    expect(() => ticker.reset(ms)).toThrow(RangeError);
+    expect(armed()).toBe(1);
+  });
+});
+
+describe("now", () => {
+  test("is the epoch's milliseconds on a clock that a change of the system's time does not move", () => {
+    vi.useRealTimers();
+    expect(Math.abs(now() - Date.now())).toBeLessThan(60_000);
+    const before = now();
+    vi.spyOn(Date, "now").mockReturnValue(0);
+    expect(now()).toBeGreaterThanOrEqual(before);
+  });
+});
