@@ -1,0 +1,531 @@
+/** The tests of Go's context package: the tree, deadlines, values, causes and afterFunc. */
+import { Channel } from "gopark/channel";
+import {
+  afterFunc,
+  background,
+  Canceled,
+  type Context,
+  cause,
+  contextKey,
+  DeadlineExceeded,
+  fromSignal,
+  is,
+  todo,
+  withCancel,
+  withDeadline,
+  withoutCancel,
+  withTimeout,
+  withValue,
+} from "gopark/context";
+import { find } from "gopark/leak";
+import { trySelect } from "gopark/select";
+import { now } from "gopark/time";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import { armed } from "../src/internal/timers.ts";
+import { turn } from "./support/turn.ts";
+import { unhandledDuring } from "./support/unhandled.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+
+const liveContexts = (): number => find().filter((leak) => leak.kind === "context").length;
+
+function expectAlive(ctx: Context): void {
+  expect([ctx.err(), cause(ctx), ctx.done() && trySelect({ done: ctx.done() })]).toEqual([
+    undefined,
+    undefined,
+    ctx.done() && undefined,
+  ]);
+}
+
+function expectEnded(ctx: Context, type: new () => Error = Canceled): void {
+  expect(ctx.err()).toBeInstanceOf(type);
+  expect(trySelect({ done: ctx.done() })).toEqual({ case: "done", value: undefined, ok: false });
+}
+
+describe("the roots", () => {
+  test.each([
+    ["Background", background(), "context.Background"],
+    ["TODO", todo(), "context.TODO"],
+  ])("%s never ends and has nothing", (_, ctx, name) => {
+    expect([ctx.deadline(), ctx.done(), ctx.err(), ctx.value("key"), cause(ctx), String(ctx)]).toEqual([
+      undefined,
+      null,
+      undefined,
+      undefined,
+      undefined,
+      name,
+    ]);
+    expect(ctx.signal.aborted).toBe(false);
+    expect(ctx.signal).toBe(ctx.signal);
+  });
+});
+
+describe("withCancel", () => {
+  test("WithCancel: the end spreads before cancel returns", () => {
+    const { ctx: parent, cancel } = withCancel(background());
+    const child = withValue(withCancel(parent).ctx, "k", "v");
+    expectAlive(child);
+    const done = child.done();
+    cancel();
+    for (const ctx of [parent, child]) expectEnded(ctx);
+    expect(child.err()).toBe(parent.err());
+    expect(child.done()).toBe(done);
+    cancel();
+    expectEnded(parent);
+  });
+
+  test("ParentFinishesChild and ChildFinishesFirst: a child's end leaves the parent, and the parent forgets it", () => {
+    const { ctx: parent, cancel } = withCancel(background());
+    const first = withCancel(parent);
+    const second = withCancel(parent);
+    first.cancel();
+    expectEnded(first.ctx);
+    expectAlive(parent);
+    expectAlive(second.ctx);
+    expect(liveContexts()).toBe(2);
+    cancel();
+    expectEnded(second.ctx);
+    expect(liveContexts()).toBe(0);
+  });
+
+  test("WithCancelCanceledParent: a child of an ended parent is born ended, with its error and cause", () => {
+    const { ctx: parent, cancel } = withCancel(background());
+    const why = new Error("why");
+    cancel(why);
+    const { ctx } = withTimeout(parent, 1000);
+    expect([ctx.err(), cause(ctx), armed(), liveContexts()]).toEqual([parent.err(), why, 0, 0]);
+  });
+
+  test("a chain of any depth, and a parent of any width, end at once", () => {
+    const { ctx: root, cancel } = withCancel(background());
+    let deep = root;
+    for (let i = 0; i < 10_000; i++) deep = withCancel(withValue(deep, i, i)).ctx;
+    const wide = Array.from({ length: 10_000 }, () => withCancel(root).ctx);
+    expect(deep.value(0)).toBe(0);
+    cancel();
+    expectEnded(deep);
+    expect(wide.every((ctx) => ctx.err() === root.err())).toBe(true);
+  });
+
+  test("is a pair, an object and disposable; disposing twice is harmless", () => {
+    const scope = withCancel(background());
+    const [ctx, cancel] = scope;
+    expect([scope.ctx, scope.cancel, scope.length]).toEqual([ctx, cancel, 2]);
+    scope[Symbol.dispose]();
+    scope[Symbol.dispose]();
+    expectEnded(ctx);
+  });
+});
+
+describe("deadlines", () => {
+  test("Deadline, Timeout and the layers above: DeadlineExceeded at the instant, and not before", () => {
+    using layer = withCancel(background());
+    for (const make of [
+      () => withDeadline(background(), now() + 50),
+      () => withDeadline(background(), new Date(Math.ceil(now() + 50))),
+      () => withTimeout(background(), 50),
+      () => withTimeout(layer.ctx, 50),
+      () => withDeadline(withTimeout(background(), 50).ctx, now() + 1000),
+    ]) {
+      const { ctx, cancel } = make();
+      const child = withValue(ctx, "k", "v");
+      expectAlive(child);
+      expect(child.deadline()).toBe(ctx.deadline());
+      vi.advanceTimersByTime(51);
+      expectEnded(child, DeadlineExceeded);
+      cancel();
+      expect(child.err()).toBeInstanceOf(DeadlineExceeded);
+    }
+  });
+
+  test("CanceledTimeout: a cancel before the deadline gives Canceled, and disarms", () => {
+    const { ctx, cancel } = withTimeout(background(), 50, new Error("too slow"));
+    cancel();
+    expect([armed(), cause(ctx) === ctx.err()]).toEqual([0, true]);
+    vi.advanceTimersByTime(100);
+    expectEnded(ctx);
+  });
+
+  test("one that has passed is born ended", () => {
+    for (const ms of [0, -1, Number.NEGATIVE_INFINITY]) {
+      const { ctx } = withTimeout(background(), ms, "late");
+      expectEnded(ctx, DeadlineExceeded);
+      expect(cause(ctx)).toBe("late");
+    }
+  });
+
+  test("of Infinity is none, and one after the parent's is the parent's", () => {
+    using never = withTimeout(background(), Number.POSITIVE_INFINITY);
+    expect([never.ctx.deadline(), armed()]).toEqual([undefined, 0]);
+    using parent = withTimeout(background(), 10);
+    using child = withTimeout(parent.ctx, 20);
+    expect([child.ctx.deadline(), armed()]).toEqual([parent.ctx.deadline(), 1]);
+  });
+
+  test("of 2^31 ms and more last that long", () => {
+    using scope = withTimeout(background(), 2 ** 31);
+    vi.advanceTimersByTime(2 ** 31 - 1);
+    expect(scope.ctx.err()).toBeUndefined();
+    vi.advanceTimersByTime(1);
+    expectEnded(scope.ctx, DeadlineExceeded);
+  });
+
+  test("DeadlineExceededSupportsTimeout: the names that users of fetch test for, and Go's words", () => {
+    const late = new DeadlineExceeded();
+    expect([late.name, late.message, late.timeout(), late.temporary()]).toEqual([
+      "TimeoutError",
+      "context deadline exceeded",
+      true,
+      true,
+    ]);
+    const canceled = new Canceled();
+    expect([canceled.name, canceled.message, "cause" in canceled]).toEqual(["AbortError", "context canceled", false]);
+  });
+});
+
+describe("values", () => {
+  test("Values: the nearest one for the key, and undefined for others; keys of one name are different keys", () => {
+    const a = contextKey<string>("key");
+    const b = contextKey<string>("key");
+    const one = withValue(background(), a, "one");
+    using layer = withCancel(one);
+    const two = withValue(layer.ctx, b, "two");
+    const three = withValue(two, a, "three");
+    expect([one.value(a), one.value(b), two.value(a), two.value(b), three.value(a), three.value(b)]).toEqual([
+      "one",
+      undefined,
+      "one",
+      "two",
+      "three",
+      "two",
+    ]);
+    expect(String(one)).toBe("context.Background.WithValue(key, one)");
+  });
+
+  test("WithoutCancel keeps the values and drops the rest", () => {
+    const { ctx: parent, cancel } = withTimeout(withValue(background(), "k", "v"), 10);
+    const ctx = withoutCancel(parent);
+    cancel(new Error("why"));
+    expect([ctx.value("k"), ctx.deadline(), ctx.done(), ctx.err(), cause(ctx)]).toEqual([
+      "v",
+      undefined,
+      null,
+      undefined,
+      undefined,
+    ]);
+    const { ctx: child, cancel: end } = withCancel(ctx);
+    expectAlive(child);
+    end();
+    expect(ctx.signal.aborted).toBe(false);
+  });
+});
+
+/** What err and cause are after each: Go's table. */
+const parentCause = new Error("parent");
+const childCause = new Error("child");
+const lateCause = new Error("too slow");
+const causes: [string, () => Context, new () => Error, unknown][] = [
+  ["Background", background, undefined as never, undefined],
+  ["TODO", todo, undefined as never, undefined],
+  ["WithCancel", () => cancelled(withCancel(background())), Canceled, "err"],
+  ["WithCancelCause", () => cancelled(withCancel(background()), parentCause), Canceled, parentCause],
+  ["WithCancelCause nil", () => cancelled(withCancel(background()), null), Canceled, "err"],
+  [
+    "WithCancelCause: parent before child",
+    () => {
+      const parent = withCancel(background());
+      const child = withCancel(parent.ctx);
+      parent.cancel(parentCause);
+      child.cancel(childCause);
+      return child.ctx;
+    },
+    Canceled,
+    parentCause,
+  ],
+  [
+    "WithCancelCause: child before parent",
+    () => {
+      const parent = withCancel(background());
+      const child = withCancel(parent.ctx);
+      child.cancel(childCause);
+      parent.cancel(parentCause);
+      return child.ctx;
+    },
+    Canceled,
+    childCause,
+  ],
+  [
+    "WithCancel under WithCancelCause",
+    () => {
+      const parent = withCancel(background());
+      const child = withCancel(parent.ctx);
+      parent.cancel(parentCause);
+      return child.ctx;
+    },
+    Canceled,
+    parentCause,
+  ],
+  [
+    "WithValue under WithCancelCause",
+    () => withValue(cancelled(withCancel(background()), parentCause), "k", "v"),
+    Canceled,
+    parentCause,
+  ],
+  ["WithTimeout", () => withTimeout(background(), 0).ctx, DeadlineExceeded, "err"],
+  ["WithTimeoutCause", () => withTimeout(background(), 0, lateCause).ctx, DeadlineExceeded, lateCause],
+  ["WithTimeoutCause canceled", () => cancelled(withTimeout(background(), 1000, lateCause)), Canceled, "err"],
+  [
+    "WithTimeout under WithCancelCause",
+    () => {
+      const parent = withCancel(background());
+      const child = withTimeout(parent.ctx, 1000, lateCause);
+      parent.cancel(parentCause);
+      return child.ctx;
+    },
+    Canceled,
+    parentCause,
+  ],
+  [
+    "WithTimeoutCause whose parent is earlier: the cause is dropped",
+    () => {
+      const parent = withTimeout(background(), 10);
+      const child = withTimeout(parent.ctx, 1000, lateCause);
+      vi.advanceTimersByTime(11);
+      return child.ctx;
+    },
+    DeadlineExceeded,
+    "err",
+  ],
+  [
+    "WithTimeoutCause that passes before its parent",
+    () => {
+      const parent = withTimeout(background(), 1000, parentCause);
+      const child = withTimeout(parent.ctx, 10, lateCause);
+      vi.advanceTimersByTime(11);
+      parent.cancel();
+      return child.ctx;
+    },
+    DeadlineExceeded,
+    lateCause,
+  ],
+  [
+    "an ended parent beats a deadline that has passed",
+    () => withTimeout(cancelled(withCancel(background()), parentCause), 0, lateCause).ctx,
+    Canceled,
+    parentCause,
+  ],
+  [
+    "WithoutCancel",
+    () => withoutCancel(cancelled(withCancel(background()), parentCause)),
+    undefined as never,
+    undefined,
+  ],
+  [
+    "WithCancelCause under WithoutCancel",
+    () => cancelled(withCancel(withoutCancel(cancelled(withCancel(background()), parentCause))), childCause),
+    Canceled,
+    childCause,
+  ],
+  ["a signal", () => fromSignal(AbortSignal.abort(parentCause)), Canceled, parentCause],
+  [
+    "a signal's timeout",
+    () => fromSignal(AbortSignal.abort(new DOMException("late", "TimeoutError"))),
+    DeadlineExceeded,
+    expect.objectContaining({ name: "TimeoutError" }),
+  ],
+];
+
+function cancelled(scope: { ctx: Context; cancel: (cause?: unknown) => void }, why?: unknown): Context {
+  scope.cancel(why);
+  return scope.ctx;
+}
+
+test.each(causes)("Cause: %s", (_, make, type, want) => {
+  const ctx = make();
+  if (type === undefined) expect(ctx.err()).toBeUndefined();
+  else expect(ctx.err()).toBeInstanceOf(type);
+  expect(cause(ctx)).toEqual(want === "err" ? ctx.err() : want);
+  if (want !== "err" && type !== undefined) expect(ctx.err()?.cause).toEqual(want);
+});
+
+describe("afterFunc", () => {
+  test("CalledAfterCancel, asynchronously and once; stop then says it came too late", async () => {
+    const { ctx, cancel } = withCancel(background());
+    let calls = 0;
+    const stop = afterFunc(ctx, () => calls++);
+    await turn();
+    expect(calls).toBe(0);
+    cancel();
+    expect([calls, stop()]).toEqual([0, false]);
+    await turn();
+    expect(calls).toBe(1);
+  });
+
+  test("CalledAfterTimeout", async () => {
+    const { ctx } = withTimeout(background(), 10);
+    let calls = 0;
+    afterFunc(ctx, () => calls++);
+    vi.advanceTimersByTime(10);
+    await turn();
+    expect(calls).toBe(1);
+  });
+
+  test("CalledImmediately for a context that has ended, but not inside the call", async () => {
+    let calls = 0;
+    const stop = afterFunc(cancelled(withCancel(background())), () => calls++);
+    expect([calls, stop()]).toEqual([0, false]);
+    await turn();
+    expect(calls).toBe(1);
+  });
+
+  test("NotCalledAfterStop: the first stop says it came in time, the second that there is nothing to stop", async () => {
+    const { ctx, cancel } = withCancel(background());
+    let calls = 0;
+    const stop = afterFunc(ctx, () => calls++);
+    expect([stop(), stop()]).toEqual([true, false]);
+    cancel();
+    await turn();
+    expect(calls).toBe(0);
+  });
+
+  test("one that throws is reported, and keeps no other from running", async () => {
+    const { ctx, cancel } = withCancel(background());
+    const doom = new Error("doom");
+    const ran: number[] = [];
+    const seen = await unhandledDuring(async () => {
+      afterFunc(ctx, () => ran.push(1));
+      afterFunc(ctx, () => {
+        throw doom;
+      });
+      afterFunc(ctx, () => ran.push(2));
+      cancel();
+      await turn();
+    });
+    expect([ran, seen]).toEqual([[1, 2], [doom]]);
+  });
+
+  test("the example of the merged contexts: cancelled by the one or the other, with its cause", async () => {
+    const merge = (ctx: Context, other: Context): [Context, () => void] => {
+      const { ctx: merged, cancel } = withCancel(ctx);
+      const stop = afterFunc(other, () => cancel(cause(other)));
+      return [
+        merged,
+        () => {
+          stop();
+          cancel();
+        },
+      ];
+    };
+    const one = withCancel(background());
+    const two = withCancel(background());
+    const [merged, end] = merge(one.ctx, two.ctx);
+    const why = new Error("two");
+    two.cancel(why);
+    await turn();
+    expect(cause(merged)).toBe(why);
+    end();
+    one.cancel();
+  });
+
+  test("the example of the connection: a read is interrupted by the context's end", async () => {
+    const { ctx, cancel } = withCancel(background());
+    const connection = new Channel<string>();
+    const stop = afterFunc(ctx, () => connection.close());
+    const read = connection.receive();
+    cancel();
+    expect(await read).toEqual({ value: undefined, ok: false });
+    expect(stop()).toBe(false);
+  });
+});
+
+describe("signals", () => {
+  test("ctx.signal is aborted with err() as its reason, at once, and fromSignal leads back", () => {
+    const { ctx, cancel } = withCancel(background());
+    const { signal } = ctx;
+    expect([fromSignal(signal) === ctx, signal.aborted]).toEqual([true, false]);
+    let reason: unknown;
+    signal.addEventListener("abort", () => {
+      reason = signal.reason;
+    });
+    cancel(new Error("why"));
+    expect([signal.aborted, reason === ctx.err()]).toEqual([true, true]);
+    expect(ctx.signal).toBe(signal);
+    expect(cancelled(withCancel(background())).signal.aborted).toBe(true);
+  });
+
+  test("fromSignal ends with the signal, also when nobody listened; one context for one signal", () => {
+    const controller = new AbortController();
+    const ctx = fromSignal(controller.signal);
+    expect(fromSignal(controller.signal)).toBe(ctx);
+    const { ctx: child } = withCancel(controller.signal);
+    const why = new Error("why");
+    controller.abort(why);
+    expect(ctx.err()).toBeInstanceOf(Canceled);
+    expect([cause(ctx), child.err(), cause(child)]).toEqual([why, ctx.err(), why]);
+  });
+
+  test("an abort listener that sees another's end late still sees it: err() asks the signal itself", () => {
+    const controller = new AbortController();
+    let seen: unknown;
+    const ctx = fromSignal(controller.signal);
+    controller.signal.addEventListener("abort", () => {
+      seen = ctx.err();
+    });
+    controller.abort();
+    expect(seen).toBeInstanceOf(Canceled);
+  });
+});
+
+describe("is", () => {
+  test("looks through causes, knows subclasses, and ends in a circle", () => {
+    const late = new DeadlineExceeded();
+    const wrapped = new Error("outer", { cause: new Error("inner", { cause: late }) });
+    expect([is(wrapped, DeadlineExceeded), is(wrapped, Canceled), is(undefined, Canceled), is("x", Canceled)]).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
+    class Special extends Canceled {}
+    expect([is(new Special(), Canceled), is(new Canceled(), Special)]).toEqual([true, false]);
+    const circle = new Error("circle");
+    circle.cause = circle;
+    expect(is(circle, Canceled)).toBe(false);
+  });
+});
+
+describe("bad input", () => {
+  test("InvalidDerivedFail: no parent, and what is no parent", () => {
+    for (const derive of [
+      withCancel,
+      withoutCancel,
+      (p: Context) => withTimeout(p, 1),
+      (p: Context) => withValue(p, 1, 1),
+    ]) {
+      expect(() => derive(undefined as never)).toThrow(new TypeError("cannot create context from nil parent"));
+      expect(() => derive(null as never)).toThrow(new TypeError("cannot create context from nil parent"));
+      expect(() => derive({} as never)).toThrow("parent must be a Context or an AbortSignal, got an object (Object)");
+    }
+  });
+
+  test.each([undefined, null])("a key that is %s", (key) => {
+    expect(() => withValue(background(), key, 1)).toThrow(new TypeError("nil key"));
+  });
+
+  test("a deadline that is no instant arms nothing", () => {
+    expect(() => withTimeout(background(), Number.NaN)).toThrow(RangeError);
+    expect(() => withTimeout(background(), "10" as never)).toThrow(TypeError);
+    expect(() => withDeadline(background(), Number.NaN)).toThrow(RangeError);
+    expect(() => withDeadline(background(), new Date(Number.NaN))).toThrow(
+      "deadline must be an instant, got Invalid Date",
+    );
+    expect([armed(), liveContexts()]).toEqual([0, 0]);
+  });
+
+  test("an afterFunc that is no function, and a signal that is none", () => {
+    expect(() => afterFunc(background(), 1 as never)).toThrow(TypeError);
+    expect(() => fromSignal({} as never)).toThrow("signal must be an AbortSignal, got an object (Object)");
+  });
+});
