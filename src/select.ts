@@ -50,7 +50,7 @@ import type { After } from "./time.ts";
 export type Selectable = ReceiveChannel<unknown> | SendCase<unknown> | Cancel | After | null | undefined;
 
 /** The answer of a select over cases of type C: a union told apart by `case`. */
-export type Selected<C> = { [K in keyof C & string]: Answer<K, C[K]> }[keyof C & string];
+export type Selected<C> = { [K in keyof C & (string | number)]: Answer<`${K}`, C[K]> }[keyof C & (string | number)];
 
 type Answer<K, V> = V extends null | undefined
   ? never
