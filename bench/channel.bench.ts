@@ -81,7 +81,7 @@ class Buffer<T> {
   }
 }
 
-const N = 20_000;
+const N = 5_000;
 
 async function pingPong(send: (n: number) => Promise<void>, receive: () => Promise<number>, echo: () => Promise<void>) {
   const echoing = echo();

@@ -2,7 +2,7 @@
 import { after, Channel, context, select } from "gopark";
 import { check, compare } from "./support/compare.ts";
 
-const N = 20_000;
+const N = 5_000;
 
 async function twoAndQuit(): Promise<void> {
   const a = new Channel<number>();

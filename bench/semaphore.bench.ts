@@ -2,7 +2,7 @@
 import { context, semaphore } from "gopark";
 import { check, compare } from "./support/compare.ts";
 
-const N = 20_000;
+const N = 5_000;
 const ctx = context.withCancel(context.background()).ctx;
 const DONE = Promise.resolve();
 

@@ -49,12 +49,16 @@ export async function compare(title: string, rows: readonly Row[]): Promise<void
   }
 }
 
-/** Nanoseconds per operation: the median of what a short tinybench run of the contender saw. */
+/**
+ * Nanoseconds per operation: the median of what a short tinybench run of the contender saw. Each call begins in a fresh
+ * turn of the event loop, so that what one leaves to the host between turns, the collector's tasks above all, is not the
+ * next one's to pay.
+ */
 async function once(run: Run, ops: number): Promise<number> {
-  // What the one before left to the host, the collector's tasks above all, is not this one's to pay.
-  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
   const bench = new Bench({ time: 60, iterations: 5, warmup: false, throws: true });
-  bench.add("run", run);
+  bench.add("run", run, {
+    beforeEach: () => new Promise<void>((resolve) => setImmediate(resolve)),
+  });
   const [task] = await bench.run();
   const result = task?.result;
   if (result === undefined || !("latency" in result)) throw new Error("the benchmark has not run");
