@@ -1,0 +1,30 @@
+/** Writes the figures of the last full replay (`npm start`) into docs/surge.md. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { columns, rows } from "../.build/bench/surge/report.js";
+
+const { seed, quick, figures, checks } = JSON.parse(readFileSync("bench/results/surge.json", "utf8"), (_, value) => {
+  return value === null ? Number.NaN : value; // JSON has no NaN.
+});
+if (quick) throw new Error("the last replay was a quick one: run `npm start` first");
+
+const row = (cells) => `| ${cells.join(" | ")} |`;
+const heads = columns.flatMap(({ title }) => figures.map(({ variant }) => `${title}: ${variant}`));
+const text = [
+  "<!-- figures:begin -->",
+  `One run with seed ${seed}, on Node ${process.versions.node} and a shared machine of two cores; written by \`scripts/figures.mjs\`.`,
+  "",
+  row(["", ...heads]),
+  row(["---", ...heads.map(() => "---:")]),
+  ...rows.map(({ label, cell }) =>
+    row([label, ...columns.flatMap(({ phase }) => figures.map((f) => cell(f.figures[phase])))]),
+  ),
+  "",
+  ...checks.map(({ promise, found, kept }) => `- ${kept ? "Kept" : "BROKEN"}: ${promise}: ${found}.`),
+  "<!-- figures:end -->",
+].join("\n");
+
+const page = readFileSync("docs/surge.md", "utf8");
+writeFileSync(
+  "docs/surge.md",
+  page.replace(/<!-- figures:begin -->[\s\S]*<!-- figures:end -->/, () => text),
+);
