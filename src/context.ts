@@ -488,7 +488,7 @@ export function todo(): Context {
  * A child of `parent` with a cancel function: it ends when that is called or when `parent` ends, whichever is first.
  * Where `parent` has ended, the child is born ended. A parent may be an AbortSignal.
  *
- * `cancel(cause)` sets the cause too (Go's WithCancelCause). Throws TypeError if `parent` is no context. Costs about a
+ * `cancel(cause)` sets the cause too (Go's WithCancelCause). Throws TypeError if `parent` is no context. Costs less than a
  * tenth of an AbortController.
  */
 export function withCancel(parent: Cancel): CancelScope {

@@ -7,7 +7,8 @@
  *
  * - To wait a while, `sleep(ms, ctx)`. To bound one select, `after(ms)`. To bound a whole piece of work, `withTimeout`.
  * - A `Ticker` must be stopped, by `stop()` or `using`; a `Timer` when it is no longer needed.
- * - Fake timers are obeyed: `setTimeout` and the clock are looked up when used.
+ * - Fake timers are obeyed: `setTimeout` and the clock are looked up when used. They must move both: with node:test's
+ *   mocks, enable `Date` beside `setTimeout`.
  *
  * ```ts
  * import { time } from "gopark";

@@ -1,5 +1,3 @@
-/** The tests of Go's context package: the tree, deadlines, values, causes and afterFunc. */
-import { Channel } from "gopark/channel";
 import {
   afterFunc,
   background,
@@ -22,8 +20,6 @@ import { trySelect } from "gopark/select";
 import { now } from "gopark/time";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { armed } from "../src/internal/timers.ts";
-import { turn } from "./support/turn.ts";
-import { unhandledDuring } from "./support/unhandled.ts";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -222,224 +218,6 @@ describe("values", () => {
   });
 });
 
-/** What err and cause are after each: Go's table. */
-const parentCause = new Error("parent");
-const childCause = new Error("child");
-const lateCause = new Error("too slow");
-const causes: [string, () => Context, new () => Error, unknown][] = [
-  ["Background", background, undefined as never, undefined],
-  ["TODO", todo, undefined as never, undefined],
-  ["WithCancel", () => cancelled(withCancel(background())), Canceled, "err"],
-  ["WithCancelCause", () => cancelled(withCancel(background()), parentCause), Canceled, parentCause],
-  ["WithCancelCause nil", () => cancelled(withCancel(background()), null), Canceled, "err"],
-  [
-    "WithCancelCause: parent before child",
-    () => {
-      const parent = withCancel(background());
-      const child = withCancel(parent.ctx);
-      parent.cancel(parentCause);
-      child.cancel(childCause);
-      return child.ctx;
-    },
-    Canceled,
-    parentCause,
-  ],
-  [
-    "WithCancelCause: child before parent",
-    () => {
-      const parent = withCancel(background());
-      const child = withCancel(parent.ctx);
-      child.cancel(childCause);
-      parent.cancel(parentCause);
-      return child.ctx;
-    },
-    Canceled,
-    childCause,
-  ],
-  [
-    "WithCancel under WithCancelCause",
-    () => {
-      const parent = withCancel(background());
-      const child = withCancel(parent.ctx);
-      parent.cancel(parentCause);
-      return child.ctx;
-    },
-    Canceled,
-    parentCause,
-  ],
-  [
-    "WithValue under WithCancelCause",
-    () => withValue(cancelled(withCancel(background()), parentCause), "k", "v"),
-    Canceled,
-    parentCause,
-  ],
-  ["WithTimeout", () => withTimeout(background(), 0).ctx, DeadlineExceeded, "err"],
-  ["WithTimeoutCause", () => withTimeout(background(), 0, lateCause).ctx, DeadlineExceeded, lateCause],
-  ["WithTimeoutCause canceled", () => cancelled(withTimeout(background(), 1000, lateCause)), Canceled, "err"],
-  [
-    "WithTimeout under WithCancelCause",
-    () => {
-      const parent = withCancel(background());
-      const child = withTimeout(parent.ctx, 1000, lateCause);
-      parent.cancel(parentCause);
-      return child.ctx;
-    },
-    Canceled,
-    parentCause,
-  ],
-  [
-    "WithTimeoutCause whose parent is earlier: the cause is dropped",
-    () => {
-      const parent = withTimeout(background(), 10);
-      const child = withTimeout(parent.ctx, 1000, lateCause);
-      vi.advanceTimersByTime(11);
-      return child.ctx;
-    },
-    DeadlineExceeded,
-    "err",
-  ],
-  [
-    "WithTimeoutCause that passes before its parent",
-    () => {
-      const parent = withTimeout(background(), 1000, parentCause);
-      const child = withTimeout(parent.ctx, 10, lateCause);
-      vi.advanceTimersByTime(11);
-      parent.cancel();
-      return child.ctx;
-    },
-    DeadlineExceeded,
-    lateCause,
-  ],
-  [
-    "an ended parent beats a deadline that has passed",
-    () => withTimeout(cancelled(withCancel(background()), parentCause), 0, lateCause).ctx,
-    Canceled,
-    parentCause,
-  ],
-  [
-    "WithoutCancel",
-    () => withoutCancel(cancelled(withCancel(background()), parentCause)),
-    undefined as never,
-    undefined,
-  ],
-  [
-    "WithCancelCause under WithoutCancel",
-    () => cancelled(withCancel(withoutCancel(cancelled(withCancel(background()), parentCause))), childCause),
-    Canceled,
-    childCause,
-  ],
-  ["a signal", () => fromSignal(AbortSignal.abort(parentCause)), Canceled, parentCause],
-  [
-    "a signal's timeout",
-    () => fromSignal(AbortSignal.abort(new DOMException("late", "TimeoutError"))),
-    DeadlineExceeded,
-    expect.objectContaining({ name: "TimeoutError" }),
-  ],
-];
-
-function cancelled(scope: { ctx: Context; cancel: (cause?: unknown) => void }, why?: unknown): Context {
-  scope.cancel(why);
-  return scope.ctx;
-}
-
-test.each(causes)("Cause: %s", (_, make, type, want) => {
-  const ctx = make();
-  if (type === undefined) expect(ctx.err()).toBeUndefined();
-  else expect(ctx.err()).toBeInstanceOf(type);
-  expect(cause(ctx)).toEqual(want === "err" ? ctx.err() : want);
-  if (want !== "err" && type !== undefined) expect(ctx.err()?.cause).toEqual(want);
-});
-
-describe("afterFunc", () => {
-  test("CalledAfterCancel, asynchronously and once; stop then says it came too late", async () => {
-    const { ctx, cancel } = withCancel(background());
-    let calls = 0;
-    const stop = afterFunc(ctx, () => calls++);
-    await turn();
-    expect(calls).toBe(0);
-    cancel();
-    expect([calls, stop()]).toEqual([0, false]);
-    await turn();
-    expect(calls).toBe(1);
-  });
-
-  test("CalledAfterTimeout", async () => {
-    const { ctx } = withTimeout(background(), 10);
-    let calls = 0;
-    afterFunc(ctx, () => calls++);
-    vi.advanceTimersByTime(10);
-    await turn();
-    expect(calls).toBe(1);
-  });
-
-  test("CalledImmediately for a context that has ended, but not inside the call", async () => {
-    let calls = 0;
-    const stop = afterFunc(cancelled(withCancel(background())), () => calls++);
-    expect([calls, stop()]).toEqual([0, false]);
-    await turn();
-    expect(calls).toBe(1);
-  });
-
-  test("NotCalledAfterStop: the first stop says it came in time, the second that there is nothing to stop", async () => {
-    const { ctx, cancel } = withCancel(background());
-    let calls = 0;
-    const stop = afterFunc(ctx, () => calls++);
-    expect([stop(), stop()]).toEqual([true, false]);
-    cancel();
-    await turn();
-    expect(calls).toBe(0);
-  });
-
-  test("one that throws is reported, and keeps no other from running", async () => {
-    const { ctx, cancel } = withCancel(background());
-    const doom = new Error("doom");
-    const ran: number[] = [];
-    const seen = await unhandledDuring(async () => {
-      afterFunc(ctx, () => ran.push(1));
-      afterFunc(ctx, () => {
-        throw doom;
-      });
-      afterFunc(ctx, () => ran.push(2));
-      cancel();
-      await turn();
-    });
-    expect([ran, seen]).toEqual([[1, 2], [doom]]);
-  });
-
-  test("the example of the merged contexts: cancelled by the one or the other, with its cause", async () => {
-    const merge = (ctx: Context, other: Context): [Context, () => void] => {
-      const { ctx: merged, cancel } = withCancel(ctx);
-      const stop = afterFunc(other, () => cancel(cause(other)));
-      return [
-        merged,
-        () => {
-          stop();
-          cancel();
-        },
-      ];
-    };
-    const one = withCancel(background());
-    const two = withCancel(background());
-    const [merged, end] = merge(one.ctx, two.ctx);
-    const why = new Error("two");
-    two.cancel(why);
-    await turn();
-    expect(cause(merged)).toBe(why);
-    end();
-    one.cancel();
-  });
-
-  test("the example of the connection: a read is interrupted by the context's end", async () => {
-    const { ctx, cancel } = withCancel(background());
-    const connection = new Channel<string>();
-    const stop = afterFunc(ctx, () => connection.close());
-    const read = connection.receive();
-    cancel();
-    expect(await read).toEqual({ value: undefined, ok: false });
-    expect(stop()).toBe(false);
-  });
-});
-
 describe("signals", () => {
   test("ctx.signal is aborted with err() as its reason, at once, and fromSignal leads back", () => {
     const { ctx, cancel } = withCancel(background());
@@ -452,7 +230,9 @@ describe("signals", () => {
     cancel(new Error("why"));
     expect([signal.aborted, reason === ctx.err()]).toEqual([true, true]);
     expect(ctx.signal).toBe(signal);
-    expect(cancelled(withCancel(background())).signal.aborted).toBe(true);
+    const ended = withCancel(background());
+    ended.cancel();
+    expect(ended.ctx.signal.aborted).toBe(true);
   });
 
   test("fromSignal ends with the signal, also when nobody listened; one context for one signal", () => {
