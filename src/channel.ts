@@ -40,7 +40,7 @@ import { type Element, List, unlink } from "./internal/list.ts";
 import { Park } from "./internal/park.ts";
 import { Ring } from "./internal/ring.ts";
 import { Kind } from "./internal/tracker.ts";
-import { completed, completedWith } from "./internal/turn.ts";
+import { completed, completedWith, failedWith } from "./internal/turn.ts";
 import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./internal/waitable.ts";
 
 export type { Cancel } from "./internal/cancel.ts";
@@ -176,7 +176,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
       const refusal = refused(cancel);
       if (refusal !== undefined) return refusal;
     }
-    if (this.#closed) return Promise.reject(withoutStack(() => new ClosedChannelError(value)));
+    if (this.#closed) return failedWith(withoutStack(() => new ClosedChannelError(value)));
     if (this.#offer(value)) return completed();
     const sender = new Sender(value, cancel);
     this.#senders.push(sender);
@@ -380,7 +380,7 @@ class Values<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
-    if (this.over) return Promise.resolve({ value: undefined, done: true });
+    if (this.over) return completedWith({ value: undefined, done: true });
     if (this.#cancel !== undefined) {
       const refusal = refused(this.#cancel);
       if (refusal !== undefined) {

@@ -38,7 +38,7 @@ import { callable, show } from "./internal/errors.ts";
 import { List } from "./internal/list.ts";
 import { Park } from "./internal/park.ts";
 import { Kind } from "./internal/tracker.ts";
-import { completed } from "./internal/turn.ts";
+import { completed, failedWith } from "./internal/turn.ts";
 
 const GO = new Kind("errgroup go");
 const WAIT = new Kind("errgroup wait");
@@ -225,7 +225,7 @@ export class Group {
 
   #conclude(): Promise<void> {
     this.#tell();
-    return this.#failure === undefined ? completed() : Promise.reject(this.#failure.error);
+    return this.#failure === undefined ? completed() : failedWith(this.#failure.error);
   }
 
   /** The end has been told, with the error if there is one. */

@@ -31,7 +31,7 @@ import { callable, count, duration, instant, show } from "./internal/errors.ts";
 import { Park } from "./internal/park.ts";
 import { type Alarm, arm, disarm, drop, hold } from "./internal/timers.ts";
 import { Kind } from "./internal/tracker.ts";
-import { completed } from "./internal/turn.ts";
+import { completed, failedWith } from "./internal/turn.ts";
 
 /** Events a second. */
 export type Limit = number;
@@ -227,7 +227,7 @@ export class Limiter {
       if (delay === 0) return completed();
       return new Waiter(Number(at) + delay, reservation, this.#unused, ctx).promise;
     } catch (error) {
-      return Promise.reject(error);
+      return failedWith(error);
     }
   }
 

@@ -42,7 +42,7 @@ import { type Cancel, Dependent, type Ending, isContext, isSignal, sourceOf } fr
 import { show } from "./internal/errors.ts";
 import { Park } from "./internal/park.ts";
 import { Kind } from "./internal/tracker.ts";
-import { completedWith } from "./internal/turn.ts";
+import { completedWith, failedWith } from "./internal/turn.ts";
 import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./internal/waitable.ts";
 import type { After } from "./time.ts";
 
@@ -85,11 +85,11 @@ const SELECT_NOTHING = new Kind("select (no cases)");
  */
 export function select<C extends { readonly [name: string]: Selectable }>(cases: C): Promise<Selected<C>> {
   try {
-    const waitables = new Array<Waitable | undefined>(8);
-    const outcome = takeReady(cases, waitables);
-    return (outcome === undefined ? park(cases, waitables) : completedWith(outcome)) as Promise<Selected<C>>;
+    const all = read(cases);
+    const outcome = takeReady(all);
+    return (outcome === undefined ? park(all) : completedWith(outcome)) as Promise<Selected<C>>;
   } catch (error) {
-    return Promise.reject(error);
+    return failedWith(error);
   }
 }
 
@@ -98,51 +98,61 @@ export function select<C extends { readonly [name: string]: Selectable }>(cases:
  * can. Throws ClosedChannelError if the chosen case is a send to a closed channel, TypeError as select rejects.
  */
 export function trySelect<C extends { readonly [name: string]: Selectable }>(cases: C): Selected<C> | undefined {
-  return takeReady(cases, new Array(8)) as Selected<C> | undefined;
+  return takeReady(read(cases)) as Selected<C> | undefined;
 }
 
-/**
- * Pass 1: looks at each case, once and in order, and lets one of those that are ready take effect. Each gets the same
- * chance: the k-th to be found ready replaces the choice with a chance of 1/k. Leaves in `waitables` what stands in the
- * cases, undefined for one that is never ready.
- */
-function takeReady(
-  cases: { readonly [name: string]: Selectable },
-  waitables: (Waitable | undefined)[],
-): Outcome | undefined {
-  let ready = 0;
-  let chosen: Waitable | undefined;
-  let chosenName = "";
-  let i = 0;
+/** The cases that can ever be ready, with their names: names[i] belongs to waitables[i], for i below `count`. */
+interface Cases {
+  readonly names: string[];
+  readonly waitables: Waitable[];
+  count: number;
+}
+
+/** Pass 1: reads each case, once and in order. Getters and foreign contexts are user code; none runs after this pass. */
+function read(cases: { readonly [name: string]: Selectable }): Cases {
+  if (typeof cases !== "object" || cases === null || READY in cases || Symbol.iterator in cases) {
+    throw new TypeError(`select needs an object of named cases, as in select({ name: channel }), got ${show(cases)}`);
+  }
+  // Of a fixed size at first: an empty array would grow to seventeen places.
+  const all: Cases = { names: new Array(8), waitables: new Array(8), count: 0 };
   // for-in, because the engine reads an enumerated name's property at once; by Object.keys it took three times as long.
   for (const name in cases) {
     if (!Object.hasOwn(cases, name)) continue;
     const it = cases[name];
-    const waitable = it === null || it === undefined ? undefined : toWaitable(it, name);
-    waitables[i++] = waitable;
-    if (waitable?.[READY]() && (++ready === 1 || Math.random() * ready < 1)) {
-      chosen = waitable;
-      chosenName = name;
-    }
+    if (it === null || it === undefined) continue;
+    all.names[all.count] = name;
+    all.waitables[all.count++] = toWaitable(it, name);
   }
-  return chosen?.[TAKE](chosenName);
+  return all;
 }
 
-/** Pass 2: parks on all of the cases, of which none is ready. */
-function park(cases: object, waitables: (Waitable | undefined)[]): Promise<Outcome> {
-  const selection = new Selection(waitables.some((w) => w !== undefined) ? SELECT : SELECT_NOTHING, undefined);
-  let i = 0;
-  for (const name in cases) {
-    if (!Object.hasOwn(cases, name)) continue;
-    const waitable = waitables[i++];
-    if (waitable !== undefined) selection.add(name, waitable);
+/**
+ * Pass 2: lets one of the cases that are ready take effect. Each gets the same chance: the k-th to be found ready
+ * replaces the choice with a chance of 1/k.
+ */
+function takeReady({ names, waitables, count }: Cases): Outcome | undefined {
+  let ready = 0;
+  let chosen = -1;
+  for (let i = 0; i < count; i++) {
+    if (waitables[i]?.[READY]() && (++ready === 1 || Math.random() * ready < 1)) chosen = i;
   }
+  return chosen < 0 ? undefined : waitables[chosen]?.[TAKE](names[chosen] as string);
+}
+
+/** Pass 3: parks on all of the cases, of which none is ready. */
+function park({ names, waitables, count }: Cases): Promise<Outcome> {
+  const selection = new Selection(count > 0 ? SELECT : SELECT_NOTHING, undefined);
+  for (let i = 0; i < count; i++) selection.add(names[i] as string, waitables[i] as Waitable);
   return selection.promise;
 }
 
 function toWaitable(it: NonNullable<Selectable>, name: string): Waitable {
   if ((it as Partial<Waitable>)[READY] !== undefined) return it as unknown as Waitable;
-  if (isContext(it) || isSignal(it)) return sourceOf(it);
+  if (isContext(it) || isSignal(it)) {
+    const source = sourceOf(it);
+    source.poll();
+    return source;
+  }
   throw new TypeError(
     `select case "${name}" must be a channel, a send, a context, an AbortSignal or after(ms), got ${show(it)}`,
   );

@@ -205,7 +205,7 @@ describe("contexts of the user's own types", () => {
     expect([ctx.err(), cause(ctx)]).toEqual([inner.err(), why]);
   });
 
-  test("one with an afterFunc method is watched through it, and told when that is no longer wanted", () => {
+  test("one with an afterFunc method is watched through it, and told when that is no longer wanted", async () => {
     const fns = new Set<() => void>();
     const custom = Object.assign(new Custom(), {
       afterFunc(fn: () => void) {
@@ -220,6 +220,7 @@ describe("contexts of the user's own types", () => {
     const again = withCancel(custom);
     custom.end(new Error("doom"));
     for (const fn of fns) fn();
+    await turn();
     expect([ctx.err()?.message, again.ctx.err()?.message]).toEqual(["context canceled", "doom"]);
   });
 

@@ -106,6 +106,22 @@ const workloads: Record<string, () => Promise<unknown>> = {
     for (let i = 0; i < OPERATIONS; i++) await g.go(() => i);
     await g.wait();
   },
+  "operations that are refused": async () => {
+    const ch = new Channel<number>();
+    const { ctx: done, cancel } = withCancel(ctx);
+    cancel();
+    for (let i = 0; i < OPERATIONS; i++) await ch.receive(done).catch(() => {});
+  },
+  "sends to a closed channel": async () => {
+    const ch = new Channel<number>();
+    ch.close();
+    for (let i = 0; i < OPERATIONS; i++) await (i % 2 ? ch.send(i) : select({ sent: ch.sending(i) })).catch(() => {});
+  },
+  "an iterator that is over": async () => {
+    const values = new Channel<number>().values();
+    await values.return?.();
+    for (let i = 0; i < OPERATIONS; i++) await values.next();
+  },
   "sleeps of nothing": async () => {
     for (let i = 0; i < OPERATIONS; i++) await sleep(0);
   },

@@ -8,6 +8,7 @@ import type { Context } from "../context.ts";
 import { show } from "./errors.ts";
 import { Element, List } from "./list.ts";
 import { drop, hold } from "./timers.ts";
+import { DONE, failedWith } from "./turn.ts";
 import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE } from "./waitable.ts";
 
 /** What can end a wait early, wherever one is taken. */
@@ -215,6 +216,7 @@ class SignalSource extends Listening {
 /** A context of somebody else's making. */
 class ForeignSource extends Listening {
   private readonly ctx: Context;
+  private broken = false;
 
   constructor(ctx: Context) {
     super();
@@ -224,7 +226,14 @@ class ForeignSource extends Listening {
 
   // Asked anew each time: a context of ours above it may end later, and is then the cause for whoever comes after.
   override poll(): Ending | undefined {
-    return super.poll() && this.check();
+    const ending = super.poll();
+    return ending === undefined || this.broken ? ending : (this.check() ?? ending);
+  }
+
+  // Asks nothing outside: whoever reads the cases of a select has polled, and no user code may run after that.
+  /** @internal */
+  override [READY](): boolean {
+    return this.ending !== undefined;
   }
 
   protected override check(): Ending | undefined {
@@ -238,15 +247,30 @@ class ForeignSource extends Listening {
     return { error: () => error, cause: () => cause ?? error };
   }
 
+  // An implementation may call back at once, or throw. Neither may happen while a wait is being parked: what it tells is
+  // heard in a later microtask, and an error of its own ends what hangs on it.
   protected override listen(heard: () => void): () => void {
-    const ctx = this.ctx;
-    if (ctx.afterFunc !== undefined) return ctx.afterFunc(heard);
-    const stop = new AbortController();
-    ctx
-      .done()
-      ?.receive(stop.signal)
-      .then(heard, () => {});
-    return () => stop.abort();
+    const { ctx } = this;
+    const hear = () => {
+      void DONE.then(heard).catch((error) => this.breakDown(error));
+    };
+    try {
+      if (ctx.afterFunc !== undefined) return ctx.afterFunc(hear);
+      const stop = new AbortController();
+      ctx
+        .done()
+        ?.receive(stop.signal)
+        .then(hear, () => {});
+      return () => stop.abort();
+    } catch (error) {
+      void DONE.then(() => this.breakDown(error));
+      return () => {};
+    }
+  }
+
+  private breakDown(error: unknown): void {
+    this.broken = true;
+    if (this.ending === undefined) this.finish({ error: () => error, cause: () => error });
   }
 }
 
@@ -300,15 +324,15 @@ export function refused(cancel: Cancel): Promise<never> | undefined {
   const own = (cancel as { [SOURCE]?: Source } | null | undefined)?.[SOURCE];
   if (own === undefined) return refusedForeign(cancel);
   const ending = own.poll();
-  return ending === undefined ? undefined : Promise.reject(ending.error());
+  return ending === undefined ? undefined : failedWith(ending.error());
 }
 
 // Apart, because looking up a foreign source may throw, and only the common way is to be inlined.
 function refusedForeign(cancel: Cancel): Promise<never> | undefined {
   try {
     const ending = sourceOf(cancel).poll();
-    return ending === undefined ? undefined : Promise.reject(ending.error());
+    return ending === undefined ? undefined : failedWith(ending.error());
   } catch (error) {
-    return Promise.reject(error);
+    return failedWith(error);
   }
 }

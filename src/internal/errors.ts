@@ -48,7 +48,7 @@ export function show(value: unknown): string {
 
 /** Returns n if it is a whole number, at least `least` and exact; throws TypeError or RangeError otherwise. */
 export function count(n: number, what: string, least = 0): number {
-  if (Number.isSafeInteger(n) && n >= least) return n;
+  if (Number.isSafeInteger(n) && n >= least) return n + 0; // Not -0.
   if (typeof n !== "number") throw new TypeError(`${what} must be a whole number, got ${show(n)}`);
   throw new RangeError(`${what} must be a whole number from ${least} to 2^53-1, got ${n}`);
 }

@@ -64,6 +64,12 @@ export function completedWith<T>(value: T): Promise<T> {
   return charge() ? Promise.resolve(value) : deferred(value);
 }
 
+/** An operation that failed at once, charged: a loop that only fails must not starve the event loop either. */
+export function failedWith(reason: unknown): Promise<never> {
+  if (charge()) return Promise.reject(reason);
+  return new Promise<never>((_, reject) => defer(reject, reason));
+}
+
 function deferred<T>(value: T): Promise<T> {
   return new Promise<T>((resolve) => defer(resolve as (value: T) => void, value));
 }
