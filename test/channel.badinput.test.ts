@@ -105,12 +105,20 @@ describe("capacities", () => {
   test.each([Number.NaN, -1, 0.5, -0.5, 2 ** 53, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
     "a capacity of %d is a RangeError",
     (capacity) => {
-      expect(() => new Channel(capacity)).toThrow(RangeError);
+      expect(() => new Channel(capacity)).toThrow(
+        new RangeError(`channel capacity must be a whole number from 0 to 2^53-1, got ${capacity}`),
+      );
     },
   );
 
   test.each(["1", null, 1n, true, [], {}, () => 1])("a capacity that is no number is a TypeError: %o", (capacity) => {
     expect(() => new Channel(capacity as never)).toThrow(TypeError);
+    expect(() => new Channel(capacity as never)).toThrow("channel capacity must be a whole number, got ");
+  });
+
+  test("the largest capacity costs nothing by itself", () => {
+    const ch = new Channel<number>(2 ** 53 - 1);
+    expect([ch.trySend(1), ch.len(), ch.cap()]).toEqual([true, 1, 2 ** 53 - 1]);
   });
 
   test("no capacity and undefined are the unbuffered channel", () => {

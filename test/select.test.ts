@@ -4,11 +4,13 @@ import { background, withCancel } from "gopark/context";
 import { go } from "gopark/go";
 import { find, track, verifyNone } from "gopark/leak";
 import { type Selectable, select, trySelect } from "gopark/select";
-import { describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { random } from "./support/random.ts";
 import { turn, turns } from "./support/turn.ts";
 import { collectUntil } from "./support/unhandled.ts";
 import { watch } from "./support/watch.ts";
+
+afterEach(() => track("full"));
 
 /** select3: what each operation does on each sort of channel, alone in a select. */
 describe("select3", () => {
@@ -64,44 +66,23 @@ describe("select3", () => {
   });
 });
 
-test("SelfSelect: a select that sends and receives on one channel does not talk to itself", async () => {
-  for (const capacity of [0, 10]) {
-    const ch = new Channel<number>(capacity);
-    const got: number[] = [];
-    const task = (id: number) =>
-      go(async () => {
-        for (let i = 0; i < 1000; i++) {
-          const s = await select({ sent: ch.sending(id), got: ch });
-          if (s.case === "got" && s.ok) {
-            if (capacity === 0) expect(s.value).not.toBe(id);
-            got.push(s.value);
-          }
-        }
-        ch.tryReceive();
-      });
-    const one = task(0);
-    const two = task(1);
-    while (watchStates(one, two).includes("pending")) {
-      await turn();
-      const { ctx, cancel } = withCancel(background());
-      const rest = select({ sent: ch.sending(9), got: ch, ctx });
-      await turn();
-      cancel();
-      await rest;
-      await turn();
-    }
-    expect(got.length).toBeGreaterThan(0);
-  }
+test.each([0, 10])("SelfSelect, capacity %d: what sends and receives does not talk to itself", async (capacity) => {
+  const EACH = 1000;
+  const ch = new Channel<number>(capacity);
+  const task = (me: number) =>
+    go(async () => {
+      let received = 0;
+      for (let i = 0; i < EACH; i++) {
+        const s = await select(me === 0 ? { out: ch.sending(me), in: ch } : { in: ch, out: ch.sending(me) });
+        if (s.case === "out") continue;
+        if (capacity === 0) expect(s).toEqual({ case: "in", value: 1 - me, ok: true });
+        received++;
+      }
+      return received;
+    });
+  const [a, b] = await Promise.all([task(0), task(1)]);
+  expect(a + b + ch.len()).toBe(2 * EACH - (a + b));
 });
-
-const states = new WeakMap<Promise<unknown>, ReturnType<typeof watch>>();
-function watchStates(...promises: Promise<unknown>[]): string[] {
-  return promises.map((p) => {
-    const seen = states.get(p) ?? watch(p);
-    states.set(p, seen);
-    return seen.state;
-  });
-}
 
 test("SelectDuplicateChannel: one channel in several cases; the losers leave its queue", async () => {
   const c = new Channel<number>();
@@ -119,11 +100,62 @@ test("SelectDuplicateChannel: one channel in several cases; the losers leave its
   expect(three.value).toEqual({ value: 42, ok: true });
 });
 
-test("select4: a closed channel is ready beside one that never will be", async () => {
-  const c = new Channel<number>(1);
-  const d = new Channel<number>();
-  c.trySend(42);
-  expect(await select({ c, d })).toEqual({ case: "c", value: 42, ok: true });
+test("select4: a ready case is taken at once, and an idle channel beside it is left alone", async () => {
+  const ready = new Channel<number>(1);
+  const idle = new Channel<number>();
+  ready.trySend(42);
+  expect(await select({ idle, ready })).toEqual({ case: "ready", value: 42, ok: true });
+  expect([ready.len(), idle.trySend(1)]).toEqual([0, false]);
+});
+
+describe("nonblock: a select that never waits", () => {
+  test.each([0, 1])("capacity %d", async (capacity) => {
+    const ch = new Channel<string>(capacity);
+    const receive = () => trySelect({ ch });
+    const send = (value: string) => trySelect({ sent: ch.sending(value) });
+    const value = (v: string) => ({ case: "ch", value: v, ok: true });
+
+    expect(receive()).toBeUndefined();
+    for (let i = 0; i < capacity; i++) expect(send("buffered")).toEqual({ case: "sent" });
+    expect(send("one too many")).toBeUndefined();
+    for (let i = 0; i < capacity; i++) expect(receive()).toEqual(value("buffered"));
+    expect(receive()).toBeUndefined();
+
+    const receiver = watch(ch.receive());
+    await turn();
+    expect(send("for who waits")).toEqual({ case: "sent" });
+    await turn();
+    expect(receiver.value).toEqual({ value: "for who waits", ok: true });
+
+    for (let i = 0; i < capacity; i++) send("before");
+    const sender = watch(ch.send("from who waits"));
+    await turn();
+    for (let i = 0; i < capacity; i++) expect(receive()).toEqual(value("before"));
+    expect(receive()).toEqual(value("from who waits"));
+    await turn();
+    expect(sender.state).toBe("fulfilled");
+  });
+
+  test("is taken by a parked select, and takes from one", async () => {
+    const ch = new Channel<string>();
+    const receiving = select({ ch });
+    expect(trySelect({ sent: ch.sending("to") })).toEqual({ case: "sent" });
+    const sending = select({ sent: ch.sending("from") });
+    expect(trySelect({ ch })).toEqual({ case: "ch", value: "from", ok: true });
+    expect(await Promise.all([receiving, sending])).toEqual([{ case: "ch", value: "to", ok: true }, { case: "sent" }]);
+  });
+});
+
+test("ChanSendInterface: a channel of several types takes each, by identity, whichever case sends it", async () => {
+  const date = new Date(0);
+  const map = new Map();
+  const ch = new Channel<Date | Map<string, number>>(1);
+  await ch.send(date);
+  const cases = { date: ch.sending(date), map: ch.sending(map) };
+  expect(trySelect(cases)).toBeUndefined();
+  expect(ch.tryReceive()?.value).toBe(date);
+  const s = await select(cases);
+  expect(ch.tryReceive()?.value).toBe(s.case === "date" ? date : map);
 });
 
 test("select5: each case is evaluated once, in the order of the source, whether or not select parks", async () => {
@@ -287,7 +319,6 @@ test("SelectStress: many tasks that select on the same channels, in both directi
     });
   await Promise.all([...plainSends, ...plainReceives, selecting(true), selecting(false)]);
   expect(channels.map((ch) => ch.len())).toEqual([0, 0, 0, 0]);
-  track("full");
 });
 
 describe("bad input", () => {
