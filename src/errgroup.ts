@@ -4,7 +4,8 @@
  *
  * Rules of use:
  *
- * - Most callers should use `scope`: nothing that was started in it outlives it.
+ * - To do the same with many items, `map` or `forEach`: as many at once as you say, results in order.
+ * - For everything else, most callers should use `scope`: nothing that was started in it outlives it.
  * - With `withContext`, pass the derived context to the tasks and call `wait` on every path.
  * - Await `g.go(...)` under a limit: it resolves when the task has been started, which is how the limit pushes back.
  *
@@ -26,7 +27,7 @@
  *
  * - A task fails by throwing or rejecting; what it resolves to is ignored.
  * - `go` and `wait` are awaited, and take a `Cancel` of the caller's.
- * - `scope` ties the group to a block.
+ * - `scope` ties the group to a block; `map` and `forEach` are what Go writes as a loop around `g.Go`.
  * - An error of a group that is dropped without being waited for is reported as an unhandled rejection once the
  *   collector has taken the group. Go loses it.
  */
@@ -34,7 +35,8 @@ import { type Cancel, Canceled, type CancelFunc, type Context, withCancel } from
 import { go } from "./go.ts";
 import { refused } from "./internal/cancel.ts";
 import { asyncDisposable } from "./internal/dispose.ts";
-import { callable, show } from "./internal/errors.ts";
+import { callable, count, show } from "./internal/errors.ts";
+import { Items } from "./internal/items.ts";
 import { List } from "./internal/list.ts";
 import { Park } from "./internal/park.ts";
 import { Kind } from "./internal/tracker.ts";
@@ -54,6 +56,14 @@ const dropped = new FinalizationRegistry<Failure>(({ error }) => {
 interface Failure {
   readonly error: unknown;
 }
+
+// For forEach, which lives outside the class. Set by its static block.
+let startEach: <T>(
+  group: Group,
+  items: Items<T>,
+  ctx: Context,
+  task: (item: T, index: number) => unknown,
+) => Promise<void>;
 
 /**
  * A group of tasks. Made by {@link withContext} it has a context that its first error cancels; made by `new` it has
@@ -95,7 +105,7 @@ export class Group {
     if (typeof task !== "function") return this.#notATask(task);
     const refusal = cancel === undefined ? undefined : refused(cancel);
     if (refusal !== undefined) return refusal;
-    if (this.#slots >= this.#limit) return this.#startLater(task, cancel);
+    if (this.#isFull()) return this.#startLater(task, cancel);
     this.#start(task, this.#claim());
     return completed();
   }
@@ -103,7 +113,7 @@ export class Group {
   /** Runs `task` in the group if that needs no waiting for a slot; says whether it did. Throws TypeError as `go`. */
   tryGo(task: Task): boolean {
     callable(task, "errgroup's task");
-    if (this.#slots >= this.#limit) return false;
+    if (this.#isFull()) return false;
     this.#start(task, this.#claim());
     return true;
   }
@@ -150,6 +160,7 @@ export class Group {
     asyncDisposable(this.prototype, function () {
       return this.#dispose();
     });
+    startEach = (group, items, ctx, task) => group.#startEach(items, ctx, task);
   }
 
   async #dispose(): Promise<void> {
@@ -166,6 +177,10 @@ export class Group {
 
   async #notATask(task: unknown): Promise<never> {
     throw new TypeError(`errgroup's task must be a function, got ${show(task)}`);
+  }
+
+  #isFull(): boolean {
+    return this.#slots >= this.#limit;
   }
 
   /** Makes place for one more task; says whether it takes a slot, to be freed by {@link #done}. */
@@ -188,16 +203,40 @@ export class Group {
   }
 
   async #startLater(task: Task, cancel: Cancel | undefined): Promise<void> {
+    // Start the task from here, not where its slot was freed: that is another task's stack and async context.
+    this.#start(task, await this.#claimLater(cancel));
+    await completed();
+  }
+
+  /** As {@link #claim}, once a slot is free. */
+  #claimLater(cancel: Cancel | undefined): Promise<boolean> {
     const starter = new Park<boolean>(GO, cancel);
     this.#starters.push(starter);
-    // Start the task from here, not where its slot was freed: that is another task's stack and async context.
-    this.#start(task, await starter.promise);
-    await completed();
+    return starter.promise;
+  }
+
+  /** Runs a task for each item, which it takes only when there is a slot for it. Resolves when it has taken the last. */
+  async #startEach<T>(items: Items<T>, ctx: Context, task: (item: T, index: number) => unknown): Promise<void> {
+    for (let index = 0; ; index++) {
+      const limited = this.#isFull() ? await this.#claimLater(ctx) : this.#claim();
+      let next: IteratorResult<T>;
+      try {
+        check(ctx);
+        next = items.isAsync ? await items.nextLater(ctx) : items.next();
+        check(ctx);
+      } catch (error) {
+        this.#done(limited);
+        throw error;
+      }
+      if (next.done) return this.#done(limited);
+      const { value } = next;
+      this.#start(() => task(value, index), limited);
+    }
   }
 
   /** Gives free slots to those who wait to start. */
   #admit(): void {
-    while (this.#slots < this.#limit) {
+    while (!this.#isFull()) {
       const starter = this.#starters.shift();
       if (starter === undefined) return;
       starter.resolve(this.#claim());
@@ -272,4 +311,73 @@ export async function scope<T>(parent: Cancel, body: (group: Group, ctx: Context
   }
   await group.wait();
   return result;
+}
+
+/** How {@link map} and {@link forEach} go about it. */
+export interface EachOptions {
+  /** How many items at most are worked on at once: a whole number from 1, or Infinity. */
+  readonly limit: number;
+}
+
+/**
+ * Runs `fn` for each item, for `limit` of them at once, and resolves to its results in the order of the items.
+ *
+ * The items may come from any iterable, also an async one or an endless one. One is taken only when there is a slot for
+ * it, and never two at a time, so a slow `fn` holds its source back. `fn` gets a context that ends when the work is to
+ * stop, and runs in the caller's async context.
+ *
+ * The first error of `fn` cancels that context; so does the end of `ctx`. Then nothing more is taken, the iterator is told
+ * by its `return`, the running calls are waited for, and the promise rejects with that error. What `return` itself throws
+ * is dropped, as `for await` drops it; a `next` that is still pending then is not waited for. If the iterator throws, the
+ * promise rejects with its error, in the same way.
+ *
+ * Rejects at once, with nothing taken, if `ctx` has ended, with TypeError if `items` is not iterable, `fn` is no function or
+ * `limit` is missing, and with RangeError if `limit` is out of its range.
+ */
+export async function map<T, R>(
+  ctx: Cancel,
+  items: Iterable<T> | AsyncIterable<T>,
+  fn: (item: T, ctx: Context, index: number) => R | PromiseLike<R>,
+  options: EachOptions,
+): Promise<R[]> {
+  callable(fn, "map's function");
+  const results: R[] = [];
+  const store = async (item: T, ctx: Context, index: number): Promise<void> => {
+    results[index] = await fn(item, ctx, index);
+  };
+  await forEach(ctx, items, store, options);
+  return results;
+}
+
+/** As {@link map}, for calls whose results do not matter: they are not kept. */
+export async function forEach<T>(
+  ctx: Cancel,
+  items: Iterable<T> | AsyncIterable<T>,
+  fn: (item: T, ctx: Context, index: number) => unknown,
+  options: EachOptions,
+): Promise<void> {
+  callable(fn, "forEach's function");
+  const limit = limitOf(options);
+  await scope(ctx, async (group, ctx) => {
+    check(ctx);
+    if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
+    const source = new Items(items);
+    try {
+      await startEach(group, source, ctx, (item, index) => fn(item, ctx, index));
+    } catch (error) {
+      await source.close();
+      throw error;
+    }
+  });
+}
+
+function limitOf(options: EachOptions): number {
+  const limit: unknown = (options as EachOptions | undefined)?.limit;
+  if (typeof limit !== "number") throw new TypeError(`limit must be a whole number or Infinity, got ${show(limit)}`);
+  return limit === Number.POSITIVE_INFINITY ? limit : count(limit, "limit", 1);
+}
+
+function check(ctx: Context): void {
+  const error = ctx.err();
+  if (error !== undefined) throw error;
 }

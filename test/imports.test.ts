@@ -18,6 +18,8 @@ const MODULES: Record<string, readonly string[]> = {
   semaphore: [],
   rate: [],
   errgroup: ["context", "go"],
+  pool: [],
+  shardmap: [],
   leak: [],
 };
 
@@ -28,6 +30,9 @@ const IMPORTED_BY_NOBODY = ["leak"];
 const INTERNAL = [
   "host",
   "dispose",
+  "stamp",
+  "hash",
+  "shards",
   "list",
   "ring",
   "heap",
@@ -39,6 +44,7 @@ const INTERNAL = [
   "waitable",
   "cancel",
   "park",
+  "items",
 ];
 
 interface Import {

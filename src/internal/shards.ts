@@ -1,0 +1,115 @@
+/**
+ * A table of entries in many small Maps, after extendible hashing: a shard that is full is split in two by one more bit
+ * of its keys' hashes, so growing never costs more at once than moving one shard's entries.
+ *
+ * The first shard holds everything, and no key is hashed until it is split: a small table is a Map and one comparison.
+ */
+import { hash } from "./hash.ts";
+
+/**
+ * How many entries fill a shard. A size at which V8's own table is full, so that the split comes instead of a rehash.
+ * Moving them takes 1–2 ms; smaller shards would make more maps hash, for a pause that nobody notices.
+ */
+export const FULL: number = 2 ** 14;
+
+/** At most 2 ** DEEPEST shards. One that deep grows as any Map does. */
+const DEEPEST = 16;
+
+/** The entries whose hashes begin with the same `depth` bits. */
+class Shard<K, V> {
+  readonly map = new Map<K, V>();
+  readonly depth: number;
+
+  /** The stretch of the hashes that it has, by their first DEEPEST bits: from `first`, up to and without `end`. */
+  readonly first: number;
+  readonly end: number;
+
+  /** Set once, when the entries have moved to two new shards. */
+  retired = false;
+
+  constructor(depth: number, first: number) {
+    this.depth = depth;
+    this.first = first;
+    this.end = first + 2 ** (DEEPEST - depth);
+  }
+}
+
+export class Shards<K, V> {
+  // Between any two calls: the directory has 2 ** depth places, and place i has the shard of the hashes that begin with
+  // i's bits. A shard of a lesser depth stands in all the places it has, side by side.
+  private directory: Shard<K, V>[] = [new Shard(0, 0)];
+  private depth = 0;
+
+  /** The Map that has the key's entry, if there is one. Entries may be removed and overwritten there, not added. */
+  of(key: K): Map<K, V> {
+    return this.shard(key).map;
+  }
+
+  /** Adds or overwrites an entry. */
+  set(key: K, value: V): void {
+    const shard = this.shard(key);
+    shard.map.set(key, value);
+    if (shard.map.size >= FULL && shard.depth < DEEPEST) this.divide(shard);
+  }
+
+  /** How many entries there are; asks every shard. */
+  get size(): number {
+    let size = 0;
+    for (let at = 0; at < 2 ** DEEPEST; ) {
+      const shard = this.at(at);
+      size += shard.map.size;
+      at = shard.end;
+    }
+    return size;
+  }
+
+  /** Removes every entry. The shards stay, for whoever is walking over them. */
+  clear(): void {
+    for (const shard of this.directory) shard.map.clear();
+  }
+
+  /**
+   * Walks over the entries in the order of the hashes, a shard at a time. Of each shard it takes the keys as they are
+   * when it comes there, and goes on where that shard ended, whatever has been split since; so it meets a key at most
+   * once, and exactly once if the key is there all the time.
+   */
+  *entries(): Generator<[K, V], void, undefined> {
+    for (let at = 0; at < 2 ** DEEPEST; ) {
+      const shard = this.at(at);
+      for (const key of [...shard.map.keys()]) {
+        const map = shard.retired ? this.of(key) : shard.map;
+        const value = map.get(key);
+        if (value !== undefined || map.has(key)) yield [key, value as V];
+      }
+      at = shard.end;
+    }
+  }
+
+  private shard(key: K): Shard<K, V> {
+    const { depth } = this;
+    return this.directory[depth === 0 ? 0 : hash(key) >>> (32 - depth)] as Shard<K, V>;
+  }
+
+  /** The shard of the hashes that begin with these DEEPEST bits. */
+  private at(bits: number): Shard<K, V> {
+    return this.directory[bits >>> (DEEPEST - this.depth)] as Shard<K, V>;
+  }
+
+  private divide(shard: Shard<K, V>): void {
+    // 1. Make the directory fine enough to tell the halves apart.
+    if (shard.depth === this.depth) {
+      this.directory = this.directory.flatMap((each) => [each, each]);
+      this.depth++;
+    }
+    // 2. Move the entries. Maps of their own, both filled anew: one that only lost half would keep the room of the whole.
+    const lower = new Shard<K, V>(shard.depth + 1, shard.first);
+    const upper = new Shard<K, V>(shard.depth + 1, lower.end);
+    const bit = 31 - shard.depth;
+    for (const [key, value] of shard.map) ((hash(key) >>> bit) & 1 ? upper : lower).map.set(key, value);
+    // 3. Put the halves where the whole was.
+    const places = 2 ** (this.depth - shard.depth - 1);
+    const from = shard.first >>> (DEEPEST - this.depth);
+    this.directory.fill(lower, from, from + places).fill(upper, from + places, from + 2 * places);
+    shard.retired = true;
+  }
+}
