@@ -23,9 +23,11 @@
  *   scratch.lines.push("total", "42");
  *   return scratch.lines.join(" ");
  * });
- * console.log(report, scratches.idle(), scratches.get().lines.length);
+ * console.log(report);
+ * console.log(await scratches.use((scratch) => scratch.lines.length)); // the same object, clean
  * // Output:
- * // total 42 1 0
+ * // total 42
+ * // 0
  * ```
  *
  * Ports sync.Pool. Differences from Go:
