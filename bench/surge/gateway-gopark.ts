@@ -5,7 +5,7 @@
  * then the payment. What differs is marked with the number of the fault it cures.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { Channel, context, errgroup, go, leak, rate, semaphore, time } from "gopark";
+import { Channel, context, errgroup, go, leak, pool, rate, semaphore, shardmap, time } from "gopark";
 import type { Context } from "gopark/context";
 import { limits } from "./config.ts";
 import { type Drained, serve } from "./ipc.ts";
@@ -13,22 +13,33 @@ import {
   answer,
   cheapest,
   listen,
+  newScratch,
   type Order,
   openingStock,
-  parseOrder,
   type Quote,
   type Receipt,
-  readBody,
+  readOrder,
+  type Scratch,
   sources,
 } from "./order.ts";
 import { clock, Probe } from "./probe.ts";
 
 let upstream = "";
-let stock = new Map<string, number>();
+let stock = new shardmap.ShardMap<string, number>();
+let probe: Probe;
 
 const limiter = new rate.Limiter(limits.rate, limits.burst);
 const turns = new semaphore.Weighted(limits.orders);
 const calls = new semaphore.Weighted(limits.calls);
+
+/** Cure 5: a scratch is lent for the time of a block, and wiped before the next order can get it. */
+const scratches = new pool.Pool<Scratch>({
+  create: newScratch,
+  reset: (scratch) => {
+    scratch.length = 0;
+    scratch.quotes.length = 0;
+  },
+});
 
 /** The upstream answered that it failed. Any other error of a call leaves open what the upstream did. */
 class UpstreamError extends Error {}
@@ -59,7 +70,7 @@ async function call<T>(ctx: Context, path: string, query: Record<string, string>
 }
 
 /** Cure 3: a producer's send takes the group's context. When the consumer leaves, the context ends and so does the send. */
-async function bestPrice(ctx: Context, g: errgroup.Group, order: Order): Promise<number> {
+async function bestPrice(ctx: Context, g: errgroup.Group, order: Order, quotes: Quote[]): Promise<number> {
   const queue = new Channel<Quote>(1);
   for (const source of sources) {
     await g.go(async () => {
@@ -67,8 +78,6 @@ async function bestPrice(ctx: Context, g: errgroup.Group, order: Order): Promise
       for (const quote of quotes) await queue.send(quote, ctx);
     });
   }
-  // Cure 5: what an order collects belongs to the order.
-  const quotes: Quote[] = [];
   while (quotes.length < sources.length * 3) {
     const { value, ok } = await queue.receive(ctx);
     if (ok) quotes.push(value);
@@ -76,19 +85,20 @@ async function bestPrice(ctx: Context, g: errgroup.Group, order: Order): Promise
   return cheapest(order, quotes);
 }
 
-/** Cure 6: check and act in one turn. Nobody can come between, for there is no await between. */
-function takeFromStock(order: Order): boolean {
-  const left = stock.get(order.sku) ?? 0;
-  if (left < order.qty) return false;
-  stock.set(order.sku, left - order.qty);
-  return true;
+class SoldOut extends Error {}
+
+/** Cure 6: an article's stock is changed by one order at a time. Rejects with SoldOut. */
+async function takeFromStock(order: Order, units: number, ctx?: Context): Promise<void> {
+  const { sku } = order;
+  const take = (left = 0): number => {
+    if (left < units) throw new SoldOut(sku);
+    probe.writes(left, stock.get(sku) ?? 0);
+    return left - units;
+  };
+  await stock.update(sku, take, ctx);
 }
 
-function putBack(order: Order): void {
-  stock.set(order.sku, (stock.get(order.sku) ?? 0) + order.qty);
-}
-
-async function carryOut(ctx: Context, order: Order): Promise<Receipt> {
+async function carryOut(ctx: Context, order: Order, quotes: Quote[]): Promise<Receipt> {
   const { id, sku } = order;
   const qty = String(order.qty);
   let cents: number;
@@ -96,11 +106,11 @@ async function carryOut(ctx: Context, order: Order): Promise<Receipt> {
     // Cure 4: the group is bounded by the limits on orders and calls, and ends as a whole: one failure cancels the rest.
     cents = await errgroup.scope(ctx, async (g, ctx) => {
       await g.go(() => call(ctx, "/inventory", { order: id, sku, qty }));
-      return bestPrice(ctx, g, order);
+      return bestPrice(ctx, g, order, quotes);
     });
   } catch (err) {
     // Nothing was paid. From the payment on, the units stay taken: whether it went through is for the upstream to say.
-    putBack(order);
+    await takeFromStock(order, -order.qty);
     throw err;
   }
   // Cure 2: the deadline is not a race. When it comes, the call itself is cancelled.
@@ -122,10 +132,17 @@ async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> 
   const { ctx } = scope;
   try {
     using _turn = await turns.permit(ctx);
-    const order = await read(ctx, req);
-    if (takeFromStock(order)) answer(res, 200, await carryOut(ctx, order));
-    else answer(res, 409, { error: "sold out" });
+    using lease = scratches.lease();
+    const scratch = lease.value;
+    probe.took(scratch);
+    const order = await read(ctx, req, scratch);
+    await takeFromStock(order, order.qty, ctx);
+    answer(res, 200, await carryOut(ctx, order, scratch.quotes));
   } catch (err) {
+    if (err instanceof SoldOut) {
+      answer(res, 409, { error: "sold out" });
+      return;
+    }
     // What was cut off may have been paid: say that it is unknown, not that it failed. Where a task of the group failed,
     // the group's context carries its error as the cause.
     const failed = err instanceof UpstreamError || (err instanceof Error && err.cause instanceof UpstreamError);
@@ -133,10 +150,10 @@ async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> 
   }
 }
 
-async function read(ctx: Context, req: IncomingMessage): Promise<Order> {
+async function read(ctx: Context, req: IncomingMessage, scratch: Scratch): Promise<Order> {
   const stop = context.afterFunc(ctx, () => req.destroy());
   try {
-    return parseOrder(await readBody(req));
+    return await readOrder(req, scratch);
   } finally {
     stop();
   }
@@ -160,13 +177,13 @@ async function drain(): Promise<Drained> {
   return { parkedAtStart, parkedAtEnd: parked(), kinds: leak.counters(), leaks };
 }
 
-const probe = new Probe(parked);
+probe = new Probe(parked);
 let parkedAtStart = 0;
 
 serve({
   listen: ({ plan, upstreamPort }) => {
     upstream = `http://127.0.0.1:${upstreamPort}`;
-    stock = openingStock(plan.scarceStock);
+    stock = new shardmap.ShardMap(openingStock(plan.scarceStock));
     parkedAtStart = parked();
     return listen((req, res) => void go(() => handle(req, res)));
   },

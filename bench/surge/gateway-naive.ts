@@ -13,17 +13,20 @@ import {
   answer,
   cheapest,
   listen,
+  newScratch,
   type Order,
   openingStock,
-  parseOrder,
   type Quote,
   type Receipt,
+  readOrder,
+  type Scratch,
   sources,
 } from "./order.ts";
 import { Probe } from "./probe.ts";
 
 let upstream = "";
 let stock = new Map<string, number>();
+let probe: Probe;
 
 const shutdown = new AbortController();
 // Node warned of a possible leak of listeners here.
@@ -103,12 +106,6 @@ async function bestPrice(order: Order, scratch: Scratch): Promise<number> {
   return cheapest(order, scratch.quotes);
 }
 
-interface Scratch {
-  body: Buffer;
-  length: number;
-  quotes: Quote[];
-}
-
 const scratches: Scratch[] = [];
 
 async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -121,12 +118,11 @@ async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> 
 
   // Fault 5: a reused buffer. It is put back clean when the order is served, put back dirty when it failed (the next
   // order finds these quotes among its own), and not put back at all when it timed out or was sold out.
-  const scratch = scratches.pop() ?? { body: Buffer.alloc(16 * 1024), length: 0, quotes: [] };
+  const scratch = scratches.pop() ?? newScratch();
+  probe.took(scratch);
   try {
     scratch.length = 0;
-    for await (const chunk of req) scratch.length += (chunk as Buffer).copy(scratch.body, scratch.length);
-    const order = parseOrder(scratch.body.toString("utf8", 0, scratch.length));
-
+    const order = await readOrder(req, scratch);
     const left = stock.get(order.sku) ?? 0;
     if (left < order.qty) {
       answer(res, 409, { error: "sold out" });
@@ -138,6 +134,7 @@ async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> 
       call("/inventory", { order: order.id, sku: order.sku, qty: order.qty }),
     ]);
     // Fault 6: check, then act. What was left was read before the await; orders taken meanwhile are written over.
+    probe.writes(left, stock.get(order.sku) ?? 0);
     stock.set(order.sku, left - order.qty);
 
     const payment = call<Receipt>("/payment", { order: order.id, sku: order.sku, qty: order.qty, cents }, "POST");
@@ -154,7 +151,7 @@ async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> 
   }
 }
 
-const probe = new Probe(parked);
+probe = new Probe(parked);
 let parkedAtStart = 0;
 
 serve({

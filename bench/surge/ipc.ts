@@ -12,6 +12,10 @@ export interface Vitals {
   loopMax: number;
   /** Share of one core, 1 = all of it. */
   cpu: number;
+  /** Orders that found another order's quotes in their scratch. */
+  dirtyScratches: number;
+  /** Writes to the stock that wrote over what another order had written since the value was read. */
+  lostUpdates: number;
 }
 
 /** A moment of a gateway process. `at` is epoch ms. */

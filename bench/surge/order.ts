@@ -60,7 +60,7 @@ export function trueTotal(order: Order): number {
   );
 }
 
-export function parseOrder(text: string): Order {
+function parseOrder(text: string): Order {
   const { id, sku, qty } = JSON.parse(text) as Partial<Order>;
   if (typeof id !== "string" || typeof sku !== "string" || !Number.isSafeInteger(qty)) throw new Error("not an order");
   return { id, sku, qty: qty as number };
@@ -76,6 +76,23 @@ export function listen(handle: (req: IncomingMessage, res: ServerResponse) => vo
   return new Promise((resolve) => {
     server.listen(0, "127.0.0.1", 4096, () => resolve((server.address() as AddressInfo).port));
   });
+}
+
+/** What an order needs while it is worked on: room for its body, and the quotes that it collects. */
+export interface Scratch {
+  readonly body: Buffer;
+  length: number;
+  readonly quotes: Quote[];
+}
+
+export function newScratch(): Scratch {
+  return { body: Buffer.alloc(16 * 1024), length: 0, quotes: [] };
+}
+
+/** Reads an order into the scratch. */
+export async function readOrder(req: IncomingMessage, scratch: Scratch): Promise<Order> {
+  for await (const chunk of req) scratch.length += (chunk as Buffer).copy(scratch.body, scratch.length);
+  return parseOrder(scratch.body.toString("utf8", 0, scratch.length));
 }
 
 export async function readBody(req: IncomingMessage): Promise<string> {

@@ -1,6 +1,10 @@
-/** Watches its own process: memory, collector, event loop, processor, and what is parked. Both gateways carry it. */
+/**
+ * Watches its own process: memory, collector, event loop, processor, what is parked, and whether orders get at each
+ * other's data. Both gateways carry it.
+ */
 import { type IntervalHistogram, monitorEventLoopDelay, PerformanceObserver, performance } from "node:perf_hooks";
 import { tell, type Vitals } from "./ipc.ts";
+import type { Scratch } from "./order.ts";
 import { peak, quantile } from "./stats.ts";
 
 const sampleMs = 250;
@@ -21,6 +25,8 @@ export class Probe {
   #pauses: number[] = [];
   #peakParked = 0;
   #peakRss = 0;
+  #dirtyScratches = 0;
+  #lostUpdates = 0;
   #phaseStart = { at: clock(), cpu: process.cpuUsage() };
   #sampleStart = { at: clock(), cpu: process.cpuUsage() };
 
@@ -35,6 +41,16 @@ export class Probe {
     setInterval(() => this.#watch(), peakMs).unref();
   }
 
+  /** To be told of each scratch that an order takes. */
+  took({ quotes }: Scratch): void {
+    if (quotes.length > 0) this.#dirtyScratches++;
+  }
+
+  /** To be told of each write to the stock: what it follows from, and what it writes over. */
+  writes(read: number, over: number): void {
+    if (read !== over) this.#lostUpdates++;
+  }
+
   /** Ends the phase under way, starts the next and returns what the ended one was. */
   phase(): Vitals {
     this.#watch();
@@ -47,10 +63,12 @@ export class Probe {
       loopP99: delay(this.#phase.percentile(99)),
       loopMax: delay(this.#phase.max),
       cpu: share(this.#phaseStart),
+      dirtyScratches: this.#dirtyScratches,
+      lostUpdates: this.#lostUpdates,
     };
     this.#phase.reset();
     this.#pauses = [];
-    this.#peakParked = this.#peakRss = 0;
+    this.#peakParked = this.#peakRss = this.#dirtyScratches = this.#lostUpdates = 0;
     this.#phaseStart = { at: clock(), cpu: process.cpuUsage() };
     return vitals;
   }

@@ -13,6 +13,7 @@ const ms = (value: number): string => {
   return value < 10 ? `${value.toFixed(1)} ms` : `${value.toFixed(0)} ms`;
 };
 const perSecond = (value: number): string => `${value.toFixed(0)}/s`;
+const times = (value: number): string => value.toLocaleString("en");
 const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MB`;
 
 /** The rows of the post-mortem. */
@@ -25,7 +26,9 @@ export const rows: readonly Row[] = [
   { label: "errors of admitted", cell: ({ errorRate }) => percent(errorRate) },
   { label: "rejected at once", cell: ({ rejected }) => perSecond(rejected) },
   { label: "P99 of rejections", cell: ({ rejectP99 }) => ms(rejectP99) },
-  { label: "parked tasks, peak", cell: ({ peakParked }) => peakParked.toLocaleString("en") },
+  { label: "scratch found dirty", cell: ({ dirtyScratches }) => times(dirtyScratches) },
+  { label: "stock updates lost", cell: ({ lostUpdates }) => times(lostUpdates) },
+  { label: "parked tasks, peak", cell: ({ peakParked }) => times(peakParked) },
   { label: "RSS, peak", cell: ({ peakRss }) => megabytes(peakRss) },
   { label: "GC pause P99", cell: ({ gcP99 }) => ms(gcP99) },
   { label: "event-loop delay P99", cell: ({ loopP99 }) => ms(loopP99) },
