@@ -30,11 +30,13 @@ test(`a storm of ${operations} operations loses nothing and leaves nothing, SEED
       console.log(`storm, seed ${seed}: ${n} of ${operations} operations`);
     }
   }
-  const { sent, received, semaphores } = ledger;
+  const { sent, received, semaphores, desks, updated, counts } = ledger;
   console.log(`storm, seed ${seed}:`, Object.fromEntries(done), `${sent.size} values sent`);
 
   expect(new Set(received).size, "a value came out twice").toBe(received.length);
   expect(received.toSorted((a, b) => a - b)).toEqual([...sent].sort((a, b) => a - b));
   expect(semaphores.map((s) => [s.held(), s.waiting()])).toEqual(semaphores.map(() => [0, 0]));
+  expect(desks.out(), "desks not given back").toBe(0);
+  expect(new Map(counts), "updates lost").toEqual(new Map(updated));
   expect(Object.entries(counters()).filter(([, n]) => n !== 0)).toEqual([]);
 });

@@ -1,15 +1,18 @@
 /**
- * A storm of random cancellations: hundreds of tasks send, receive, select, acquire, wait, sleep and spawn, under
- * contexts that are cancelled at random moments, on channels that are closed at random moments. Afterwards every value
- * that was sent has been received exactly once, every unit is back, and nothing is left behind.
+ * A storm of random cancellations: hundreds of tasks that send, receive, select, acquire, lease, update, load, wait, sleep
+ * and spawn, under contexts that are cancelled at random moments, on channels that are closed at random moments.
+ * Afterwards every value that was sent has been received exactly once, every unit and every pooled object is back, no
+ * update is lost, and nothing is left behind.
  */
 import { Channel, type ReceiveChannel } from "gopark/channel";
 import { background, type CancelScope, type Context, withCancel, withTimeout } from "gopark/context";
-import { type Group, scope } from "gopark/errgroup";
+import { type Group, map, scope } from "gopark/errgroup";
 import { go } from "gopark/go";
+import { Pool } from "gopark/pool";
 import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
+import { ShardMap } from "gopark/shardmap";
 import { after, sleep } from "gopark/time";
 import { random } from "./random.ts";
 
@@ -25,6 +28,16 @@ export interface Ledger {
   readonly sent: ReadonlySet<number>;
   readonly received: readonly number[];
   readonly semaphores: readonly Weighted[];
+  readonly desks: Pool<Desk>;
+  /** How often each key was counted up, and what the map made of it. */
+  readonly updated: ReadonlyMap<number, number>;
+  readonly counts: ShardMap<number, number>;
+}
+
+/** A pooled object: one task at a time sits at it, and its papers are gone when the next one comes. */
+interface Desk {
+  sitting: number;
+  papers: number[];
 }
 
 type Operation = readonly [what: string, run: (ctx: Context, depth: number) => unknown];
@@ -44,6 +57,17 @@ export function storm(seed: number, operations: number): Storm {
   const channels = [0, 0, 1, 1, 3, 8].map((capacity) => new Channel<number>(capacity));
   const semaphores = [new Weighted(1), new Weighted(5)];
   const limiter = new Limiter(2000, 20);
+  const desks = new Pool<Desk>({
+    create: () => ({ sitting: 0, papers: [] }),
+    reset: (desk) => {
+      desk.papers.length = 0;
+    },
+    maxIdle: 20,
+    idleMs: 5,
+  });
+  const counts = new ShardMap<number, number>();
+  const updated = new Map<number, number>();
+  const cache = new ShardMap<number, number>();
   const scopes: CancelScope[] = [];
   let values = 0;
   let left = operations;
@@ -139,6 +163,52 @@ export function storm(seed: number, operations: number): Storm {
     }
   };
 
+  /** Works at a desk that must be nobody else's, and clean. */
+  const lease = (ctx: Context): Promise<void> =>
+    desks.use(async (desk) => {
+      if (desk.sitting !== 0 || desk.papers.length > 0) throw new Error("the desk is somebody else's");
+      desk.sitting++;
+      desk.papers.push(values);
+      try {
+        await operation(ctx, 0);
+      } finally {
+        desk.sitting--;
+      }
+    });
+
+  /** Counts a key up, across awaits that may fail. */
+  const update = async (ctx: Context): Promise<void> => {
+    const key = rnd.int(0, 9);
+    const countUp = async (count = 0): Promise<number> => {
+      if (rnd.bool(0.5)) await operation(ctx, 0);
+      return count + 1;
+    };
+    await counts.update(key, countUp, ctx);
+    updated.set(key, (updated.get(key) ?? 0) + 1);
+  };
+
+  /** Asks a cache whose loads may fail, and whose entries go at random. */
+  const load = async (ctx: Context): Promise<void> => {
+    const key = rnd.int(0, 5);
+    if (rnd.bool(0.3)) cache.delete(key);
+    const slowly = async (key: number, signal: AbortSignal): Promise<number> => {
+      await sleep(rnd.int(0, 2), signal);
+      return key * 10;
+    };
+    const value = await cache.getOrLoad(key, slowly, rnd.bool(0.8) ? ctx : ctx.signal);
+    if (value !== key * 10) throw new Error(`the cache has ${value} for ${key}`);
+  };
+
+  const each = async (ctx: Context): Promise<void> => {
+    const items = Array.from({ length: rnd.int(0, 5) }, (_, i) => i);
+    const work = async (n: number, ctx: Context): Promise<number> => {
+      await operation(ctx, 0);
+      return n;
+    };
+    const results = await map(ctx, items, work, { limit: rnd.int(1, 3) });
+    if (results.join() !== items.join()) throw new Error(`map gave ${results} for ${items}`);
+  };
+
   /** A group whose tasks may fail, which cancels the rest. */
   const spawn = (ctx: Context, depth: number): Promise<void> =>
     scope(ctx, async (g: Group, inner) => {
@@ -146,7 +216,7 @@ export function storm(seed: number, operations: number): Storm {
       for (let tasks = rnd.int(1, 5); tasks > 0; tasks--) await g.go(() => operation(inner, depth - 1), inner);
     });
 
-  // Each by its weight; the last three hold or start further operations.
+  // Each by its weight. The nesting ones hold something, or start further operations.
   const simple: Operation[] = [
     ...repeat(4, "send", send),
     ...repeat(4, "receive", receive),
@@ -156,11 +226,15 @@ export function storm(seed: number, operations: number): Storm {
     ...repeat(4, "select", choose),
     ...repeat(1, "sleep", (ctx) => sleep(rnd.int(0, 3), ctx)),
     ...repeat(1, "wait", (ctx) => limiter.wait(ctx, rnd.int(1, 3))),
+    ...repeat(1, "load", load),
   ];
   const nesting: Operation[] = [
     ...simple,
     ...repeat(1, "go", (ctx) => go(() => operation(ctx, 0))),
     ...repeat(2, "hold", hold),
+    ...repeat(1, "lease", lease),
+    ...repeat(1, "update", update),
+    ...repeat(1, "map", each),
     ...repeat(1, "group", spawn),
   ];
 
@@ -198,7 +272,8 @@ export function storm(seed: number, operations: number): Storm {
       ch.close();
       drain(ch);
     }
-    return { sent, received, semaphores };
+    desks.dispose();
+    return { sent, received, semaphores, desks, updated, counts };
   })();
 
   return { done, over };
