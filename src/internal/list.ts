@@ -12,33 +12,30 @@ export abstract class Element {
 }
 
 export class List<T extends Element> {
-  // Between any two calls: front.prev and back.next are undefined, every element's `list` is this list, and both ends
-  // are undefined exactly when the list is empty.
-  // Others read them, the list alone writes them.
+  // Between any two calls: front.prev and back.next are undefined, every element's `list` is this list, and `back` is
+  // undefined exactly while there are fewer than two elements. Most queues hold one waiter: it is linked with one write.
+  // Others read front and size, the list alone writes them.
   front: T | undefined = undefined;
-  back: T | undefined = undefined;
   size = 0;
+  private back: T | undefined = undefined;
 
   /** Appends an element that is in no list. */
   push(e: T): void {
     e.list = this;
-    e.prev = this.back;
-    if (this.back === undefined) this.front = e;
-    else this.back.next = e;
-    this.back = e;
+    if (this.front === undefined) this.front = e;
+    else {
+      const last = this.back ?? this.front;
+      last.next = e;
+      e.prev = last;
+      this.back = e;
+    }
     this.size++;
   }
 
   /** Unlinks and returns the front element. */
   shift(): T | undefined {
     const e = this.front;
-    if (e === undefined) return undefined;
-    const next = e.next as T | undefined;
-    this.front = next;
-    if (next === undefined) this.back = undefined;
-    else next.prev = undefined;
-    e.list = e.next = undefined;
-    this.size--;
+    if (e !== undefined) this.remove(e);
     return e;
   }
 
@@ -46,12 +43,18 @@ export class List<T extends Element> {
   remove(e: T): boolean {
     if (e.list !== this) return false;
     const { prev, next } = e;
-    if (prev === undefined) this.front = next as T | undefined;
-    else prev.next = next;
-    if (next === undefined) this.back = prev as T | undefined;
-    else next.prev = prev;
-    e.list = e.prev = e.next = undefined;
+    e.list = undefined;
     this.size--;
+    if (this.back === undefined) {
+      this.front = undefined;
+      return true;
+    }
+    if (prev === undefined) this.front = next as T;
+    else prev.next = next;
+    if (next === undefined) this.back = prev as T;
+    else next.prev = prev;
+    if (this.back === this.front) this.back = undefined;
+    e.prev = e.next = undefined;
     return true;
   }
 }
