@@ -1,248 +1,23 @@
-/** Channels beside the same hand-off written with bare promises. */
+/**
+ * Channels, beside the same hand-off written with bare promises.
+ *
+ * Each floor has loops of its own: a loop that sees several kinds of hand-off would be slower than one that sees one.
+ */
 import { Channel } from "gopark";
-import { check, compare } from "./support/compare.ts";
-
-const DONE = Promise.resolve();
-
-/** An unbuffered hand-off for one sender and one receiver, with nothing but promises. */
-class Handoff<T> {
-  private value: T | undefined;
-  private sent: (() => void) | undefined;
-  private received: ((value: T) => void) | undefined;
-
-  send(value: T): Promise<void> {
-    const { received } = this;
-    if (received !== undefined) {
-      this.received = undefined;
-      received(value);
-      return DONE;
-    }
-    this.value = value;
-    return new Promise((resolve) => {
-      this.sent = resolve;
-    });
-  }
-
-  receive(): Promise<T> {
-    const { sent } = this;
-    if (sent !== undefined) {
-      this.sent = undefined;
-      sent();
-      return Promise.resolve(this.value as T);
-    }
-    return new Promise((resolve) => {
-      this.received = resolve;
-    });
-  }
-}
-
-/** A buffered one: an array as a ring, promises only at its ends. */
-class Buffer<T> {
-  private readonly slots: (T | undefined)[];
-  private head = 0;
-  private size = 0;
-  private sender: (() => void) | undefined;
-  private receiver: ((value: T) => void) | undefined;
-
-  constructor(capacity: number) {
-    this.slots = new Array(capacity);
-  }
-
-  send(value: T): Promise<void> {
-    const { receiver } = this;
-    if (receiver !== undefined) {
-      this.receiver = undefined;
-      receiver(value);
-      return DONE;
-    }
-    if (this.size < this.slots.length) {
-      this.slots[(this.head + this.size++) % this.slots.length] = value;
-      return DONE;
-    }
-    return new Promise<void>((resolve) => {
-      this.sender = resolve;
-    }).then(() => this.send(value));
-  }
-
-  receive(): Promise<T> {
-    if (this.size === 0) {
-      return new Promise((resolve) => {
-        this.receiver = resolve;
-      });
-    }
-    const value = this.slots[this.head] as T;
-    this.slots[this.head] = undefined;
-    this.head = (this.head + 1) % this.slots.length;
-    this.size--;
-    const { sender } = this;
-    this.sender = undefined;
-    sender?.();
-    return Promise.resolve(value);
-  }
-}
+import { Buffered, Handoff, Line } from "./support/floor.ts";
+import { check, type Row } from "./support/row.ts";
+import { sieve, sieveFloor } from "./support/sieve.ts";
+import { ParkedOnChannel, ParkedOnLine, PER_CALL } from "./support/waiters.ts";
 
 const N = 5_000;
+const SUM = (N * (N - 1)) / 2;
+const SENDERS = 100;
+const EACH = N / SENDERS;
+const FAN_IN_SUM = (SENDERS * EACH * (EACH - 1)) / 2;
 
-async function pingPong(send: (n: number) => Promise<void>, receive: () => Promise<number>, echo: () => Promise<void>) {
-  const echoing = echo();
-  let sum = 0;
-  for (let i = 0; i < N; i++) {
-    await send(i);
-    sum += await receive();
-  }
-  await echoing;
-  check(sum, (N * (N - 1)) / 2);
-}
-
-async function stream(send: (n: number) => Promise<void>, receive: () => Promise<number>): Promise<void> {
-  const receiving = (async () => {
-    let sum = 0;
-    for (let i = 0; i < N; i++) sum += await receive();
-    check(sum, (N * (N - 1)) / 2);
-  })();
-  for (let i = 0; i < N; i++) await send(i);
-  await receiving;
-}
-
-async function streamChannel(capacity: number): Promise<void> {
-  const ch = new Channel<number>(capacity);
-  const receiving = (async () => {
-    let sum = 0;
-    for (let i = 0; i < N; i++) sum += (await ch.receive()).value as number;
-    check(sum, (N * (N - 1)) / 2);
-  })();
-  for (let i = 0; i < N; i++) await ch.send(i);
-  await receiving;
-}
-
-/** Try first, and await only what would have waited: how hot loops are written. */
-async function streamTryFirst(capacity: number): Promise<void> {
-  const ch = new Channel<number>(capacity);
-  const receiving = (async () => {
-    let sum = 0;
-    for (let i = 0; i < N; i++) sum += (ch.tryReceive() ?? (await ch.receive())).value as number;
-    check(sum, (N * (N - 1)) / 2);
-  })();
-  for (let i = 0; i < N; i++) if (!ch.trySend(i)) await ch.send(i);
-  await receiving;
-}
-
-async function fanIn(senders: number): Promise<void> {
-  const ch = new Channel<number>();
-  const each = N / senders;
-  const sending = Array.from({ length: senders }, async () => {
-    for (let i = 0; i < each; i++) await ch.send(i);
-  });
-  let sum = 0;
-  for (let i = 0; i < N; i++) sum += (await ch.receive()).value as number;
-  await Promise.all(sending);
-  check(sum, (senders * each * (each - 1)) / 2);
-}
-
-async function generate(ch: Channel<number>): Promise<void> {
-  try {
-    for (let i = 2; ; i++) await ch.send(i);
-  } catch {
-    // Closed: the sieve has seen enough.
-  }
-}
-
-async function filter(from: Channel<number>, to: Channel<number>, prime: number): Promise<void> {
-  try {
-    for (;;) {
-      const { value, ok } = await from.receive();
-      if (!ok) break;
-      if (value % prime !== 0) await to.send(value);
-    }
-  } catch {
-    // Closed downstream.
-  }
-  from.close();
-}
-
-async function sieve(primes: number): Promise<void> {
-  let ch = new Channel<number>();
-  void generate(ch);
-  let prime = 0;
-  for (let i = 0; i < primes; i++) {
-    prime = (await ch.receive()).value as number;
-    const next = new Channel<number>();
-    void filter(ch, next, prime);
-    ch = next;
-  }
-  ch.close();
-  check(prime, 1223);
-}
-
-await compare("channel", [
-  {
-    name: "unbuffered ping-pong, round trip",
-    ops: N,
-    floor: () => {
-      const a = new Handoff<number>();
-      const b = new Handoff<number>();
-      return pingPong(
-        (n) => a.send(n),
-        () => b.receive(),
-        async () => {
-          for (let i = 0; i < N; i++) await b.send(await a.receive());
-        },
-      );
-    },
-    ours: () => {
-      const a = new Channel<number>();
-      const b = new Channel<number>();
-      return pingPongChannels(a, b);
-    },
-    most: 1.15,
-    go: [221, 1.5],
-  },
-  {
-    name: "unbuffered stream, per value",
-    ops: N,
-    floor: () => {
-      const ch = new Handoff<number>();
-      return stream(
-        (n) => ch.send(n),
-        () => ch.receive(),
-      );
-    },
-    ours: () => streamChannel(0),
-    most: 1.2,
-    go: [112, 1],
-  },
-  {
-    name: "buffered(128) stream, awaited both sides",
-    ops: N,
-    floor: () => {
-      const ch = new Buffer<number>(128);
-      return stream(
-        (n) => ch.send(n),
-        () => ch.receive(),
-      );
-    },
-    ours: () => streamChannel(128),
-    most: 1.5,
-  },
-  { name: "buffered(128) stream, try-first both sides", ops: N, ours: () => streamTryFirst(128), go: [35, 0.4] },
-  {
-    name: "fan-in of 100 senders, per value",
-    ops: N,
-    floor: () => {
-      const ch = new Handoff<number>();
-      return stream(
-        (n) => ch.send(n),
-        () => ch.receive(),
-      );
-    },
-    ours: () => fanIn(100),
-    most: 1.25,
-    go: [113, 1.5],
-  },
-  { name: "prime sieve, 200 primes (whole)", ops: 1, ours: () => sieve(200), go: [5.5e6, 1.3] },
-]);
-
-async function pingPongChannels(a: Channel<number>, b: Channel<number>): Promise<void> {
+async function pingPong(): Promise<void> {
+  const a = new Channel<number>();
+  const b = new Channel<number>();
   const echoing = (async () => {
     for (let i = 0; i < N; i++) await b.send((await a.receive()).value as number);
   })();
@@ -252,5 +27,154 @@ async function pingPongChannels(a: Channel<number>, b: Channel<number>): Promise
     sum += (await b.receive()).value as number;
   }
   await echoing;
-  check(sum, (N * (N - 1)) / 2);
+  check(sum, SUM);
 }
+
+async function pingPongFloor(): Promise<void> {
+  const a = new Handoff<number>();
+  const b = new Handoff<number>();
+  const echoing = (async () => {
+    for (let i = 0; i < N; i++) await b.send((await a.receive()).value as number);
+  })();
+  let sum = 0;
+  for (let i = 0; i < N; i++) {
+    await a.send(i);
+    sum += (await b.receive()).value as number;
+  }
+  await echoing;
+  check(sum, SUM);
+}
+
+async function stream(capacity: number): Promise<void> {
+  const ch = new Channel<number>(capacity);
+  const receiving = (async () => {
+    let sum = 0;
+    for (let i = 0; i < N; i++) sum += (await ch.receive()).value as number;
+    return sum;
+  })();
+  for (let i = 0; i < N; i++) await ch.send(i);
+  check(await receiving, SUM);
+}
+
+async function streamFloor(): Promise<void> {
+  const ch = new Handoff<number>();
+  const receiving = (async () => {
+    let sum = 0;
+    for (let i = 0; i < N; i++) sum += (await ch.receive()).value as number;
+    return sum;
+  })();
+  for (let i = 0; i < N; i++) await ch.send(i);
+  check(await receiving, SUM);
+}
+
+async function bufferedFloor(): Promise<void> {
+  const ch = new Buffered<number>(128);
+  const receiving = (async () => {
+    let sum = 0;
+    for (let i = 0; i < N; i++) sum += (await ch.receive()).value as number;
+    return sum;
+  })();
+  for (let i = 0; i < N; i++) await ch.send(i);
+  check(await receiving, SUM);
+}
+
+/** Try first, and await only what would have waited: how hot loops are written. */
+async function tryFirst(): Promise<void> {
+  const ch = new Channel<number>(128);
+  const receiving = (async () => {
+    let sum = 0;
+    for (let i = 0; i < N; i++) sum += (ch.tryReceive() ?? (await ch.receive())).value as number;
+    return sum;
+  })();
+  for (let i = 0; i < N; i++) if (!ch.trySend(i)) await ch.send(i);
+  check(await receiving, SUM);
+}
+
+async function fanIn(): Promise<void> {
+  const ch = new Channel<number>();
+  const sending = Array.from({ length: SENDERS }, async () => {
+    for (let i = 0; i < EACH; i++) await ch.send(i);
+  });
+  let sum = 0;
+  for (let i = 0; i < N; i++) sum += (await ch.receive()).value as number;
+  await Promise.all(sending);
+  check(sum, FAN_IN_SUM);
+}
+
+async function fanInFloor(): Promise<void> {
+  const ch = new Line<number>();
+  const sending = Array.from({ length: SENDERS }, async () => {
+    for (let i = 0; i < EACH; i++) await ch.send(i);
+  });
+  let sum = 0;
+  for (let i = 0; i < N; i++) sum += (await ch.receive()).value as number;
+  await Promise.all(sending);
+  check(sum, FAN_IN_SUM);
+}
+
+/** The receivers park before the first call and stay parked: what is measured is to serve the front one. */
+function waiters(receivers: number): Row {
+  const onChannel = new ParkedOnChannel();
+  const onLine = new ParkedOnLine();
+  return {
+    id: `chan.waiters${receivers}`,
+    what: `${receivers} receivers parked on one channel: send to the front one, which parks again`,
+    ops: PER_CALL,
+    ours: () => onChannel.serve(receivers),
+    floor: () => onLine.serve(receivers),
+  };
+}
+
+export const rows: readonly Row[] = [
+  {
+    id: "chan.pingpong",
+    what: "two unbuffered channels, a value there and back: one round trip",
+    ops: N,
+    ours: pingPong,
+    floor: pingPongFloor,
+    targets: { floor: 1.15, go: 1.5 },
+  },
+  {
+    id: "chan.stream",
+    what: "one sender, one receiver, unbuffered: one value",
+    ops: N,
+    ours: () => stream(0),
+    floor: streamFloor,
+    targets: { floor: 1.2, go: 1 },
+  },
+  {
+    id: "chan.buffered",
+    what: "one sender, one receiver, a buffer of 128, awaited on both sides: one value",
+    ops: N,
+    ours: () => stream(128),
+    floor: bufferedFloor,
+    targets: { floor: 1.5 },
+  },
+  {
+    id: "chan.tryfirst",
+    what: "the same, trying first on both sides and awaiting only what would wait: one value",
+    ops: N,
+    ours: tryFirst,
+    goRow: "chan.buffered",
+    targets: { go: 0.4 },
+  },
+  {
+    id: "chan.fanin",
+    what: `${SENDERS} senders on one unbuffered channel: one value`,
+    ops: N,
+    ours: fanIn,
+    floor: fanInFloor,
+    targets: { floor: 1.25, go: 1.5 },
+  },
+  {
+    id: "chan.sieve",
+    what: "the prime sieve up to the 200th prime, a channel and a task for each: the whole",
+    ops: 1,
+    ours: sieve,
+    floor: sieveFloor,
+    targets: { go: 1.3 },
+  },
+  waiters(1),
+  waiters(10),
+  waiters(1000),
+];

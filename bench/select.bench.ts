@@ -1,6 +1,6 @@
-/** Select, beside Go's figures. */
+/** Select. It has no floor: what it does cannot be said in bare promises, as `Promise.race` consumes what it drops. */
 import { after, Channel, context, select } from "gopark";
-import { check, compare } from "./support/compare.ts";
+import { check, type Row } from "./support/row.ts";
 
 const N = 5_000;
 
@@ -34,7 +34,44 @@ async function withAfter(): Promise<void> {
   check(sum, N);
 }
 
-await compare("select", [
-  { name: "select of 2 + quit, per value", ops: N, ours: twoAndQuit, go: [200, 0.9] },
-  { name: "select with after, other case ready", ops: N, ours: withAfter, go: [373, 0.5] },
-]);
+/** Receives `values` of them by select over n channels, which one task sends to in turn. */
+export async function overChannels(n: number, values: number): Promise<void> {
+  const channels = Array.from({ length: n }, () => new Channel<number>());
+  const cases = Object.fromEntries(channels.map((ch, i) => [`c${i}`, ch]));
+  const sending = (async () => {
+    for (let i = 0; i < values; i++) await (channels[i % n] as Channel<number>).send(i);
+  })();
+  let sum = 0;
+  for (let i = 0; i < values; i++) sum += (await select(cases)).value as number;
+  await sending;
+  check(sum, (values * (values - 1)) / 2);
+}
+
+function over(n: number, values: number): Row {
+  return {
+    id: `select.n${n}`,
+    what: `select over ${n} unbuffered channels, sent to in turn: one value`,
+    ops: values,
+    ours: () => overChannels(n, values),
+  };
+}
+
+export const rows: readonly Row[] = [
+  {
+    id: "select.two",
+    what: "select over two channels and a context, a sender on each channel: one value",
+    ops: N,
+    ours: twoAndQuit,
+    targets: { go: 0.9 },
+  },
+  over(2, N),
+  over(8, 2_000),
+  over(64, 500),
+  {
+    id: "select.after",
+    what: "select over a ready channel and a timeout of a second: one select",
+    ops: N,
+    ours: withAfter,
+    targets: { go: 0.5 },
+  },
+];

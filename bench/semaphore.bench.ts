@@ -1,8 +1,11 @@
-/** The weighted semaphore, beside one bare await and Go's figures. */
+/** The weighted semaphore, beside one bare await, or a counter with a waiting line. */
 import { context, semaphore } from "gopark";
-import { check, compare } from "./support/compare.ts";
+import { Units } from "./support/floor.ts";
+import { check, type Row } from "./support/row.ts";
 
 const N = 5_000;
+const TASKS = 100;
+const LIMIT = 10;
 const ctx = context.withCancel(context.background()).ctx;
 const DONE = Promise.resolve();
 
@@ -15,67 +18,105 @@ async function oneAwait(): Promise<void> {
   check(n, N);
 }
 
+async function acquire(): Promise<void> {
+  const sem = new semaphore.Weighted(LIMIT);
+  for (let i = 0; i < N; i++) {
+    await sem.acquire(ctx);
+    sem.release();
+  }
+  check(sem.held(), 0);
+}
+
+async function permit(): Promise<void> {
+  const sem = new semaphore.Weighted(LIMIT);
+  for (let i = 0; i < N; i++) {
+    const held = await sem.permit(ctx);
+    held.release();
+  }
+  check(sem.held(), 0);
+}
+
+function tryAcquire(): void {
+  const sem = new semaphore.Weighted(LIMIT);
+  let n = 0;
+  for (let i = 0; i < N; i++) {
+    if (sem.tryAcquire()) n++;
+    sem.release();
+  }
+  check(n, N);
+}
+
 async function contend(): Promise<void> {
-  const sem = new semaphore.Weighted(10);
+  const sem = new semaphore.Weighted(LIMIT);
   let running = 0;
   let done = 0;
   const task = async () => {
-    for (let i = 0; i < N / 100; i++) {
+    for (let i = 0; i < N / TASKS; i++) {
       await sem.acquire(ctx);
-      if (++running > 10) throw new Error("more than 10 at once");
+      if (++running > LIMIT) throw new Error("too many at once");
       await DONE;
       running--;
       sem.release();
       done++;
     }
   };
-  await Promise.all(Array.from({ length: 100 }, task));
+  await Promise.all(Array.from({ length: TASKS }, task));
   check(done, N);
 }
 
-await compare("semaphore", [
+async function contendFloor(): Promise<void> {
+  const units = new Units(LIMIT);
+  let running = 0;
+  let done = 0;
+  const task = async () => {
+    for (let i = 0; i < N / TASKS; i++) {
+      await units.acquire();
+      if (++running > LIMIT) throw new Error("too many at once");
+      await DONE;
+      running--;
+      units.release();
+      done++;
+    }
+  };
+  await Promise.all(Array.from({ length: TASKS }, task));
+  check(done, N);
+}
+
+const floorIs = "one bare await";
+
+export const rows: readonly Row[] = [
   {
-    name: "acquire + release, awaited",
+    id: "sem.acquire",
+    what: "await acquire, release, nobody waiting: one unit",
     ops: N,
+    ours: acquire,
     floor: oneAwait,
-    ours: async () => {
-      const sem = new semaphore.Weighted(10);
-      for (let i = 0; i < N; i++) {
-        await sem.acquire(ctx);
-        sem.release();
-      }
-      check(sem.held(), 0);
-    },
-    most: 1.3,
-    go: [26, 1.5],
+    floorIs,
+    targets: { floor: 1.3, go: 1.5 },
   },
   {
-    name: "permit, disposed",
+    id: "sem.permit",
+    what: "await a permit, release it: one permit",
     ops: N,
+    ours: permit,
     floor: oneAwait,
-    ours: async () => {
-      const sem = new semaphore.Weighted(10);
-      for (let i = 0; i < N; i++) {
-        const permit = await sem.permit(ctx);
-        permit.release();
-      }
-      check(sem.held(), 0);
-    },
-    most: 2,
+    floorIs,
+    targets: { floor: 2 },
   },
   {
-    name: "tryAcquire + release",
+    id: "sem.try",
+    what: "tryAcquire, release: one unit",
     ops: N,
-    ours: () => {
-      const sem = new semaphore.Weighted(10);
-      let n = 0;
-      for (let i = 0; i < N; i++) {
-        if (sem.tryAcquire()) n++;
-        sem.release();
-      }
-      check(n, N);
-    },
-    go: [24, 0.4],
+    ours: tryAcquire,
+    targets: { go: 0.4 },
   },
-  { name: "100 tasks contending, each yielding inside", ops: N, floor: oneAwait, ours: contend },
-]);
+  {
+    id: "sem.contend",
+    what: `${TASKS} tasks at ${LIMIT} units, each yielding while it holds one: one unit`,
+    ops: N,
+    ours: contend,
+    floor: contendFloor,
+    floorIs: "a counter and a waiting line of bare promises",
+    targets: { "async-sema": 0.8 },
+  },
+];

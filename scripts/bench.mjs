@@ -1,12 +1,15 @@
-/** Runs the benchmarks, each file in a process of its own: `npm run bench`, or `npm run bench -- channel`. */
+/**
+ * Builds and runs the comparison with the floor, Go and the peers.
+ *
+ *   npm run bench                 everything, in under five minutes; writes bench/results/bench.json
+ *   npm run bench -- --quick      the rows alone, in under a minute
+ *   npm run bench -- chan         the rows of a prefix, or of a file: `channel`; or `memory`, `growth`, `modules`
+ *   npm run bench -- --guard      compares with docs/performance.json, fails on a regression beyond noise
+ */
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
 
-const run = (command) => spawnSync(command, { shell: true, stdio: "inherit" }).status === 0;
-const [only = "", row = ""] = process.argv.slice(2);
+const run = (command, args, shell) => spawnSync(command, args, { shell, stdio: "inherit" }).status ?? 1;
 
-let ok = run("npm run --silent build:bench");
-for (const file of ok ? readdirSync(".build/bench") : []) {
-  if (file.endsWith(".bench.js") && file.startsWith(only)) ok = run(`node .build/bench/${file} "${row}"`) && ok;
-}
-process.exitCode = ok ? 0 : 1;
+process.exitCode =
+  run("npm run --silent build:bench", [], true) ||
+  run(process.execPath, [".build/bench/compare.js", ...process.argv.slice(2)], false);

@@ -57,10 +57,13 @@ interface Failure {
   readonly error: unknown;
 }
 
+/** What {@link map} and {@link forEach} go through. */
+export type Every<T> = Iterable<T> | AsyncIterable<T>;
+
 // For forEach, which lives outside the class. Set by its static block.
 let startEach: <T>(
   group: Group,
-  items: Items<T>,
+  items: Every<T>,
   ctx: Context,
   task: (item: T, index: number) => unknown,
 ) => Promise<void>;
@@ -215,22 +218,32 @@ export class Group {
     return starter.promise;
   }
 
-  /** Runs a task for each item, which it takes only when there is a slot for it. Resolves when it has taken the last. */
-  async #startEach<T>(items: Items<T>, ctx: Context, task: (item: T, index: number) => unknown): Promise<void> {
-    for (let index = 0; ; index++) {
-      const limited = this.#isFull() ? await this.#claimLater(ctx) : this.#claim();
-      let next: IteratorResult<T>;
-      try {
-        check(ctx);
-        next = items.isAsync ? await items.nextLater(ctx) : items.next();
-        check(ctx);
-      } catch (error) {
-        this.#done(limited);
-        throw error;
+  /**
+   * Runs a task for each item, which it takes only when there is a slot for it. Resolves when it has taken the last, or has
+   * been stopped; what stopped it is an error of the group.
+   */
+  async #startEach<T>(items: Every<T>, ctx: Context, task: (item: T, index: number) => unknown): Promise<void> {
+    let source: Items<T> | undefined;
+    try {
+      source = new Items(items);
+      for (let index = 0; ; index++) {
+        const limited = this.#isFull() ? await this.#claimLater(ctx) : this.#claim();
+        let next: IteratorResult<T>;
+        try {
+          check(ctx);
+          next = source.isAsync ? await source.nextLater(ctx) : source.next();
+          check(ctx);
+        } catch (error) {
+          this.#done(limited);
+          throw error;
+        }
+        if (next.done) return this.#done(limited);
+        const { value } = next;
+        this.#start(() => task(value, index), limited);
       }
-      if (next.done) return this.#done(limited);
-      const { value } = next;
-      this.#start(() => task(value, index), limited);
+    } catch (error) {
+      this.#fail(error);
+      await source?.close();
     }
   }
 
@@ -336,7 +349,7 @@ export interface EachOptions {
  */
 export async function map<T, R>(
   ctx: Cancel,
-  items: Iterable<T> | AsyncIterable<T>,
+  items: Every<T>,
   fn: (item: T, ctx: Context, index: number) => R | PromiseLike<R>,
   options: EachOptions,
 ): Promise<R[]> {
@@ -352,23 +365,23 @@ export async function map<T, R>(
 /** As {@link map}, for calls whose results do not matter: they are not kept. */
 export async function forEach<T>(
   ctx: Cancel,
-  items: Iterable<T> | AsyncIterable<T>,
+  items: Every<T>,
   fn: (item: T, ctx: Context, index: number) => unknown,
   options: EachOptions,
 ): Promise<void> {
   callable(fn, "forEach's function");
   const limit = limitOf(options);
-  await scope(ctx, async (group, ctx) => {
-    check(ctx);
-    if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
-    const source = new Items(items);
-    try {
-      await startEach(group, source, ctx, (item, index) => fn(item, ctx, index));
-    } catch (error) {
-      await source.close();
-      throw error;
-    }
-  });
+  await refused(ctx);
+  const [inner, cancel] = withCancel(ctx);
+  const group = new Group(cancel);
+  if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
+  await startEach(group, items, inner, (item, index) => fn(item, inner, index));
+  try {
+    await group.wait();
+  } catch (error) {
+    if (error === inner.err()) await refused(ctx); // Tells a signal's reason by itself.
+    throw error;
+  }
 }
 
 function limitOf(options: EachOptions): number {

@@ -125,7 +125,7 @@ export class ShardMap<K, V> {
   /**
    * The entries, in no order that can be relied on. What changes meanwhile may be seen or not, but no key comes twice,
    * even if it is deleted and set again, and one that is there all the time comes once. Takes memory for the keys of a
-   * shard at a time, 16 384 at most.
+   * shard at a time, 8 192 at most.
    */
   entries(): IterableIterator<[K, V]> {
     return this.#shards.entries();
@@ -164,7 +164,7 @@ export class ShardMap<K, V> {
     callable(fn, "getOrInsertComputed's function");
     const found = this.#load(key);
     if (found.loaded) return found.value;
-    const value = fn(key);
+    const value = fn((key as unknown) === 0 ? (0 as K) : key); // Not -0: as the key will be.
     this.set(key, value);
     return value;
   }

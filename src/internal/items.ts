@@ -14,14 +14,12 @@ export class Items<T> {
   readonly isAsync: boolean;
   private readonly iterator: Iterator<T> | AsyncIterator<T>;
 
-  // Whether the iterator must not be told to return: it has come to its end, or it threw.
+  // Whether the iterator gives no more: set when it is asked, cleared when it answers with an item.
   private over = false;
 
-  // The wait for an async `next`, while there is one.
-  private readonly pending = new List<Park<IteratorResult<T>>>();
-
-  // Whether an async `next` still owes its answer, which may be after the wait for it.
+  // Whether an async `next` still owes its answer, which may be after the wait for it; and that wait, while there is one.
   private owing = false;
+  private readonly waits = new List<Park<IteratorResult<T>>>();
 
   /** Opens the iterable. Throws TypeError if it is none. */
   constructor(items: Iterable<T> | AsyncIterable<T>) {
@@ -33,41 +31,23 @@ export class Items<T> {
     this.iterator = open.call(items as Iterable<T>);
   }
 
-  /** The next item of an iterator that is not async. */
+  /** The next item of an iterator that is not async. Throws what the iterator throws. */
   next(): IteratorResult<T> {
-    try {
-      const next = (this.iterator as Iterator<T>).next();
-      this.over = next.done === true;
-      return next;
-    } catch (error) {
-      this.over = true;
-      throw error;
-    }
+    this.over = true;
+    return this.read((this.iterator as Iterator<T>).next());
   }
 
-  /** The next item of an async iterator, if it comes before the context ends. */
+  /** The next item of an async iterator, if it comes before the context ends. Rejects with what the iterator throws. */
   nextLater(ctx: Context): Promise<IteratorResult<T>> {
     const wait = new Park<IteratorResult<T>>(NEXT, ctx);
-    this.pending.push(wait);
-    this.owing = true;
-    new Promise<IteratorResult<T>>((resolve) => resolve(this.iterator.next())).then(
-      (next) => {
-        this.owing = false;
-        this.over = next.done === true;
-        if (this.pending.remove(wait)) wait.resolve(next);
-      },
-      (error) => {
-        this.owing = false;
-        this.over = true;
-        if (this.pending.remove(wait)) wait.reject(error);
-      },
-    );
+    this.waits.push(wait);
+    void this.pull(wait);
     return wait.promise;
   }
 
   /** Tells the iterator that no more is wanted, and waits for it to finish unless it still owes an answer. */
   async close(): Promise<void> {
-    if (this.over) return;
+    if (this.over && !this.owing) return;
     try {
       const returned = this.iterator.return?.();
       if (this.owing) Promise.resolve(returned).catch(() => {});
@@ -75,5 +55,28 @@ export class Items<T> {
     } catch {
       // As in `for await`: what stopped the loop is the error to tell.
     }
+  }
+
+  private async pull(wait: Park<IteratorResult<T>>): Promise<void> {
+    this.over = this.owing = true;
+    try {
+      const next = this.read(await this.iterator.next());
+      if (this.waits.remove(wait)) wait.resolve(next);
+    } catch (error) {
+      if (this.waits.remove(wait)) wait.reject(error);
+    } finally {
+      this.owing = false;
+    }
+  }
+
+  /** Reads an iterator's answer, each part once: they may be getters. */
+  private read(answer: IteratorResult<T>): IteratorResult<T> {
+    if (typeof answer !== "object" || answer === null) {
+      throw new TypeError(`an iterator's next must give an object, got ${show(answer)}`);
+    }
+    if (answer.done) return { done: true, value: undefined };
+    const { value } = answer;
+    this.over = false;
+    return { done: false, value };
   }
 }

@@ -1,0 +1,128 @@
+/**
+ * The comparison: runs all contenders side by side and prints the table. `npm run bench -- [row or file] [--quick]`, or
+ * `--guard` to compare with the last committed table.
+ *
+ * Each row's contenders take turns in processes that stand ready, so that what slows the machine down for a while slows
+ * all of them; then everything again with fresh processes, because a process may compile a row well or badly for good.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { arch, cpus, type } from "node:os";
+import { files } from "./rows.ts";
+import type { Series } from "./support/growth.ts";
+import { guard } from "./support/guarding.ts";
+import { memory } from "./support/memory.ts";
+import { type ModuleCosts, moduleCosts } from "./support/modules.ts";
+import { type Guests, Party, prepare } from "./support/party.ts";
+import { type Plan, plan, wants } from "./support/plan.ts";
+import { type MemoryResult, type Results, summarize } from "./support/results.ts";
+import { measureRow, type RowRounds } from "./support/rounds.ts";
+import type { Row } from "./support/row.ts";
+import { failures, growthTable, memoryTable, table } from "./support/table.ts";
+
+/** What a full run has besides the rows. */
+const SECTIONS = ["memory", "growth", "modules"];
+const RESULTS = "bench/results/bench.json";
+const say = (text: string): boolean => process.stderr.write(`${text}\n`);
+
+type Sets = readonly Readonly<Record<string, RowRounds>>[];
+type Versions = Readonly<Record<string, string>>;
+
+function versionsOf({ ours, goN, peers }: Party): Versions {
+  const go = goN && { go: `${goN.hello.version} (all: ${goN.hello.maxprocs} processors)` };
+  return { node: ours.hello.node ?? "", ...go, ...peers?.hello.versions };
+}
+
+/** Runs the rows with one set of fresh processes after the other. */
+async function compare(rows: readonly Row[], guests: Guests, { effort, limitMs }: Plan): Promise<[Sets, Versions]> {
+  const begin = performance.now();
+  const sets: Record<string, RowRounds>[] = [];
+  let versions: Versions = {};
+  for (let i = 0; i < effort.sets && rows.length > 0; i++) {
+    // Another one takes as long as those before it took on average.
+    if (i > 0 && (performance.now() - begin) * (1 + 1 / i) > limitMs) {
+      say(`the machine is slow: ${i} sets of processes instead of ${effort.sets}`);
+      break;
+    }
+    const party = await Party.start(guests);
+    versions = versionsOf(party);
+    const set: Record<string, RowRounds> = {};
+    for (const [place, row] of rows.entries()) {
+      say(`set ${i + 1} of ${effort.sets}, row ${place + 1} of ${rows.length}: ${row.id}`);
+      set[row.id] = await measureRow(party.seats(row), effort);
+    }
+    sets.push(set);
+    party.stop();
+  }
+  return [sets, versions];
+}
+
+async function weigh(guests: Guests): Promise<MemoryResult[]> {
+  say("memory");
+  const party = await Party.start(guests);
+  const weighed = await memory(party);
+  party.stop();
+  return weighed;
+}
+
+/** The series of growth, measured in a process of their own. */
+function growths(): readonly Series[] {
+  say("growth");
+  const { stdout, status } = spawnSync(process.execPath, [".build/bench/growth.js"], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  if (status !== 0) throw new Error("the growth could not be measured");
+  return JSON.parse(stdout) as Series[];
+}
+
+async function main(): Promise<number> {
+  const wanted = plan(process.argv.slice(2));
+  const rows = Object.entries(files).flatMap(([file, all]) => all.filter(({ id }) => wants(wanted, file, id)));
+  const has = (section: string) => (wanted.only === "" ? !wanted.quick : section.startsWith(wanted.only));
+  if (rows.length === 0 && !SECTIONS.some(has)) throw new Error(`no row and no file begins with "${wanted.only}"`);
+  const guests = prepare();
+  for (const [who, why] of Object.entries(guests.absent)) say(`without ${who}: ${why}`);
+  if (wanted.guard) return guard(rows, guests, wanted);
+
+  const [sets, versions] = await compare(rows, guests, wanted);
+  const weighed = has("memory") ? await weigh(guests) : [];
+  const series = has("growth") ? growths() : [];
+  if (has("modules")) say("import times and sizes of the modules");
+  const costs: ModuleCosts = has("modules") ? await moduleCosts() : { modules: [], bundler: "" };
+
+  const { ms } = wanted.effort;
+  const results: Results = {
+    quick: wanted.quick,
+    versions: { ...versions, ...(costs.bundler && { rolldown: costs.bundler }) },
+    machine: `${cpus().length} × ${cpus()[0]?.model ?? "?"}, ${type()} ${arch()}`,
+    method: { sets: sets.length, rounds: wanted.effort.rounds, ms },
+    absent: guests.absent,
+    rows: rows.map((row) => {
+      const rounds = sets.map((set) => set[row.id]?.rounds ?? {});
+      return summarize(row, rounds, Object.assign({}, ...sets.map((set) => set[row.id]?.errors)));
+    }),
+    memory: weighed,
+    growth: series,
+    modules: costs.modules,
+    ...(costs.noSizes && { noSizes: costs.noSizes }),
+  };
+  if (rows.length > 0) console.log(table(results.rows));
+  if (results.memory.length > 0) console.log(`\nbytes each\n${memoryTable(results.memory)}`);
+  if (series.length > 0) console.log(`\ngrowth with size\n${growthTable(series)}`);
+  for (const { name, importMs, gzip } of costs.modules) {
+    console.log(`${name.padEnd(20)} import ${importMs.toFixed(1)} ms${gzip === undefined ? "" : `, ${gzip} bytes`}`);
+  }
+  const failed = [...failures(results.rows), ...failures(results.memory)];
+  for (const line of failed) console.log(`FAILED: ${line}`);
+  const missed = results.rows.flatMap(({ id, targets }) => (targets.every(({ met }) => met) ? [] : [id]));
+  if (rows.length > 0) console.log(`\ntargets missed: ${missed.length === 0 ? "none" : missed.join(", ")}`);
+  if (!wanted.quick && wanted.only === "") {
+    mkdirSync("bench/results", { recursive: true });
+    writeFileSync(RESULTS, JSON.stringify(results));
+    console.log(`written to ${RESULTS}; "node scripts/performance.mjs" brings it into the docs`);
+  }
+  return failed.length === 0 ? 0 : 1;
+}
+
+process.exitCode = await main();

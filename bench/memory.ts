@@ -1,0 +1,97 @@
+/** Weighs one thing in this process, `node --expose-gc memory.js <row> <ours|floor>`, and prints the bytes of one. */
+import { Channel, context } from "gopark";
+import { check } from "./support/row.ts";
+
+const COUNT = 100_000;
+
+/** Builds and keeps `COUNT` things; `end` lets go of them and checks that they were what they seem. */
+type Build = () => Promise<{ end(): Promise<void> | void }>;
+
+async function waits(): ReturnType<Build> {
+  const ch = new Channel<number>();
+  let sum = 0;
+  const tasks = Array.from({ length: COUNT }, async () => {
+    const { value } = await ch.receive();
+    sum += value ?? 0;
+  });
+  return {
+    async end() {
+      for (let i = 0; i < COUNT; i++) await ch.send(1);
+      await Promise.all(tasks);
+      check(sum, COUNT);
+    },
+  };
+}
+
+async function waitsFloor(): ReturnType<Build> {
+  const resolves: ((value: number) => void)[] = [];
+  let sum = 0;
+  const tasks = Array.from({ length: COUNT }, async () => {
+    const value = await new Promise<number>((resolve) => resolves.push(resolve));
+    sum += value;
+  });
+  return {
+    async end() {
+      for (const resolve of resolves) resolve(1);
+      await Promise.all(tasks);
+      check(sum, COUNT);
+    },
+  };
+}
+
+async function contexts(): ReturnType<Build> {
+  const [root, cancel] = context.withCancel(context.background());
+  const scopes = Array.from({ length: COUNT }, () => context.withCancel(root));
+  return {
+    end() {
+      cancel();
+      check(scopes.filter(([ctx]) => ctx.err() !== undefined).length, COUNT);
+    },
+  };
+}
+
+async function controllers(): ReturnType<Build> {
+  const all = Array.from({ length: COUNT }, () => {
+    const controller = new AbortController();
+    return { controller, signal: controller.signal }; // Asked for, or there is none yet.
+  });
+  return {
+    end() {
+      for (const { controller } of all) controller.abort();
+      check(all.filter(({ signal }) => signal.aborted).length, COUNT);
+    },
+  };
+}
+
+function channels(capacity: number): Build {
+  return async () => {
+    const all = Array.from({ length: COUNT }, () => new Channel<number>(capacity));
+    return { end: () => check(all.filter((ch) => ch.cap() === capacity).length, COUNT) };
+  };
+}
+
+const builds: Readonly<Record<string, Readonly<Partial<Record<string, Build>>>>> = {
+  "memory.wait": { ours: waits, floor: waitsFloor },
+  "memory.ctx": { ours: contexts, floor: controllers },
+  "memory.chan": { ours: channels(0) },
+  "memory.chan16": { ours: channels(16) },
+};
+
+/** After two turns and two collections: what was freed by the first may free more. */
+async function inUse(): Promise<number> {
+  for (let i = 0; i < 2; i++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    globalThis.gc?.();
+  }
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+const [id = "", side = ""] = process.argv.slice(2);
+const build = builds[id]?.[side];
+if (build === undefined || globalThis.gc === undefined) throw new Error(`cannot weigh ${id} ${side}`);
+const before = await inUse();
+const built = await build();
+const bytes = ((await inUse()) - before) / COUNT;
+await built.end();
+console.log(bytes);

@@ -1,0 +1,25 @@
+/** All rows, by the file that holds them. */
+import { rows as channel } from "./channel.bench.ts";
+import { rows as context } from "./context.bench.ts";
+import { rows as errgroup } from "./errgroup.bench.ts";
+import { rows as pool } from "./pool.bench.ts";
+import { rows as rate } from "./rate.bench.ts";
+import { rows as select } from "./select.bench.ts";
+import { rows as semaphore } from "./semaphore.bench.ts";
+import { rows as shardmap } from "./shardmap.bench.ts";
+import type { Row } from "./support/row.ts";
+import { rows as time } from "./time.bench.ts";
+
+export const files: Readonly<Record<string, readonly Row[]>> = {
+  channel,
+  select,
+  context,
+  time,
+  semaphore,
+  errgroup,
+  rate,
+  pool,
+  shardmap,
+};
+
+export const rows: readonly Row[] = Object.values(files).flat();

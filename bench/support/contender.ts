@@ -1,0 +1,71 @@
+/** A contender: a process that answers each line of input with a line of JSON. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+
+/** What a contender says when it starts; each kind has fields of its own. */
+export interface Hello {
+  readonly contender: string;
+  readonly node?: string;
+  readonly version?: string;
+  readonly maxprocs?: number;
+  readonly versions?: Readonly<Record<string, string>>;
+  /** Its rows; for the peers, who of them has which row. */
+  readonly rows: readonly string[] | Readonly<Record<string, readonly string[]>>;
+}
+
+export interface Answer {
+  readonly row?: string;
+  readonly ns?: number;
+  readonly bytes?: number;
+  readonly error?: string;
+}
+
+/** The longest that one answer may take. */
+const PATIENCE_MS = 60_000;
+
+export class Contender {
+  readonly hello: Hello;
+  private readonly child: ChildProcess;
+  private readonly lines: AsyncIterator<string>;
+
+  private constructor(child: ChildProcess, lines: AsyncIterator<string>, hello: Hello) {
+    this.child = child;
+    this.lines = lines;
+    this.hello = hello;
+  }
+
+  /** Starts the process and waits until it has said who it is. Rejects if it does not. */
+  static async start(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Contender> {
+    const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "inherit"] });
+    // What cannot be started, or has died, shows as the end of its output.
+    child.on("error", () => {});
+    child.stdin.on("error", () => {});
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    return new Contender(child, lines, JSON.parse(await nextLine(child, lines)) as Hello);
+  }
+
+  /** Asks one line. Resolves to an answer with `error` if the process has ended or does not answer. */
+  async ask(line: string): Promise<Answer> {
+    try {
+      this.child.stdin?.write(`${line}\n`);
+      return JSON.parse(await nextLine(this.child, this.lines)) as Answer;
+    } catch (error) {
+      return { error: String(error) };
+    }
+  }
+
+  stop(): void {
+    this.child.kill("SIGKILL");
+  }
+}
+
+async function nextLine(child: ChildProcess, lines: AsyncIterator<string>): Promise<string> {
+  const impatience = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+  try {
+    const { value, done } = await lines.next();
+    if (done) throw new Error("the process has ended");
+    return value;
+  } finally {
+    clearTimeout(impatience);
+  }
+}

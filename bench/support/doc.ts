@@ -1,0 +1,79 @@
+/** The page docs/performance.md, written from a run's results. */
+import { MOST } from "./growth.ts";
+import type { Results, RowResult } from "./results.ts";
+import { failures, growthMarkdown, markdown, memoryMarkdown, tableMarkdown } from "./table.ts";
+
+function bullets(lines: readonly string[]): string {
+  return lines.map((line) => `- ${line}`).join("\n");
+}
+
+function described({ id, what, floorIs }: RowResult): string {
+  return `\`${id}\`: ${what}${floorIs === undefined ? "" : ` (floor: ${floorIs})`}`;
+}
+
+/** Where another contender is faster: named, so that nobody has to look for it in the table. */
+function losses(rows: readonly RowResult[]): string[] {
+  return rows.flatMap(({ id, ratios }) => {
+    const faster = Object.entries(ratios).filter(([who, { low }]) => who !== "floor" && low > 1);
+    if (faster.length === 0) return [];
+    const names = { go1: "Go, 1 processor", goN: "Go, all" } as Record<string, string>;
+    return [
+      `\`${id}\`: ${faster.map(([who, { median }]) => `${names[who] ?? who} by ${median.toFixed(2)} ×`).join(", ")}`,
+    ];
+  });
+}
+
+export function page(results: Results): string {
+  const { versions, machine, method, absent, rows, memory, growth, modules, noSizes } = results;
+  const all = rows.flatMap(({ targets }) => targets);
+  const met = all.filter((target) => target.met).length;
+  const lost = losses(rows);
+  const failed = [...failures(rows), ...failures(memory)];
+  const sections = [
+    "# Performance",
+    "<!-- Written by scripts/performance.mjs from the last full `npm run bench`: do not edit. -->",
+    `gopark beside its floor (the same hand-off with bare promises, or the host's own means, in the same process), beside Go,
+and beside the npm packages that do the same. ${met} of ${all.length} targets are met. Where gopark loses, the row says so like the others.`,
+    "![Time per operation, row by row](performance.svg)",
+    "```sh\nnpm run bench                 # everything, in under five minutes\nnpm run bench -- --quick      # the rows alone, in under a minute\nnpm run bench -- chan         # some rows\nnpm run bench -- --guard      # compares with this page, fails on a regression beyond noise\n```",
+    "## How it is measured",
+    bullets([
+      `Machine: ${machine}.`,
+      `Versions: ${Object.entries(versions)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(", ")}.`,
+      ...Object.entries(absent).map(([who, why]) => `Without ${who}: ${why}.`),
+      `The contenders of a row take turns, about ${method.ms} ms each, in up to ${method.rounds} rounds, every second one backwards, so that what slows the machine down for a while slows all of them. Rows whose contenders are slow get fewer rounds.`,
+      `All of that ${method.sets} times, with fresh processes. A figure is the median over processes of the median over rounds. A ratio is taken round by round, then the median in the same way; in brackets the quartiles of all rounds.`,
+      "A round's figure is the mean over its calls, the collector's pauses included.",
+      "Go runs in two processes, one with `GOMAXPROCS=1`, which is what one JavaScript thread compares with, one with all processors. Targets against Go mean the former.",
+      "Each JavaScript contender runs before the first round until it is compiled. Each call starts in a fresh turn of the event loop. Each contender checks its results, and a wrong one fails the run.",
+      "A target with no bound of its own: no slower than the best peer.",
+    ]),
+    "## Time per operation",
+    tableMarkdown(rows),
+    "What one operation is:",
+    bullets(rows.map(described)),
+    "### Where others are faster",
+    lost.length === 0 ? "Nowhere, by the quartiles." : `Beyond the quartiles of the rounds:\n\n${bullets(lost)}`,
+    "## Memory",
+    "Bytes each, of 100 000, in a fresh process after full collections.",
+    memoryMarkdown(memory),
+    "## Growth with size",
+    `The cost of one operation against the size of what it works on; the exponent is fitted over all sizes, 0 is constant. One
+clearly above ${MOST} (and above the floor's, which pays for the same caches and collector) would mean that the whole grows faster
+than its size, and is marked a defect.`,
+    "![Cost against size](growth.svg)",
+    growthMarkdown(growth),
+    "## Import and size",
+    noSizes === undefined
+      ? `A cold import in a fresh process (median of seven), and the size with all it imports, bundled and minified by rolldown and compressed with gzip.`
+      : `A cold import in a fresh process (median of seven). No sizes: ${noSizes}.`,
+    markdown(
+      ["module", "import, ms", "gzip, bytes"],
+      modules.map(({ name, importMs, gzip }) => [name, importMs.toFixed(1), gzip === undefined ? "" : `${gzip}`]),
+    ),
+    ...(failed.length === 0 ? [] : ["## Failed", bullets(failed)]),
+  ];
+  return `${sections.join("\n\n")}\n`;
+}

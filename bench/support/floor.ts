@@ -1,0 +1,176 @@
+/**
+ * The floors: the hand-offs that channels and semaphores make, with nothing but promises. They hand over what a channel
+ * does, a value and whether there is one: an object in a promise costs more than a number in one.
+ */
+
+const DONE = Promise.resolve();
+
+export type Received<T> = { readonly value: T; readonly ok: true } | { readonly value: undefined; readonly ok: false };
+
+/** An unbuffered hand-off for one sender and one receiver. Closed by the sender. */
+export class Handoff<T> {
+  private value: T | undefined;
+  private closed = false;
+  private sent: (() => void) | undefined;
+  private received: ((received: Received<T>) => void) | undefined;
+
+  send(value: T): Promise<void> {
+    const { received } = this;
+    if (received !== undefined) {
+      this.received = undefined;
+      received({ value, ok: true });
+      return DONE;
+    }
+    this.value = value;
+    return new Promise((resolve) => {
+      this.sent = resolve;
+    });
+  }
+
+  receive(): Promise<Received<T>> {
+    const { sent } = this;
+    if (sent !== undefined) {
+      this.sent = undefined;
+      sent();
+      return Promise.resolve({ value: this.value as T, ok: true });
+    }
+    if (this.closed) return Promise.resolve({ value: undefined, ok: false });
+    return new Promise((resolve) => {
+      this.received = resolve;
+    });
+  }
+
+  close(): void {
+    this.closed = true;
+    this.received?.({ value: undefined, ok: false });
+  }
+}
+
+/** A buffered one: an array as a ring, promises only at its ends. */
+export class Buffered<T> {
+  private readonly slots: (T | undefined)[];
+  private head = 0;
+  private size = 0;
+  private sender: (() => void) | undefined;
+  private receiver: ((received: Received<T>) => void) | undefined;
+
+  constructor(capacity: number) {
+    this.slots = new Array(capacity);
+  }
+
+  send(value: T): Promise<void> {
+    const { receiver } = this;
+    if (receiver !== undefined) {
+      this.receiver = undefined;
+      receiver({ value, ok: true });
+      return DONE;
+    }
+    if (this.size < this.slots.length) {
+      this.slots[(this.head + this.size++) % this.slots.length] = value;
+      return DONE;
+    }
+    return new Promise<void>((resolve) => {
+      this.sender = resolve;
+    }).then(() => this.send(value));
+  }
+
+  receive(): Promise<Received<T>> {
+    if (this.size === 0) {
+      return new Promise((resolve) => {
+        this.receiver = resolve;
+      });
+    }
+    const value = this.slots[this.head] as T;
+    this.slots[this.head] = undefined;
+    this.head = (this.head + 1) % this.slots.length;
+    this.size--;
+    const { sender } = this;
+    this.sender = undefined;
+    sender?.();
+    return Promise.resolve({ value, ok: true });
+  }
+}
+
+/** Who waits, first come first served. */
+class Waiting<W extends { next: W | undefined }> {
+  private front: W | undefined;
+  private back: W | undefined;
+
+  push(waiter: W): void {
+    if (this.back === undefined) this.front = waiter;
+    else this.back.next = waiter;
+    this.back = waiter;
+  }
+
+  shift(): W | undefined {
+    const { front } = this;
+    if (front === undefined) return undefined;
+    this.front = front.next;
+    if (this.front === undefined) this.back = undefined;
+    return front;
+  }
+}
+
+interface Sender<T> {
+  readonly value: T;
+  readonly sent: () => void;
+  next: Sender<T> | undefined;
+}
+
+interface Receiver<T> {
+  readonly received: (received: Received<T>) => void;
+  next: Receiver<T> | undefined;
+}
+
+/** An unbuffered hand-off for any number of both: each side has a waiting line. */
+export class Line<T> {
+  private readonly senders = new Waiting<Sender<T>>();
+  private readonly receivers = new Waiting<Receiver<T>>();
+
+  send(value: T): Promise<void> {
+    const receiver = this.receivers.shift();
+    if (receiver !== undefined) {
+      receiver.received({ value, ok: true });
+      return DONE;
+    }
+    return new Promise((sent) => this.senders.push({ value, sent, next: undefined }));
+  }
+
+  receive(): Promise<Received<T>> {
+    const sender = this.senders.shift();
+    if (sender !== undefined) {
+      sender.sent();
+      return Promise.resolve({ value: sender.value, ok: true });
+    }
+    return new Promise((received) => this.receivers.push({ received, next: undefined }));
+  }
+}
+
+interface Waiter {
+  readonly granted: () => void;
+  next: Waiter | undefined;
+}
+
+/** A counter and a waiting line. */
+export class Units {
+  private readonly waiting = new Waiting<Waiter>();
+  private free: number;
+
+  constructor(size: number) {
+    this.free = size;
+  }
+
+  acquire(): Promise<void> {
+    if (this.free > 0) {
+      this.free--;
+      return DONE;
+    }
+    return new Promise((granted) => this.waiting.push({ granted, next: undefined }));
+  }
+
+  release(): void {
+    const waiter = this.waiting.shift();
+    if (waiter === undefined) this.free++;
+    else waiter.granted();
+  }
+}

@@ -1,0 +1,89 @@
+/** What a run found, as `bench/results/bench.json` and `docs/performance.json` hold it. */
+import type { Series } from "./growth.ts";
+import type { Row } from "./row.ts";
+import { figure, type Ratio, ratio, type SetRounds } from "./stats.ts";
+
+/** A bound of ours ÷ another contender, and whether it holds. */
+export interface Target {
+  readonly against: string;
+  readonly most: number;
+  readonly found: number;
+  readonly met: boolean;
+}
+
+export interface RowResult {
+  readonly id: string;
+  readonly what: string;
+  readonly floorIs?: string;
+  /** Nanoseconds per operation of each contender: `ours`, `floor`, `go1`, `goN`, and the peers by name. */
+  readonly ns: Readonly<Record<string, number>>;
+  /** Ours ÷ each of the others. */
+  readonly ratios: Readonly<Record<string, Ratio>>;
+  readonly targets: readonly Target[];
+  readonly errors: Readonly<Record<string, string>>;
+}
+
+export interface MemoryResult {
+  readonly id: string;
+  readonly what: string;
+  readonly bytes: Readonly<Record<string, number>>;
+  readonly errors: Readonly<Record<string, string>>;
+}
+
+export interface ModuleCost {
+  readonly name: string;
+  /** Of a cold import in a fresh process. */
+  readonly importMs: number;
+  /** Bundled, minified and compressed with gzip. */
+  readonly gzip?: number;
+}
+
+export interface Results {
+  readonly quick: boolean;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly machine: string;
+  readonly method: { readonly sets: number; readonly rounds: number; readonly ms: number };
+  /** The contenders that could not run, and why. */
+  readonly absent: Readonly<Record<string, string>>;
+  readonly rows: readonly RowResult[];
+  readonly memory: readonly MemoryResult[];
+  readonly growth: readonly Series[];
+  readonly modules: readonly ModuleCost[];
+  /** Why there are no sizes, if there are none. */
+  readonly noSizes?: string;
+}
+
+/** `again` is ours in a second process. */
+const NOT_PEERS = ["ours", "again", "floor", "go1", "goN"];
+
+/** The fastest of the peers, if there is one. */
+export function bestPeer(ns: Readonly<Record<string, number>>): string | undefined {
+  const peers = Object.keys(ns).filter((who) => !NOT_PEERS.includes(who));
+  return peers.sort((a, b) => (ns[a] as number) - (ns[b] as number))[0];
+}
+
+/** Draws a row's figures from the rounds of all process sets. */
+export function summarize(row: Row, sets: readonly SetRounds[], errors: Record<string, string>): RowResult {
+  const ns: Record<string, number> = {};
+  const ratios: Record<string, Ratio> = {};
+  for (const who of new Set(sets.flatMap((set) => Object.keys(set)))) {
+    ns[who] = figure(sets, who);
+    const over = who === "ours" ? undefined : ratio(sets, "ours", who);
+    if (over !== undefined) ratios[who] = over;
+  }
+  const { id, what, floorIs } = row;
+  return { id, what, ...(floorIs && { floorIs }), ns, ratios, targets: targetsOf(row, ns, ratios), errors };
+}
+
+/** The row's own bounds; besides, ours is to be no slower than any peer. */
+function targetsOf(row: Row, ns: RowResult["ns"], ratios: RowResult["ratios"]): Target[] {
+  const bounds = new Map(Object.entries(row.targets ?? {}));
+  const best = bestPeer(ns);
+  if (best !== undefined && !bounds.has(best)) bounds.set(best, 1);
+  const targets: Target[] = [];
+  for (const [against, most] of bounds) {
+    const found = ratios[against === "go" ? "go1" : against]?.median;
+    if (found !== undefined) targets.push({ against, most, found, met: found <= most });
+  }
+  return targets;
+}

@@ -1,0 +1,27 @@
+/** What a row of the comparison is, as the files `bench/*.bench.ts` export it. */
+
+/** One contender: does `ops` operations per call and throws if their result is wrong. */
+export type Run = () => void | Promise<void>;
+
+export interface Row {
+  /** The name the row has in all contenders: `chan.stream`. */
+  readonly id: string;
+  /** The work of one operation, in one line. */
+  readonly what: string;
+  /** Operations per call. */
+  readonly ops: number;
+  readonly ours: Run;
+  /** The same work with bare promises, or with the host's own means. */
+  readonly floor?: Run;
+  /** What the floor does, where that is not the same hand-off by bare promises. */
+  readonly floorIs?: string;
+  /** The row of Go's that does this work, if it has another name there. */
+  readonly goRow?: string;
+  /** Upper bounds of ours ÷ that contender: `floor`, `go` (at GOMAXPROCS=1), or a peer's name. */
+  readonly targets?: Readonly<Record<string, number>>;
+}
+
+/** Throws unless a contender's result is right. */
+export function check(got: unknown, want: unknown): void {
+  if (got !== want) throw new Error(`wrong result: ${String(got)} instead of ${String(want)}`);
+}

@@ -1,0 +1,143 @@
+/** The table of the comparison, for the terminal and for the docs. */
+import { judge, type Series } from "./growth.ts";
+import { bestPeer, type MemoryResult, type RowResult, type Target } from "./results.ts";
+import type { Ratio } from "./stats.ts";
+
+/** Three significant digits: `83.1 ns`, `5.42 µs`, `1.20 ms`. */
+export function time(ns: number | undefined): string {
+  if (ns === undefined || Number.isNaN(ns)) return "";
+  const [value, unit] = ns < 1e3 ? [ns, "ns"] : ns < 1e6 ? [ns / 1e3, "µs"] : [ns / 1e6, "ms"];
+  return `${digits(value)} ${unit}`;
+}
+
+/** Three significant digits. */
+export function digits(value: number): string {
+  if (Math.abs(value) >= 99.95) return value.toFixed(0);
+  return value.toFixed(Math.abs(value) >= 9.995 ? 1 : 2);
+}
+
+/** `0.84 [0.80, 0.91]`: the median and the quartiles. */
+export function spread(ratio: Ratio | undefined): string {
+  return ratio === undefined ? "" : `${digits(ratio.median)} [${digits(ratio.low)}, ${digits(ratio.high)}]`;
+}
+
+/** `≤ 1.15 floor: met`. */
+function target({ against, most, found, met }: Target): string {
+  return `≤ ${most} ${against === "go" ? "Go" : against}: ${met ? "met" : `MISSED (${digits(found)})`}`;
+}
+
+const HEADS = [
+  "row",
+  "ours",
+  "floor",
+  "Go, 1 proc",
+  "Go, all",
+  "best peer",
+  "ours ÷ floor",
+  "ours ÷ Go, 1 proc",
+  "ours ÷ Go, all",
+  "ours ÷ best peer",
+  "target",
+];
+
+function cells(row: RowResult): string[] {
+  const { id, ns, ratios, targets, errors } = row;
+  const cell = (who: string) => (errors[who] === undefined ? time(ns[who]) : "failed");
+  const peer = bestPeer(ns);
+  return [
+    id,
+    cell("ours"),
+    cell("floor"),
+    cell("go1"),
+    cell("goN"),
+    peer === undefined ? "" : `${time(ns[peer])} (${peer})`,
+    spread(ratios.floor),
+    spread(ratios.go1),
+    spread(ratios.goN),
+    peer === undefined ? "" : spread(ratios[peer]),
+    targets.map(target).join("; "),
+  ];
+}
+
+function bytes(value: number | undefined): string {
+  return value === undefined ? "" : value.toFixed(0);
+}
+
+const MEMORY_HEADS = ["row", "what", "ours", "floor", "Go", "peers"];
+
+function memoryCells({ id, what, bytes: of }: MemoryResult): string[] {
+  const peers = Object.entries(of).filter(([who]) => !["ours", "floor", "go1"].includes(who));
+  return [
+    id,
+    what,
+    bytes(of.ours),
+    bytes(of.floor),
+    bytes(of.go1),
+    peers.map(([who, value]) => `${bytes(value)} (${who})`).join(", "),
+  ];
+}
+
+/** Columns padded to their widest cell. */
+function padded(heads: readonly string[], lines: readonly (readonly string[])[]): string {
+  const all = [heads, ...lines];
+  const widths = heads.map((_, i) => Math.max(...all.map((line) => (line[i] ?? "").length)));
+  return all
+    .map((line) =>
+      line
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** A Markdown table, all but the first column to the right. */
+export function markdown(heads: readonly string[], lines: readonly (readonly string[])[]): string {
+  const line = (all: readonly string[]) => `| ${all.join(" | ")} |`;
+  return [line(heads), line(heads.map((_, i) => (i === 0 ? "---" : "---:"))), ...lines.map(line)].join("\n");
+}
+
+export function table(rows: readonly RowResult[]): string {
+  return padded(HEADS, rows.map(cells));
+}
+
+export function tableMarkdown(rows: readonly RowResult[]): string {
+  return markdown(HEADS, rows.map(cells));
+}
+
+export function memoryTable(rows: readonly MemoryResult[]): string {
+  return padded(MEMORY_HEADS, rows.map(memoryCells));
+}
+
+export function memoryMarkdown(rows: readonly MemoryResult[]): string {
+  return markdown(MEMORY_HEADS, rows.map(memoryCells));
+}
+
+const GROWTH_HEADS = ["cost of", "as a function of", "from", "to", "exponent", "floor's", "verdict"];
+
+function growthCells(series: Series): string[] {
+  const { fit, floor, defect } = judge(series);
+  const [first, last] = [series.ours[0], series.ours.at(-1)];
+  return [
+    `${series.title}: ${series.operation}`,
+    series.size,
+    `${time(first?.[1])} at ${first?.[0]}`,
+    `${time(last?.[1])} at ${last?.[0]}`,
+    `${fit.exponent.toFixed(2)} ± ${fit.error.toFixed(2)}`,
+    floor === undefined ? "" : `${floor.exponent.toFixed(2)} (${series.floorIs})`,
+    defect ? "DEFECT" : "sound",
+  ];
+}
+
+export function growthTable(series: readonly Series[]): string {
+  return padded(GROWTH_HEADS, series.map(growthCells));
+}
+
+export function growthMarkdown(series: readonly Series[]): string {
+  return markdown(GROWTH_HEADS, series.map(growthCells));
+}
+
+/** What failed, a line each. */
+export function failures(rows: readonly (RowResult | MemoryResult)[]): string[] {
+  return rows.flatMap(({ id, errors }) => Object.entries(errors).map(([who, error]) => `${id} of ${who}: ${error}`));
+}

@@ -1,0 +1,26 @@
+/**
+ * Our side as a contender: a process that answers one line of JSON to each line of input.
+ *
+ * It begins by saying who it is and which rows it has, `{"contender":"gopark","node":...,"rows":[...]}`. The input
+ * `<row> <ours|floor> <ms>` runs that for about so many milliseconds and is answered `{"row":...,"ns":...}`, or
+ * `{"row":...,"error":...}`. The Go process and that of the peers speak the same.
+ */
+import { createInterface } from "node:readline";
+import { rows } from "./rows.ts";
+import { measure } from "./support/measure.ts";
+
+async function answer(line: string): Promise<object> {
+  const [id, side, ms] = line.split(" ");
+  const row = rows.find((r) => r.id === id);
+  const run = side === "ours" ? row?.ours : side === "floor" ? row?.floor : undefined;
+  if (row === undefined || run === undefined) return { row: id, error: `nothing to run for "${line}"` };
+  try {
+    return { row: id, ns: await measure(run, row.ops, Number(ms)) };
+  } catch (error) {
+    return { row: id, error: String(error) };
+  }
+}
+
+console.log(JSON.stringify({ contender: "gopark", node: process.versions.node, rows: rows.map(({ id }) => id) }));
+for await (const line of createInterface({ input: process.stdin })) console.log(JSON.stringify(await answer(line)));
+process.exit(); // The receivers of some rows stay parked.
