@@ -32,14 +32,13 @@
  *   collector has taken the group. Go loses it.
  */
 import { type Cancel, Canceled, type CancelFunc, type Context, withCancel } from "./context.ts";
-import { go } from "./go.ts";
 import { refused } from "./internal/cancel.ts";
 import { asyncDisposable } from "./internal/dispose.ts";
 import { callable, count, show } from "./internal/errors.ts";
 import { Items } from "./internal/items.ts";
 import { List } from "./internal/list.ts";
 import { Park } from "./internal/park.ts";
-import { Kind } from "./internal/tracker.ts";
+import { closed, Kind, opened, TASK } from "./internal/tracker.ts";
 import { completed, failedWith } from "./internal/turn.ts";
 
 const GO = new Kind("errgroup go");
@@ -60,12 +59,15 @@ interface Failure {
 /** What {@link map} and {@link forEach} go through. */
 export type Every<T> = Iterable<T> | AsyncIterable<T>;
 
-// For forEach, which lives outside the class. Set by its static block.
+type Work<T> = (item: T, ctx: Context, index: number) => unknown;
+
+// For map and forEach, which live outside the class. Set by its static block.
 let startEach: <T>(
   group: Group,
-  items: Every<T>,
   ctx: Context,
-  task: (item: T, index: number) => unknown,
+  items: Every<T>,
+  work: Work<T>,
+  results: unknown[] | undefined,
 ) => Promise<void>;
 
 /**
@@ -109,7 +111,7 @@ export class Group {
     const refusal = cancel === undefined ? undefined : refused(cancel);
     if (refusal !== undefined) return refusal;
     if (this.#isFull()) return this.#startLater(task, cancel);
-    this.#start(task, this.#claim());
+    void this.#start(task, this.#claim());
     return completed();
   }
 
@@ -117,7 +119,7 @@ export class Group {
   tryGo(task: Task): boolean {
     callable(task, "errgroup's task");
     if (this.#isFull()) return false;
-    this.#start(task, this.#claim());
+    void this.#start(task, this.#claim());
     return true;
   }
 
@@ -163,7 +165,7 @@ export class Group {
     asyncDisposable(this.prototype, function () {
       return this.#dispose();
     });
-    startEach = (group, items, ctx, task) => group.#startEach(items, ctx, task);
+    startEach = (group, ctx, items, work, results) => group.#startEach(ctx, items, work, results);
   }
 
   async #dispose(): Promise<void> {
@@ -194,20 +196,26 @@ export class Group {
     return limited;
   }
 
-  /** Runs a task whose place has been claimed. */
-  #start(task: Task, limited: boolean): void {
-    go(task).then(
-      () => this.#done(limited),
-      (error) => {
-        this.#fail(error);
-        this.#done(limited);
-      },
-    );
+  /**
+   * Runs a task whose place has been claimed, and puts what it resolves to into `results[index]`. As `go` does it, whose
+   * promise would cost as much again: it would only be waited for here.
+   */
+  async #start(task: Task, limited: boolean, results?: unknown[], index = 0): Promise<void> {
+    const entry = opened(TASK);
+    try {
+      await completed();
+      const result = await task();
+      if (results !== undefined) results[index] = result;
+    } catch (error) {
+      this.#fail(error);
+    }
+    closed(TASK, entry);
+    this.#done(limited);
   }
 
   async #startLater(task: Task, cancel: Cancel | undefined): Promise<void> {
     // Start the task from here, not where its slot was freed: that is another task's stack and async context.
-    this.#start(task, await this.#claimLater(cancel));
+    void this.#start(task, await this.#claimLater(cancel));
     await completed();
   }
 
@@ -222,7 +230,7 @@ export class Group {
    * Runs a task for each item, which it takes only when there is a slot for it. Resolves when it has taken the last, or has
    * been stopped; what stopped it is an error of the group.
    */
-  async #startEach<T>(items: Every<T>, ctx: Context, task: (item: T, index: number) => unknown): Promise<void> {
+  async #startEach<T>(ctx: Context, items: Every<T>, work: Work<T>, results: unknown[] | undefined): Promise<void> {
     let source: Items<T> | undefined;
     try {
       source = new Items(items);
@@ -239,7 +247,7 @@ export class Group {
         }
         if (next.done) return this.#done(limited);
         const { value } = next;
-        this.#start(() => task(value, index), limited);
+        void this.#start(() => work(value, ctx, index), limited, results, index);
       }
     } catch (error) {
       this.#fail(error);
@@ -355,10 +363,7 @@ export async function map<T, R>(
 ): Promise<R[]> {
   callable(fn, "map's function");
   const results: R[] = [];
-  const store = async (item: T, ctx: Context, index: number): Promise<void> => {
-    results[index] = await fn(item, ctx, index);
-  };
-  await forEach(ctx, items, store, options);
+  await each(ctx, items, fn, options, results);
   return results;
 }
 
@@ -370,12 +375,22 @@ export async function forEach<T>(
   options: EachOptions,
 ): Promise<void> {
   callable(fn, "forEach's function");
+  await each(ctx, items, fn, options);
+}
+
+async function each<T>(
+  ctx: Cancel,
+  items: Every<T>,
+  work: Work<T>,
+  options: EachOptions,
+  results?: unknown[],
+): Promise<void> {
   const limit = limitOf(options);
   await refused(ctx);
   const [inner, cancel] = withCancel(ctx);
   const group = new Group(cancel);
   if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
-  await startEach(group, items, inner, (item, index) => fn(item, inner, index));
+  await startEach(group, inner, items, work, results);
   try {
     await group.wait();
   } catch (error) {

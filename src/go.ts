@@ -24,10 +24,8 @@
  * - A task runs until its first `await` without being interrupted, and then between any two.
  */
 import { callable } from "./internal/errors.ts";
-import { closed, Kind, opened } from "./internal/tracker.ts";
+import { closed, opened, TASK } from "./internal/tracker.ts";
 import { completed } from "./internal/turn.ts";
-
-const TASK = new Kind("task");
 
 /**
  * Runs `fn` as a task of its own and resolves or rejects as it does.

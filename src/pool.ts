@@ -284,7 +284,7 @@ export class Pool<T extends object> {
     if (answer !== undefined && isThenable(answer)) throw new TypeError("pool's reset must not return a promise");
     if (this.idle() >= this.#maxIdle || this.#disposed) return;
     this.#idle.push(slot);
-    if (this.#alarm.index < 0) this.#arm();
+    if (this.#alarm.index < 0 && this.#idleMs !== Number.POSITIVE_INFINITY) this.#arm();
   }
 
   #arm(): void {

@@ -25,6 +25,9 @@ export class Kind {
 
 const kinds: Kind[] = [];
 
+/** What `go` and groups run. */
+export const TASK: Kind = new Kind("task");
+
 /** Every kind known so far. A module's kinds appear when the module is loaded. */
 export function allKinds(): readonly Kind[] {
   return kinds;
