@@ -25,7 +25,7 @@
  * ```
  */
 import { type Cancel, refused } from "./internal/cancel.ts";
-import { callable } from "./internal/errors.ts";
+import { callable, show } from "./internal/errors.ts";
 import { List } from "./internal/list.ts";
 import { Park } from "./internal/park.ts";
 import { Shards } from "./internal/shards.ts";
@@ -85,10 +85,14 @@ export class ShardMap<K, V> {
   // The loads whose results are to be stored. Any write to its key takes a load out: what it read is older than that.
   readonly #loads = new Map<K, Flight<V>>();
 
-  /** Takes entries as `Map` does. Throws TypeError if they are not iterable. */
+  /** Takes entries as `Map` does. Throws TypeError if they are not iterable, or one of them is no object. */
   constructor(entries?: Iterable<readonly [K, V]> | null) {
     if (entries === undefined || entries === null) return;
-    for (const [key, value] of entries) this.#shards.set(key, value);
+    for (const entry of entries) {
+      if (typeof entry !== "object" || entry === null)
+        throw new TypeError(`an entry must be a pair, got ${show(entry)}`);
+      this.#shards.set(entry[0], entry[1]);
+    }
   }
 
   /** The value of the key; `undefined` if there is none. */
@@ -164,7 +168,7 @@ export class ShardMap<K, V> {
     callable(fn, "getOrInsertComputed's function");
     const found = this.#load(key);
     if (found.loaded) return found.value;
-    const value = fn((key as unknown) === 0 ? (0 as K) : key); // Not -0: as the key will be.
+    const value = fn(normal(key));
     this.set(key, value);
     return value;
   }
@@ -311,7 +315,7 @@ export class ShardMap<K, V> {
     let settle: (waiter: Waiter<V>) => void;
     try {
       await DONE;
-      const value = await load(key, controller.signal);
+      const value = await load(normal(key), controller.signal);
       settle = (waiter) => waiter.resolve(value);
       if (this.#loads.get(key) === flight) this.#shards.set(key, value);
     } catch (error) {
@@ -322,6 +326,11 @@ export class ShardMap<K, V> {
     if (this.#loads.get(key) === flight) this.#loads.delete(key);
     for (let w = flight.waiters.shift(); w !== undefined; w = flight.waiters.shift()) settle(w);
   }
+}
+
+/** The key as a Map keeps it: 0 for -0. */
+function normal<K>(key: K): K {
+  return (key as unknown) === 0 ? (0 as K) : key;
 }
 
 /** Same-value-zero, as a Map compares its keys. */

@@ -1,0 +1,70 @@
+/** Sharded map: keys whose hashes no split can part, all of them or most. */
+import { ShardMap } from "gopark/shardmap";
+import { afterEach, expect, test, vi } from "vitest";
+import { FULL } from "../src/internal/shards.ts";
+
+const hashes = vi.hoisted(() => ({ of: (_key: unknown): number => 0 }));
+
+vi.mock("../src/internal/hash.ts", () => ({ hash: (key: unknown) => hashes.of(key) >>> 0 }));
+
+afterEach(() => {
+  hashes.of = () => 0;
+});
+
+const hostile: Record<string, (key: number) => number> = {
+  "all hashes are 0": () => 0,
+  "all hashes have every bit set": () => 0xffff_ffff,
+  "all hashes are one number": () => 0xdead_beef,
+  "hashes differ in the last bit only": (key) => 0x8000_0000 | (key & 1),
+  "hashes differ in the last 16 bits only": (key) => 0x7fff_0000 | (key & 0xffff),
+  "hashes differ in the first bit only": (key) => key << 31,
+  "hashes differ in the sixteenth bit only": (key) => (key & 1) << 16,
+  "two places at the ends of the table": (key) => (key % 2 === 0 ? 0 : 0xffff_ffff),
+  "one key in a thousand is elsewhere": (key) => (key % 1000 === 0 ? key << 20 : 1),
+  "hashes are the keys": (key) => key,
+  "hashes are the keys, upside down": (key) => ~key,
+};
+
+test.each(Object.entries(hostile))("%s: nothing is lost, and nothing comes twice", (_, of) => {
+  hashes.of = (key) => of(key as number);
+  const n = 2 * FULL + 1000;
+  const map = new ShardMap<number, string>();
+  for (let key = 0; key < n; key++) map.set(key, `v${key}`);
+
+  let right = 0;
+  for (let key = 0; key < n; key++) if (map.get(key) === `v${key}`) right++;
+  expect([map.size, right, map.has(n), map.get(-1)]).toEqual([n, n, false, undefined]);
+
+  const seen = new Set<number>();
+  let steps = 0;
+  for (const [key] of map) {
+    steps++;
+    seen.add(key);
+    if (steps % 100 === 0) map.set(-steps, "added").delete(-steps);
+  }
+  expect([steps - seen.size, [...seen].filter((key) => key < n).length]).toEqual([0, n]);
+
+  let gone = 0;
+  for (let key = 0; key < n; key += 2) if (map.delete(key)) gone++;
+  expect([gone, map.size, [...map.keys()].every((key) => key % 2 === 1)]).toEqual([n / 2, n / 2, true]);
+  map.clear();
+  expect([map.size, [...map], map.has(1)]).toEqual([0, [], false]);
+  map.set(1, "again");
+  expect([...map]).toEqual([[1, "again"]]);
+});
+
+test("a split in the middle of an iteration, at any depth, gives each key once", () => {
+  hashes.of = (key) => Math.imul(key as number, 0x9e37_79b1);
+  const n = 2 * FULL;
+  const map = new ShardMap<number, number>();
+  for (let key = 0; key < n; key++) map.set(key, 0);
+  const seen: number[] = [];
+  let next = n;
+  for (const key of map.keys()) {
+    if (key < n) seen.push(key);
+    // Fills the shards that come, and those that were, and the one that is being walked over.
+    for (let more = 0; more < 5 && next < 8 * n; more++) map.set(next++, 0);
+  }
+  expect(seen.sort((a, b) => a - b)).toEqual(Array.from({ length: n }, (_, i) => i));
+  expect(map.size).toBe(8 * n);
+});
