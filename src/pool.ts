@@ -200,8 +200,9 @@ export class Pool<T extends object> {
     if (slot?.pool !== this) throw new TypeError(`pool: put of what this pool did not make: ${show(object)}`);
     if (slot.place === "leased") throw new Error("pool: put of an object that is leased; release the lease instead");
     if (slot.place === "inside") throw new Error("pool: object put twice");
+    const late = this.#disposed;
     this.#takeBack(slot);
-    if (this.#disposed) throw new Error("pool: put after dispose");
+    if (late) throw new Error("pool: put after dispose");
   }
 
   /**

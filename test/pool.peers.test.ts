@@ -1,0 +1,88 @@
+/** What pools get wrong, as tests. */
+import { Pool } from "gopark/pool";
+import { expect, test } from "vitest";
+import { turn } from "./support/turn.ts";
+
+interface Box {
+  owner: string | undefined;
+}
+
+const boxes = (): Pool<Box> =>
+  new Pool<Box>({
+    create: () => ({ owner: undefined }),
+    reset: (box) => {
+      box.owner = undefined;
+    },
+  });
+
+test("a double put is refused, and no two callers get the same object", () => {
+  using pool = boxes();
+  const box = pool.get();
+  pool.put(box);
+  expect(() => pool.put(box)).toThrow("pool: object put twice");
+  expect(pool.idle()).toBe(1);
+  const [a, b] = [pool.get(), pool.get()];
+  expect(a).not.toBe(b);
+  pool.put(a);
+  pool.put(b);
+});
+
+test("a double put is refused with ten thousand idle objects as with one, wherever among them the object is", () => {
+  using pool = new Pool<Box>({ create: () => ({ owner: undefined }), reset: () => {}, maxIdle: 20_000 });
+  const many = Array.from({ length: 10_000 }, () => pool.get());
+  for (const box of many) pool.put(box);
+  for (const box of [many[0], many[5_000], many[9_999]]) expect(() => pool.put(box as Box)).toThrow("put twice");
+  expect(pool.idle()).toBe(10_000);
+});
+
+test("a function that throws inside a lease returns it, so the pool does not run dry", async () => {
+  using pool = boxes();
+  for (let i = 0; i < 100; i++) {
+    await pool
+      .use((box) => {
+        box.owner = "me";
+        throw new Error("no");
+      })
+      .catch(() => {});
+  }
+  expect([pool.out(), pool.idle()]).toEqual([0, 1]);
+});
+
+test("what one request left in an object, the next never sees, also after a failure", async () => {
+  using pool = boxes();
+  const seen: (string | undefined)[] = [];
+  const request = (name: string, fails: boolean) =>
+    pool.use(async (box) => {
+      seen.push(box.owner);
+      box.owner = name;
+      await turn();
+      if (box.owner !== name) throw new Error(`${name}'s box is ${box.owner}'s`);
+      if (fails) throw new Error("no");
+    });
+  const results = await Promise.allSettled(Array.from({ length: 50 }, (_, i) => request(`r${i}`, i % 3 === 0)));
+  await Promise.allSettled(Array.from({ length: 50 }, (_, i) => request(`s${i}`, false)));
+  expect(seen.filter((owner) => owner !== undefined)).toEqual([]);
+  expect(results.filter(({ status }) => status === "rejected").length).toBe(17);
+  expect([pool.out(), pool.idle()]).toEqual([0, 50]);
+});
+
+test("a failing create fails its caller, once, and does not spin", async () => {
+  let calls = 0;
+  let broken = true;
+  using pool = new Pool<Box>({
+    create: () => {
+      calls++;
+      if (broken) throw new Error("down");
+      return { owner: undefined };
+    },
+    reset: () => {},
+  });
+  expect(() => pool.get()).toThrow("down");
+  expect(() => pool.lease()).toThrow("down");
+  await expect(pool.use(() => 1)).rejects.toThrow("down");
+  await turn();
+  expect([calls, pool.out(), pool.idle()]).toEqual([3, 0, 0]);
+  broken = false;
+  pool.put(pool.get());
+  expect([calls, pool.idle()]).toEqual([4, 1]);
+});
