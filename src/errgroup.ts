@@ -347,10 +347,10 @@ export interface EachOptions {
  * it, and never two at a time, so a slow `fn` holds its source back. `fn` gets a context that ends when the work is to
  * stop, and runs in the caller's async context.
  *
- * The first error of `fn` cancels that context; so does the end of `ctx`. Then nothing more is taken, the iterator is told
- * by its `return`, the running calls are waited for, and the promise rejects with that error. What `return` itself throws
- * is dropped, as `for await` drops it; a `next` that is still pending then is not waited for. If the iterator throws, the
- * promise rejects with its error, in the same way.
+ * The first error of `fn` cancels that context; so does the end of `ctx`, at any time before the last call has ended. Then
+ * nothing more is taken, the iterator is told by its `return`, the running calls are waited for, and the promise rejects
+ * with that error. What `return` itself throws is dropped, as `for await` drops it; a `next` that is still pending then is
+ * not waited for. If the iterator throws, the promise rejects with its error, in the same way.
  *
  * Rejects at once, with nothing taken, if `ctx` has ended, with TypeError if `items` is not iterable, `fn` is no function or
  * `limit` is missing, and with RangeError if `limit` is out of its range.
@@ -391,12 +391,15 @@ async function each<T>(
   const group = new Group(cancel);
   if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
   await startEach(group, inner, items, work, results);
+  let failure: Failure | undefined;
   try {
     await group.wait();
   } catch (error) {
-    if (error === inner.err()) await refused(ctx); // Tells a signal's reason by itself.
-    throw error;
+    failure = { error };
   }
+  // If the caller's context ended first, or while the last calls ran, its own error is told: a signal's reason by itself.
+  if (failure === undefined || failure.error === inner.err()) await refused(ctx);
+  if (failure !== undefined) throw failure.error;
 }
 
 function limitOf(options: EachOptions): number {
