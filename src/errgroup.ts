@@ -31,7 +31,7 @@
  * - An error of a group that is dropped without being waited for is reported as an unhandled rejection once the
  *   collector has taken the group. Go loses it.
  */
-import { type Cancel, Canceled, type CancelFunc, type Context, withCancel } from "./context.ts";
+import { type Cancel, Canceled, type CancelFunc, type Context, cause, withCancel } from "./context.ts";
 import { refused } from "./internal/cancel.ts";
 import { asyncDisposable } from "./internal/dispose.ts";
 import { callable, count, show } from "./internal/errors.ts";
@@ -326,7 +326,7 @@ export async function scope<T>(parent: Cancel, body: (group: Group, ctx: Context
     try {
       await group.wait();
     } catch (first) {
-      if (error === fell) throw first;
+      if (fell !== undefined && error === fell) throw first;
     }
     throw error;
   }
@@ -397,8 +397,9 @@ async function each<T>(
   } catch (error) {
     failure = { error };
   }
-  // If the caller's context ended first, or while the last calls ran, its own error is told: a signal's reason by itself.
-  if (failure === undefined || failure.error === inner.err()) await refused(ctx);
+  // The caller's context may have ended first, which the group does not know if only the last calls ran. Its error is told
+  // then, a signal's reason by itself, instead of what a call made of it.
+  if (failure === undefined || cause(inner) !== failure.error) await refused(ctx);
   if (failure !== undefined) throw failure.error;
 }
 

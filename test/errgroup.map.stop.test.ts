@@ -256,6 +256,20 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
       expect([done.state, done.reason, use.returns]).toEqual(["rejected", parent.err(), returns]);
     });
 
+    test.each([1, 2])(
+      "while the last call runs, and it fails of something else: its own error is told, limit %d",
+      async (limit) => {
+        const work = new Work<string, string>();
+        const [parent, cancel] = withCancel(background());
+        const done = watch(run(parent, ["a"], work.fn, { limit }));
+        await turn();
+        cancel(doom);
+        work.fail(0, new Error("later"));
+        await turn();
+        expect([done.state, done.reason]).toEqual(["rejected", parent.err()]);
+      },
+    );
+
     test("by fn itself, with one slot: nothing more is taken", async () => {
       const [parent, cancel] = withCancel(background());
       const [source, use] = counted(numbers());

@@ -49,6 +49,20 @@ describe("scope", () => {
     expect([answer, log]).toEqual([42, ["body", "task"]]);
   });
 
+  test.each([undefined, null])(
+    "a body that throws %o fails with that, whatever the tasks make of it",
+    async (thrown) => {
+      const failing = scope(background(), async (g, ctx) => {
+        await g.go(async () => {
+          await ctx.done()?.receive();
+          throw doom;
+        });
+        throw thrown;
+      });
+      expect(await failing.catch((err) => [err])).toEqual([thrown]);
+    },
+  );
+
   test("a body that throws cancels the tasks, waits for them, and its error wins over theirs", async () => {
     let ended = false;
     const failing = scope(background(), async (g, ctx) => {

@@ -1,6 +1,7 @@
 /** What a pool refuses: the documented error, at once, with nothing changed. */
+import { counters } from "gopark/leak";
 import { Pool, type PoolOptions } from "gopark/pool";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 
 const good = { create: () => ({}), reset: () => {} };
 
@@ -138,6 +139,84 @@ describe("put", () => {
     lease.release();
     expect(() => pool.put(object)).toThrow("pool: object put twice");
     expect(pool.idle()).toBe(1);
+  });
+});
+
+describe("what was given is shown", () => {
+  test.each([
+    [null, "null"],
+    ["text", '"text"'],
+    [Symbol("s"), "Symbol(s)"],
+  ])("%o as %s, wherever it is given", async (value, shown) => {
+    using pool = new Pool(good);
+    const calls: [act: () => unknown, message: string][] = [
+      [() => new Pool({ ...good, create: wrong(value) }), "pool's create must be a function, got "],
+      [() => new Pool({ ...good, reset: wrong(value) }), "pool's reset must be a function, got "],
+      [() => new Pool({ ...good, maxIdle: wrong(value) }), "pool's maxIdle must be a whole number, got "],
+      [() => new Pool({ ...good, idleMs: wrong(value) }), "pool's idleMs must be a number of milliseconds, got "],
+      [() => new Pool({ ...good, create: () => wrong(value) }).get(), "pool's create must return an object, got "],
+      [() => pool.put(wrong(value)), "pool: put of what this pool did not make: "],
+    ];
+    for (const [act, message] of calls) expect(act).toThrow(new TypeError(message + shown));
+    await expect(pool.use(wrong(value))).rejects.toThrow(
+      new TypeError(`use's function must be a function, got ${shown}`),
+    );
+  });
+
+  test.each([
+    [[], "an object (Array)"],
+    [Object.create(null), "an object (no constructor)"],
+    [function named() {}, "function named"],
+  ])("%o, put, as %s", (value, shown) => {
+    using pool = new Pool(good);
+    expect(() => pool.put(wrong(value))).toThrow(new TypeError(`pool: put of what this pool did not make: ${shown}`));
+  });
+});
+
+describe("a refused put", () => {
+  test("resets nothing and counts nothing, whatever it was refused for", () => {
+    const reset = vi.fn();
+    using pool = new Pool<object>({ create: () => ({}), reset });
+    using other = new Pool<object>({ create: () => ({}), reset });
+    const [idle, out, foreign] = [pool.get(), pool.get(), other.get()];
+    const lease = pool.lease();
+    pool.put(idle);
+    reset.mockClear();
+
+    for (const object of [idle, foreign, lease.value, {}, wrong<object>(undefined)]) {
+      expect(() => pool.put(object)).toThrow();
+    }
+
+    expect(reset).not.toHaveBeenCalled();
+    expect([pool.idle(), pool.out(), other.idle(), other.out()]).toEqual([1, 2, 0, 1]);
+    expect(counters()["pool object"]).toBe(3);
+    lease.release();
+    pool.put(out);
+    other.put(foreign);
+    expect(pool.idle()).toBe(3);
+  });
+
+  test("does not lengthen the life of an idle object", () => {
+    vi.useFakeTimers();
+    using pool = new Pool({ ...good, idleMs: 100 });
+    const object = pool.get();
+    pool.put(object);
+    vi.advanceTimersByTime(150);
+    expect(() => pool.put(object)).toThrow("pool: object put twice");
+    vi.advanceTimersByTime(50);
+    expect(pool.idle()).toBe(0);
+  });
+
+  test("of an object that a disposed pool did not make is a TypeError still, and of one put before, put twice", () => {
+    const pool = new Pool(good);
+    const [object, lease] = [pool.get(), pool.lease()];
+    pool.put(object);
+    pool.dispose();
+    expect(() => pool.put({})).toThrow(TypeError);
+    expect(() => pool.put(object)).toThrow("pool: object put twice");
+    expect(() => pool.put(lease.value)).toThrow("pool: put of an object that is leased");
+    lease.release();
+    expect(pool.out()).toBe(0);
   });
 });
 

@@ -295,6 +295,18 @@ describe("dispose", () => {
     expect([pool.idle(), pool.out(), out(), reset.mock.calls.length]).toEqual([0, 0, 0, 1]);
   });
 
+  test("leaves a use that runs alone: it ends as its fn does, and its object is dropped", async () => {
+    const reset = vi.fn();
+    const { pool } = pages({ reset });
+    let finish = () => {};
+    const used = pool.use((page) => new Promise<number>((resolve) => (finish = () => resolve(page.id))));
+    pool[Symbol.dispose]();
+    expect(pool.out()).toBe(1);
+    finish();
+    expect(await used).toBe(1);
+    expect([pool.idle(), pool.out(), out(), reset.mock.calls]).toEqual([0, 0, 0, []]);
+  });
+
   test("refuses what comes after it", async () => {
     const { pool, made } = pages();
     const page = pool.get();
