@@ -1,6 +1,7 @@
 /** map and forEach when they stop early: the iterator's return(), pending pulls, and sources that stop the work themselves. */
 import { Channel } from "gopark/channel";
 import { background, withCancel } from "gopark/context";
+import { counters, track } from "gopark/leak";
 import { describe, expect, test } from "vitest";
 import { counted, HandSource, runners, Work } from "./support/source.ts";
 import { turn, turns } from "./support/turn.ts";
@@ -298,4 +299,22 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
       expect(done.reason).toBe(parent.err());
     }
   });
+});
+
+test("an answer that comes after the wait for it was given up is counted once, without tracking too", async () => {
+  track("counters");
+  try {
+    const source = new HandSource<string>();
+    const [parent, cancel] = withCancel(background());
+    const done = watch(runners.map(parent, source, () => {}, { limit: 1 }));
+    await turn();
+    expect(counters()["iterator next"]).toBe(1);
+    cancel();
+    await turn();
+    source.give("late");
+    await turn();
+    expect([done.state, counters()["iterator next"]]).toEqual(["rejected", 0]);
+  } finally {
+    track("full");
+  }
 });
