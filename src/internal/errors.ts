@@ -62,6 +62,7 @@ export function duration(ms: number, what: string): number {
 
 /** Returns the instant as epoch milliseconds; throws for NaN, an invalid Date and other types. */
 export function instant(at: number | Date, what: string): number {
+  if (typeof at === "number" && !Number.isNaN(at)) return at; // On hot paths; instanceof is dear.
   const ms = at instanceof Date ? at.getTime() : at;
   if (typeof ms !== "number") throw new TypeError(`${what} must be epoch milliseconds or a Date, got ${show(at)}`);
   if (Number.isNaN(ms)) throw new RangeError(`${what} must be an instant, got ${at instanceof Date ? at : "NaN"}`);
