@@ -94,7 +94,7 @@ export function inMarkdown(file: string, text: string): Example[] {
 }
 
 /** The comment lines after the last `// Output:`. */
-function outputOf(body: readonly string[]): string[] {
+export function outputOf(body: readonly string[]): string[] {
   const start = body.lastIndexOf("// Output:");
   if (start === -1) return [];
   const lines = body.slice(start + 1);

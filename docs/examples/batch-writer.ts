@@ -1,0 +1,82 @@
+/**
+ * A writer that gathers records into batches, and writes no faster than its store allows.
+ *
+ * A batch goes out when it is full or when its first record has waited long enough, whichever comes first; the last one
+ * when there are no more records. A token bucket spaces the writes. While it holds the writer back, the channel has no
+ * receiver, and so holds back whoever makes the records: nothing piles up.
+ *
+ * Rules of thumb: one `after` for each batch, made when its first record comes. Made anew for every record it would measure
+ * the silence, and a steady trickle would never be written. And take the token before the write, not after it.
+ */
+import { after, Channel, context, errgroup, rate, select, time } from "gopark";
+import type { ReceiveChannel } from "gopark/channel";
+import type { Context } from "gopark/context";
+import type { After } from "gopark/time";
+
+const SIZE = 3;
+const AGE = 50;
+
+interface Batch {
+  readonly records: string[];
+  readonly why: "full" | "old" | "last";
+}
+
+/** The next batch, which may be empty if it is the last. */
+async function gather(ctx: Context, input: ReceiveChannel<string>): Promise<Batch> {
+  const records: string[] = [];
+  let old: After | null = null; // Never ready, as long as there is nothing to write.
+  while (records.length < SIZE) {
+    const s = await select({ record: input, old, stop: ctx });
+    if (s.case === "stop") throw s.value;
+    if (s.case === "old") return { records, why: "old" };
+    if (!s.ok) return { records, why: "last" };
+    records.push(s.value);
+    old ??= after(AGE);
+  }
+  return { records, why: "full" };
+}
+
+async function writeAll(ctx: Context, input: ReceiveChannel<string>, store: Store): Promise<void> {
+  const limiter = new rate.Limiter(rate.every(40), 1); // One write every 40 ms.
+  for (;;) {
+    const { records, why } = await gather(ctx, input);
+    if (records.length > 0) {
+      await limiter.wait(ctx);
+      store.write(records);
+      console.log(`${why}: ${records.join(" ")}`);
+    }
+    if (why === "last") return;
+  }
+}
+
+/** Stands for a database, which refuses a write that comes less than 20 ms after the last. */
+class Store {
+  #last = Number.NEGATIVE_INFINITY;
+
+  write(records: readonly string[]): void {
+    const now = time.now();
+    if (now - this.#last < 20) throw new Error(`429: too many writes (${records.join(" ")})`);
+    this.#last = now;
+  }
+}
+
+using scope = context.withTimeout(context.background(), 2000);
+await errgroup.scope(scope.ctx, async (group, ctx) => {
+  const records = new Channel<string>();
+  await group.go(() => writeAll(ctx, records, new Store()));
+  for (const record of ["a", "b", "c", "d", "e", "f"]) await records.send(record, ctx); // A burst.
+  for (const record of ["g", "h"]) {
+    await records.send(record, ctx); // A trickle: the second comes when the first is 30 ms old.
+    await time.sleep(30, ctx);
+  }
+  await time.sleep(AGE, ctx);
+  await records.send("i", ctx);
+  records.close();
+});
+console.log("all written");
+// Output:
+// full: a b c
+// full: d e f
+// old: g h
+// last: i
+// all written

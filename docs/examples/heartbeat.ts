@@ -1,0 +1,81 @@
+/**
+ * A worker that gives signs of life, and a supervisor that replaces it when they stop.
+ *
+ * Rules of thumb: let the beat come from the loop that does the work. A timer beside it would go on beating while the work
+ * hangs. Beat when idle too, by a ticker, so that silence always means trouble. And never wait to be heard: the beat is
+ * dropped if the last one has not been taken.
+ */
+import { after, Channel, context, go, select, time } from "gopark";
+import type { ReceiveChannel, SendChannel } from "gopark/channel";
+import type { Context } from "gopark/context";
+
+const BEAT = 10;
+const PATIENCE = 50;
+
+/** Stands for the work. One job hangs, as a server does that never answers. */
+async function run(ctx: Context, job: string): Promise<void> {
+  await time.sleep(job === "hang" ? Number.POSITIVE_INFINITY : 5, ctx);
+}
+
+/** Works until there are no more jobs, or until ctx ends. Closes `beats` when it ends. */
+async function work(ctx: Context, jobs: ReceiveChannel<string>, beats: Channel<void>): Promise<void> {
+  using ticker = new time.Ticker(BEAT);
+  try {
+    for (;;) {
+      const s = await select({ job: jobs, tick: ticker.c, stop: ctx });
+      beat(beats);
+      if (s.case === "stop" || (s.case === "job" && !s.ok)) return;
+      if (s.case === "tick") continue;
+      await run(ctx, s.value);
+      console.log("done:", s.value);
+    }
+  } finally {
+    beats.close();
+  }
+}
+
+function beat(beats: SendChannel<void>): void {
+  beats.trySend(undefined);
+}
+
+/** Runs one worker after another, until one ends by itself. Returns how many it took. */
+async function supervise(ctx: Context, jobs: ReceiveChannel<string>): Promise<number> {
+  for (let workers = 1; ; workers++) {
+    using life = context.withCancel(ctx);
+    const beats = new Channel<void>(1);
+    const worker = go(() => work(life.ctx, jobs, beats));
+    if (await listen(beats)) {
+      await worker;
+      return workers;
+    }
+    life.cancel(new Error(`silent for ${PATIENCE} ms`));
+    // It must have ended before the next one starts: two workers would do the same things.
+    await worker.catch(() => console.log("replaced:", String(context.cause(life.ctx))));
+    if (ctx.err() !== undefined) throw ctx.err();
+  }
+}
+
+/** Listens to a worker. True once it has ended, false if it falls silent. */
+async function listen(beats: ReceiveChannel<void>): Promise<boolean> {
+  for (;;) {
+    const s = await select({ beat: beats, silence: after(PATIENCE) });
+    if (s.case === "silence") return false;
+    if (!s.ok) return true;
+  }
+}
+
+using scope = context.withTimeout(context.background(), 2000);
+const { ctx } = scope;
+const jobs = new Channel<string>();
+const supervisor = go(() => supervise(ctx, jobs));
+await jobs.send("build", ctx);
+await time.sleep(3 * PATIENCE, ctx); // The worker is idle, and not silent.
+for (const job of ["test", "hang", "ship"]) await jobs.send(job, ctx);
+jobs.close();
+console.log("workers:", await supervisor);
+// Output:
+// done: build
+// done: test
+// replaced: Error: silent for 50 ms
+// done: ship
+// workers: 2

@@ -1,0 +1,87 @@
+/**
+ * Hedged requests: if a replica has not answered after a while, the next one is asked too. The first answer wins, and the
+ * losers are cancelled.
+ *
+ * Rules of thumb: hedge after the time in which nearly all requests are answered, so that few are sent twice. Cancel the
+ * losers: otherwise the servers get twice the load just when they are slow. And give the answers room: a loser that waits
+ * to hand in its answer would wait for ever.
+ */
+import { after, Channel, context, errgroup, select, time } from "gopark";
+import type { Context } from "gopark/context";
+
+type Request<T> = (ctx: Context) => Promise<T>;
+
+/** The first answer. Asks the next one `delay` after the last, or as soon as one has failed. Fails when all have. */
+async function hedge<T>(parent: Context, delay: number, requests: readonly Request<T>[]): Promise<T> {
+  const [asked, ctx] = errgroup.withContext(parent);
+  await using _ = asked; // Leaving cancels ctx, and waits until the losers have let go.
+
+  const answers = new Channel<PromiseSettledResult<T>>(requests.length);
+  const failures: unknown[] = [];
+  let sent = 0;
+  while (failures.length < requests.length) {
+    const request = requests[sent];
+    if (request !== undefined) {
+      sent++;
+      // A failure is an answer here. As an error of the group it would cancel the others.
+      await asked.go(async () => {
+        const [answer] = await Promise.allSettled([request(ctx)]);
+        answers.trySend(answer);
+      });
+    }
+    const s = await select({ answer: answers, late: sent < requests.length ? after(delay) : null, stop: ctx });
+    if (s.case === "stop") throw s.value;
+    if (s.case === "late" || !s.ok) continue;
+    if (s.value.status === "fulfilled") return s.value.value;
+    failures.push(s.value.reason);
+  }
+  throw new AggregateError(failures, `all ${failures.length} replicas failed`);
+}
+
+/** Stands for a server that answers after `ms`. */
+function replica(name: string, ms: number): Request<string> {
+  return async (ctx) => {
+    console.log(`  ${name} is asked`);
+    try {
+      await time.sleep(ms, ctx);
+      return `answered by ${name}`;
+    } catch (err) {
+      console.log(`  ${name} is cancelled`);
+      throw err;
+    }
+  };
+}
+
+const broken: Request<string> = async () => {
+  console.log("  broken is asked");
+  throw new Error("503");
+};
+
+using scope = context.withTimeout(context.background(), 2000);
+const scenarios: Record<string, Request<string>[]> = {
+  "the first is quick": [replica("a", 10), replica("b", 10)],
+  "the first is slow": [replica("a", 1000), replica("b", 10), replica("c", 10)],
+  "the first fails": [broken, replica("b", 10)],
+  "all fail": [broken, broken],
+};
+for (const [what, requests] of Object.entries(scenarios)) {
+  console.log(`${what}:`);
+  console.log(`  ${await hedge(scope.ctx, 50, requests).catch((err: Error) => err.message)}`);
+}
+// Output:
+// the first is quick:
+//   a is asked
+//   answered by a
+// the first is slow:
+//   a is asked
+//   b is asked
+//   a is cancelled
+//   answered by b
+// the first fails:
+//   broken is asked
+//   b is asked
+//   answered by b
+// all fail:
+//   broken is asked
+//   broken is asked
+//   all 2 replicas failed

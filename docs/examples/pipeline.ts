@@ -1,0 +1,73 @@
+/**
+ * A pipeline of three stages: a belt that never ends, three inspectors that share its parts (fan-out) and report to one
+ * channel (fan-in), and a reader who leaves as soon as it has enough.
+ *
+ * Rules of thumb: a stage closes its output when it ends, on every path; several senders need somebody who closes when the
+ * last of them has ended. And every send carries the context: the stages behind a reader who has left can only be woken by
+ * its cancel.
+ */
+import { Channel, context, errgroup, time } from "gopark";
+import type { ReceiveChannel, SendChannel } from "gopark/channel";
+import type { Context } from "gopark/context";
+
+/** The source: parts 1, 2, 3 and so on, until its context ends. */
+async function runBelt(ctx: Context, parts: Channel<number>): Promise<void> {
+  try {
+    for (let part = 1; ; part++) await parts.send(part, ctx);
+  } finally {
+    parts.close();
+    console.log("the belt has stopped");
+  }
+}
+
+/** One of several workers: takes a part, looks at it, and reports it if it is flawed. */
+async function inspect(ctx: Context, parts: ReceiveChannel<number>, flaws: SendChannel<number>): Promise<void> {
+  for await (const part of parts.values(ctx)) {
+    await time.sleep(10, ctx); // Stands for the work.
+    if (part % 7 === 0) await flaws.send(part, ctx);
+  }
+}
+
+/** All workers. They share both channels, so none of them closes; this does, when the last has ended. */
+async function inspectAll(parent: Context, parts: ReceiveChannel<number>, flaws: Channel<number>): Promise<void> {
+  try {
+    await errgroup.scope(parent, async (workers, ctx) => {
+      for (let i = 0; i < 3; i++) await workers.go(() => inspect(ctx, parts, flaws));
+    });
+  } finally {
+    flaws.close();
+    console.log("the inspectors have stopped");
+  }
+}
+
+/** The first `n` flawed parts. */
+async function findFlaws(parent: Context, n: number): Promise<number[]> {
+  const [stages, ctx] = errgroup.withContext(parent);
+  // The early stop: leaving this function cancels ctx and waits until every stage has ended. Were it left by a stage's
+  // failure, that error is thrown.
+  await using _ = stages;
+
+  const parts = new Channel<number>();
+  const flaws = new Channel<number>();
+  await stages.go(() => runBelt(ctx, parts));
+  await stages.go(() => inspectAll(ctx, parts, flaws));
+
+  const found: number[] = [];
+  for await (const part of flaws) {
+    console.log("flawed:", part);
+    found.push(part);
+    if (found.length === n) break;
+  }
+  return found;
+}
+
+using scope = context.withTimeout(context.background(), 1000);
+const found = await findFlaws(scope.ctx, 3);
+console.log(`found ${found.length}`);
+// Output:
+// flawed: 7
+// flawed: 14
+// flawed: 21
+// the belt has stopped
+// the inspectors have stopped
+// found 3

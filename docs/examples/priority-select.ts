@@ -1,0 +1,61 @@
+/**
+ * A priority select: the stop comes before alarms, and alarms before orders.
+ *
+ * A select that finds several cases ready takes one of them at random, which keeps any from starving. Where one must come
+ * first, ask for it alone, without waiting. Only if it is not there, wait for all.
+ *
+ * Rule of thumb: rank by asking in turn, never by the order of the cases. And use it for what is rare: an urgent channel
+ * that never runs dry starves the others.
+ */
+import { Channel, context, go, select, time } from "gopark";
+import type { ReceiveChannel } from "gopark/channel";
+import type { Context } from "gopark/context";
+import { trySelect } from "gopark/select";
+
+interface Desk {
+  readonly alarms: ReceiveChannel<string>;
+  readonly orders: ReceiveChannel<string>;
+}
+
+/** What is to be done next, or undefined once ctx has ended. */
+async function next(ctx: Context, { alarms, orders }: Desk): Promise<string | undefined> {
+  if (ctx.err() !== undefined) return undefined;
+  // Whatever comes while this is parked wakes it, so an alarm waits for one order at most.
+  const s = trySelect({ alarm: alarms }) ?? (await select({ alarm: alarms, order: orders, stop: ctx }));
+  return s.case === "stop" || !s.ok ? undefined : `${s.case} ${s.value}`;
+}
+
+async function work(ctx: Context, desk: Desk): Promise<void> {
+  for (let job = await next(ctx, desk); job !== undefined; job = await next(ctx, desk)) {
+    console.log(job);
+    await time.sleep(10); // Stands for the work; begun work is finished.
+  }
+  console.log("stopped");
+}
+
+const alarms = new Channel<string>(8);
+const orders = new Channel<string>(8);
+const [ctx, cancel] = context.withCancel(context.background());
+try {
+  for (const order of ["one", "two", "three", "four"]) await orders.send(order, ctx);
+  for (const alarm of ["smoke", "water"]) await alarms.send(alarm, ctx);
+
+  const worker = go(() => work(ctx, { alarms, orders }));
+  await time.sleep(25, ctx); // Both alarms have been seen to, and order one is under way.
+  await alarms.send("fire", ctx);
+  await time.sleep(20, ctx); // Order two is under way.
+  await alarms.send("flood", ctx);
+  cancel();
+  await worker;
+  console.log(`left: ${alarms.len()} alarm, ${orders.len()} orders`);
+} finally {
+  cancel();
+}
+// Output:
+// alarm smoke
+// alarm water
+// order one
+// alarm fire
+// order two
+// stopped
+// left: 1 alarm, 2 orders
