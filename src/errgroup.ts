@@ -386,7 +386,9 @@ async function each<T>(
   results?: unknown[],
 ): Promise<void> {
   const limit = limitOf(options);
-  await refused(ctx);
+  // Awaited only if there is one: what is made below is to be found under the caller's stack.
+  const refusal = refused(ctx);
+  if (refusal !== undefined) await refusal;
   const [inner, cancel] = withCancel(ctx);
   const group = new Group(cancel);
   if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);

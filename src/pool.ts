@@ -143,7 +143,7 @@ export class Pool<T extends object> {
   // Between any two calls:
   //   every idle slot is "inside", and its object has been reset;
   //   #idle.length + #older.length <= #maxIdle;
-  //   the alarm is armed exactly while something is idle, unless #idleMs is Infinity.
+  //   the alarm is armed while something is idle, and then to the end of the period, unless #idleMs is Infinity.
   readonly #create: () => T;
   readonly #reset: (object: T) => void;
   readonly #maxIdle: number;

@@ -1,12 +1,14 @@
 /** The leak checks themselves: what is left behind is found, named, and shown with the line that made it. */
 import { Channel } from "gopark/channel";
 import { background, withCancel } from "gopark/context";
-import { Group } from "gopark/errgroup";
+import { forEach, Group } from "gopark/errgroup";
 import { go } from "gopark/go";
 import { counters, current, find, type Leak, LeakError, onProved, track, verifyNone } from "gopark/leak";
+import { Pool } from "gopark/pool";
 import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
+import { ShardMap } from "gopark/shardmap";
 import { sleep, Ticker, Timer } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { collectUntil } from "./support/unhandled.ts";
@@ -92,6 +94,44 @@ const leaks: Record<string, () => () => unknown> = {
     return async () => {
       await Promise.resolve();
       end();
+    };
+  },
+  "iterator next": () => {
+    const items = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) };
+    const [scope, cancel] = withCancel(ctx);
+    forEach(scope, items, () => {}, { limit: 1 }).catch(() => {});
+    return cancel;
+  },
+  "pool object": () => {
+    const pool = new Pool({ create: () => ({}), reset: () => {} });
+    const object = pool.get();
+    return () => pool.put(object);
+  },
+  "shardmap update": () => {
+    const map = new ShardMap<string, number>();
+    const [scope, cancel] = withCancel(ctx);
+    let end = (_: number) => {};
+    void map.update("a", () => new Promise<number>((resolve) => (end = resolve)));
+    map.update("a", () => 1, scope).catch(() => {});
+    return async () => {
+      cancel();
+      await Promise.resolve();
+      end(1);
+    };
+  },
+  "shardmap load": () => {
+    const map = new ShardMap<string, number>();
+    const [scope, cancel] = withCancel(ctx);
+    map.getOrLoad("a", (_, signal) => sleep(60_000, signal).then(() => 1), scope).catch(() => {});
+    return cancel;
+  },
+  "shardmap loader": () => {
+    const map = new ShardMap<string, number>();
+    let end = (_: number) => {};
+    void map.getOrLoad("a", () => new Promise<number>((resolve) => (end = resolve)));
+    return async () => {
+      await Promise.resolve();
+      end(1);
     };
   },
   context: () => withCancel(ctx).cancel,

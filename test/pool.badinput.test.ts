@@ -151,10 +151,13 @@ describe("what was given is shown", () => {
     using pool = new Pool(good);
     const calls: [act: () => unknown, message: string][] = [
       [() => new Pool({ ...good, create: wrong(value) }), "pool's create must be a function, got "],
-      [() => new Pool({ ...good, reset: wrong(value) }), "pool's reset must be a function, got "],
+      [() => new Pool<object>({ ...good, reset: wrong(value) }), "pool's reset must be a function, got "],
       [() => new Pool({ ...good, maxIdle: wrong(value) }), "pool's maxIdle must be a whole number, got "],
       [() => new Pool({ ...good, idleMs: wrong(value) }), "pool's idleMs must be a number of milliseconds, got "],
-      [() => new Pool({ ...good, create: () => wrong(value) }).get(), "pool's create must return an object, got "],
+      [
+        () => new Pool<object>({ ...good, create: () => wrong(value) }).get(),
+        "pool's create must return an object, got ",
+      ],
       [() => pool.put(wrong(value)), "pool: put of what this pool did not make: "],
     ];
     for (const [act, message] of calls) expect(act).toThrow(new TypeError(message + shown));
@@ -175,16 +178,16 @@ describe("what was given is shown", () => {
 
 describe("a refused put", () => {
   test("resets nothing and counts nothing, whatever it was refused for", () => {
-    const reset = vi.fn();
-    using pool = new Pool<object>({ create: () => ({}), reset });
-    using other = new Pool<object>({ create: () => ({}), reset });
+    const reset = vi.fn<(object: object) => void>();
+    using pool = new Pool<object>({ ...good, reset });
+    using other = new Pool<object>({ ...good, reset });
     const [idle, out, foreign] = [pool.get(), pool.get(), other.get()];
     const lease = pool.lease();
     pool.put(idle);
     reset.mockClear();
 
-    for (const object of [idle, foreign, lease.value, {}, wrong<object>(undefined)]) {
-      expect(() => pool.put(object)).toThrow();
+    for (const object of [idle, foreign, lease.value, {}, undefined]) {
+      expect(() => pool.put(wrong(object))).toThrow();
     }
 
     expect(reset).not.toHaveBeenCalled();
@@ -239,4 +242,24 @@ describe("use", () => {
     await expect(pool.use(() => 1)).rejects.toThrow("no memory");
     expect(pool.out()).toBe(0);
   });
+});
+
+test("put of an object that throws at every look is a TypeError of the pool's", () => {
+  using pool = new Pool({ create: () => ({}), reset: () => {} });
+  const trap = () => {
+    throw new Error("trap");
+  };
+  const revoked = Proxy.revocable({}, {});
+  revoked.revoke();
+  const hostile = [
+    new Proxy({}, { get: trap }),
+    revoked.proxy,
+    Object.defineProperty({}, "constructor", { get: trap }),
+    { constructor: { name: Symbol("s") } },
+    Object.defineProperty(() => {}, "name", { value: Symbol("s") }),
+  ];
+  for (const object of hostile) {
+    expect(() => pool.put(object)).toThrow(TypeError);
+    expect(() => pool.put(object)).toThrow("pool: put of what this pool did not make: ");
+  }
 });

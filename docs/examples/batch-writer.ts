@@ -14,7 +14,7 @@ import type { Context } from "gopark/context";
 import type { After } from "gopark/time";
 
 const SIZE = 3;
-const AGE = 50;
+const AGE = 100;
 
 interface Batch {
   readonly records: string[];
@@ -65,12 +65,10 @@ await errgroup.scope(scope.ctx, async (group, ctx) => {
   const records = new Channel<string>();
   await group.go(() => writeAll(ctx, records, new Store()));
   for (const record of ["a", "b", "c", "d", "e", "f"]) await records.send(record, ctx); // A burst.
-  for (const record of ["g", "h"]) {
-    await records.send(record, ctx); // A trickle: the second comes when the first is 30 ms old.
-    await time.sleep(30, ctx);
+  for (const record of ["g", "h", "i"]) {
+    await records.send(record, ctx); // A trickle: g is AGE old before i comes.
+    await time.sleep(60, ctx);
   }
-  await time.sleep(AGE, ctx);
-  await records.send("i", ctx);
   records.close();
 });
 console.log("all written");

@@ -32,8 +32,7 @@ async function serve(shutdown: Context, requests: ReceiveChannel<Request>): Prom
   using work = context.withCancel(context.withoutCancel(shutdown));
   const inFlight = new errgroup.Group();
 
-  // Asked first: a select would choose at random between the shutdown and a request that waits.
-  while (shutdown.err() === undefined) {
+  for (;;) {
     const s = await select({ request: requests, shutdown });
     if (s.case === "shutdown" || !s.ok) break;
     const request = s.value;
@@ -52,7 +51,7 @@ async function serve(shutdown: Context, requests: ReceiveChannel<Request>): Prom
 }
 
 const { ctx: shutdown, cancel: shutDown } = context.withCancel(context.background());
-const requests = new Channel<Request>();
+const requests = new Channel<Request>(); // No buffer: a request is being handled, or still its client's.
 const server = go(() => serve(shutdown, requests));
 
 /** A client. It learns from the same context that nobody will take its request. */

@@ -3,8 +3,8 @@
  * losers are cancelled.
  *
  * Rules of thumb: hedge after the time in which nearly all requests are answered, so that few are sent twice. Cancel the
- * losers: otherwise the servers get twice the load just when they are slow. And give the answers room: a loser that waits
- * to hand in its answer would wait for ever.
+ * losers: otherwise the servers get twice the load just when they are slow. And give all answers room: one that comes while
+ * nobody receives must neither wait nor be lost.
  */
 import { after, Channel, context, errgroup, select, time } from "gopark";
 import type { Context } from "gopark/context";
@@ -38,31 +38,25 @@ async function hedge<T>(parent: Context, delay: number, requests: readonly Reque
   throw new AggregateError(failures, `all ${failures.length} replicas failed`);
 }
 
-/** Stands for a server that answers after `ms`. */
-function replica(name: string, ms: number): Request<string> {
+/** Stands for a server that answers after `ms`, or fails with the status. */
+function replica(name: string, ms: number, status = 200): Request<string> {
   return async (ctx) => {
     console.log(`  ${name} is asked`);
-    try {
-      await time.sleep(ms, ctx);
-      return `answered by ${name}`;
-    } catch (err) {
+    await time.sleep(ms, ctx).catch((err) => {
       console.log(`  ${name} is cancelled`);
       throw err;
-    }
+    });
+    if (status !== 200) throw new Error(String(status));
+    return `answered by ${name}`;
   };
 }
-
-const broken: Request<string> = async () => {
-  console.log("  broken is asked");
-  throw new Error("503");
-};
 
 using scope = context.withTimeout(context.background(), 2000);
 const scenarios: Record<string, Request<string>[]> = {
   "the first is quick": [replica("a", 10), replica("b", 10)],
   "the first is slow": [replica("a", 1000), replica("b", 10), replica("c", 10)],
-  "the first fails": [broken, replica("b", 10)],
-  "all fail": [broken, broken],
+  "the first fails": [replica("a", 10, 503), replica("b", 10)],
+  "all fail, two at once": [replica("a", 60, 503), replica("b", 10, 503)],
 };
 for (const [what, requests] of Object.entries(scenarios)) {
   console.log(`${what}:`);
@@ -78,10 +72,10 @@ for (const [what, requests] of Object.entries(scenarios)) {
 //   a is cancelled
 //   answered by b
 // the first fails:
-//   broken is asked
+//   a is asked
 //   b is asked
 //   answered by b
-// all fail:
-//   broken is asked
-//   broken is asked
+// all fail, two at once:
+//   a is asked
+//   b is asked
 //   all 2 replicas failed

@@ -24,6 +24,7 @@ async function runBelt(ctx: Context, parts: Channel<number>): Promise<void> {
 async function inspect(ctx: Context, parts: ReceiveChannel<number>, flaws: SendChannel<number>): Promise<void> {
   for await (const part of parts.values(ctx)) {
     await time.sleep(10, ctx); // Stands for the work.
+    if (part === 25) throw new Error("part 25 broke the scale");
     if (part % 7 === 0) await flaws.send(part, ctx);
   }
 }
@@ -43,8 +44,8 @@ async function inspectAll(parent: Context, parts: ReceiveChannel<number>, flaws:
 /** The first `n` flawed parts. */
 async function findFlaws(parent: Context, n: number): Promise<number[]> {
   const [stages, ctx] = errgroup.withContext(parent);
-  // The early stop: leaving this function cancels ctx and waits until every stage has ended. Were it left by a stage's
-  // failure, that error is thrown.
+  // The early stop: leaving this function cancels ctx, waits until every stage has ended, and throws the error of one that
+  // has failed.
   await using _ = stages;
 
   const parts = new Channel<number>();
@@ -54,7 +55,6 @@ async function findFlaws(parent: Context, n: number): Promise<number[]> {
 
   const found: number[] = [];
   for await (const part of flaws) {
-    console.log("flawed:", part);
     found.push(part);
     if (found.length === n) break;
   }
@@ -62,12 +62,12 @@ async function findFlaws(parent: Context, n: number): Promise<number[]> {
 }
 
 using scope = context.withTimeout(context.background(), 1000);
-const found = await findFlaws(scope.ctx, 3);
-console.log(`found ${found.length}`);
+console.log("flawed:", ...(await findFlaws(scope.ctx, 3)));
+console.log("flawed:", await findFlaws(scope.ctx, 4).catch(String));
 // Output:
-// flawed: 7
-// flawed: 14
-// flawed: 21
 // the belt has stopped
 // the inspectors have stopped
-// found 3
+// flawed: 7 14 21
+// the inspectors have stopped
+// the belt has stopped
+// flawed: Error: part 25 broke the scale

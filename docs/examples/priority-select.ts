@@ -25,28 +25,33 @@ async function next(ctx: Context, { alarms, orders }: Desk): Promise<string | un
   return s.case === "stop" || !s.ok ? undefined : `${s.case} ${s.value}`;
 }
 
-async function work(ctx: Context, desk: Desk): Promise<void> {
+/** Works until ctx ends; begun work is finished. */
+async function work(ctx: Context, desk: Desk, run: (job: string) => Promise<void>): Promise<void> {
   for (let job = await next(ctx, desk); job !== undefined; job = await next(ctx, desk)) {
     console.log(job);
-    await time.sleep(10); // Stands for the work; begun work is finished.
+    await run(job);
   }
   console.log("stopped");
 }
 
 const alarms = new Channel<string>(8);
 const orders = new Channel<string>(8);
-const [ctx, cancel] = context.withCancel(context.background());
+const { ctx, cancel } = context.withCancel(context.background());
+
+/** Stands for the work, and for what happens meanwhile. */
+async function run(job: string): Promise<void> {
+  await time.sleep(10, ctx);
+  if (job === "order one") await alarms.send("fire", ctx);
+  if (job === "order two") {
+    await alarms.send("flood", ctx);
+    cancel();
+  }
+}
+
 try {
   for (const order of ["one", "two", "three", "four"]) await orders.send(order, ctx);
   for (const alarm of ["smoke", "water"]) await alarms.send(alarm, ctx);
-
-  const worker = go(() => work(ctx, { alarms, orders }));
-  await time.sleep(25, ctx); // Both alarms have been seen to, and order one is under way.
-  await alarms.send("fire", ctx);
-  await time.sleep(20, ctx); // Order two is under way.
-  await alarms.send("flood", ctx);
-  cancel();
-  await worker;
+  await go(() => work(ctx, { alarms, orders }, run));
   console.log(`left: ${alarms.len()} alarm, ${orders.len()} orders`);
 } finally {
   cancel();

@@ -41,9 +41,21 @@ export function withoutStack<E extends Error>(make: () => E): E {
 /** A value as an error message shows it: short, on one line, never throwing. */
 export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
-  if (typeof value === "function") return `function ${value.name || "(anonymous)"}`;
+  if (typeof value === "function") return `function ${nameOf(value) || "(anonymous)"}`;
   if (typeof value !== "object" || value === null) return String(value);
-  return `an object (${(value.constructor as { name?: string } | undefined)?.name ?? "no constructor"})`;
+  return `an object (${nameOf(value, "constructor") || "no constructor"})`;
+}
+
+/** The name of a function, or of an object's constructor; undefined where there is none. They may be getters that throw. */
+function nameOf(value: object, of?: "constructor"): string | undefined {
+  try {
+    const named = (of === undefined ? value : (value as { constructor?: unknown })[of]) as
+      | { name?: unknown }
+      | undefined;
+    return typeof named?.name === "string" ? named.name : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Returns n if it is a whole number, at least `least` and exact; throws TypeError or RangeError otherwise. */

@@ -1,0 +1,20 @@
+/** The host's own means, as people write them. */
+import { check, N } from "./row.mjs";
+
+const parent = new AbortController();
+
+/** A controller that ends with its parent, and leaves nothing on it when it has ended by itself. */
+function derive() {
+  let ended = 0;
+  for (let i = 0; i < N; i++) {
+    const child = new AbortController();
+    const end = () => child.abort(parent.signal.reason);
+    parent.signal.addEventListener("abort", end, { once: true });
+    child.abort();
+    parent.signal.removeEventListener("abort", end);
+    if (child.signal.aborted) ended++;
+  }
+  check(ended, N);
+}
+
+export const rows = [{ row: "ctx.cancel", peer: "AbortController", ops: N, run: derive }];

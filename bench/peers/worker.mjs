@@ -1,0 +1,53 @@
+/**
+ * A contender of the benchmark: runs the rows with other packages.
+ *
+ * Prints one line of JSON when it starts; then, for each line `<row> <peer> <ms>` on standard input, runs that row with that
+ * peer for about so many milliseconds and prints one line with the mean of its calls in nanoseconds per operation. Ends
+ * when its input does. Each call checks its own result.
+ */
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { Bench } from "tinybench";
+
+const rows = [];
+const absent = {};
+for (const file of ["channels", "limits", "pools", "effects", "host"]) {
+  try {
+    rows.push(...(await import(`./rows/${file}.mjs`)).rows);
+  } catch (error) {
+    absent[file] = String(error);
+  }
+}
+
+const { dependencies } = JSON.parse(readFileSync(new URL("./package.json", import.meta.url), "utf8"));
+const offered = {};
+for (const { row, peer } of rows) {
+  offered[row] ??= [];
+  offered[row].push(peer);
+}
+console.log(
+  JSON.stringify({ contender: "peers", node: process.version, versions: dependencies, rows: offered, absent }),
+);
+
+/** As bench/support/measure.ts does it: the mean, each call in a fresh turn of the event loop. */
+async function measure({ run, ops }, ms) {
+  await run();
+  const bench = new Bench({ time: ms, iterations: 1, warmup: false, throws: true });
+  bench.add("run", run, { async: true, beforeEach: () => new Promise((resolve) => setImmediate(resolve)) });
+  const [task] = await bench.run();
+  return (task.result.latency.mean * 1e6) / ops;
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [row, peer, ms] = line.split(" ");
+  const answer = { row, peer };
+  try {
+    const found = rows.find((r) => r.row === row && r.peer === peer);
+    if (found === undefined) throw new Error("no such row");
+    answer.ns = await measure(found, Number(ms));
+  } catch (error) {
+    answer.error = String(error);
+  }
+  console.log(JSON.stringify(answer));
+}
+process.exit(0); // A pool of theirs may keep the process alive.
