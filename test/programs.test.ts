@@ -1,6 +1,6 @@
 /**
- * The programs of docs/examples run, and print what they say they print: under fake time, and whichever of its ready cases
- * a select picks. The set-up verifies that they leave nothing behind.
+ * The programs of docs/examples run, and print what they say they print: under fake time, and whichever of its ready
+ * cases a select picks. The set-up verifies that they leave nothing behind.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -86,7 +86,7 @@ async function measure(variant: Variant, plan: Plan): Promise<Results[number]> {
     const excused = broken.length > 0 && broken.every(({ timed }) => timed) && spoilt(run);
     const elapsed = clock() - performance.timeOrigin;
     if (!excused || elapsed + runMs(plan) > budgetMs(plan)) return { run, figures };
-    console.log(`${generator([{ run, figures }])} The run is repeated.`);
+    console.log(`${generator([{ run, figures }])} The machine was busy elsewhere, and the run is repeated.`);
   }
 }
 

@@ -1,7 +1,7 @@
 /** The console's table: naive beside gopark, through the surge and after it. */
 import { arrivals, capacity, type PhaseName, type Variant } from "./config.ts";
 import { booksOf, type Figures, lateness, type PhaseFigures, type Run } from "./figures.ts";
-import { type Check, percent, spoilt } from "./verdict.ts";
+import { type Check, keptUp, percent } from "./verdict.ts";
 
 export interface Row {
   label: string;
@@ -93,7 +93,7 @@ export function generator(results: Results): string[] {
   return results.map(({ run }) => {
     const { p99, max } = lateness(run);
     const due = [run.plan.warmUp, ...run.plan.phases].flatMap(arrivals).length;
-    const kept = run.sent.length === due && !spoilt(run);
+    const kept = run.sent.length === due && keptUp(run);
     return (
       `${name(run.variant)} the generator sent ${run.sent.length} of ${due} orders, ${ms(p99)} late at P99, ` +
       `${ms(max)} at worst: ${kept ? "it kept up" : "IT DID NOT KEEP UP, the machine was busy elsewhere"}.`

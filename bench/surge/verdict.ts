@@ -53,15 +53,24 @@ export function promises(run: Run, figures: PhaseFigures): Check[] {
 }
 
 /**
- * Whether the machine was busy elsewhere: the generator, idle nine tenths of its time, did not get the processor when it
- * was due. What such a run says of time, it says of the machine.
+ * Whether the machine was busy elsewhere. The generator, idle nine tenths of its time, did not get the processor when it
+ * was due; or the gateway's event loop stood still while the gateway used little of its core, so it was waiting for one.
+ * What such a run says of time, it says of the machine.
  */
 export function spoilt(run: Run): boolean {
-  return lateness(run).p99 > maxLatenessMs;
+  return !keptUp(run) || Object.values(run.vitals).some(({ loopP99, cpu }) => loopP99 > maxLatenessMs && cpu < busy);
 }
 
-/** P99 of the generator's lateness up to which it has kept its constant rate. */
+/** Whether the generator sent its orders when they were due. */
+export function keptUp(run: Run): boolean {
+  return lateness(run).p99 <= maxLatenessMs;
+}
+
+/** P99 up to which the generator has kept its constant rate, and an idle event loop has turned. */
 const maxLatenessMs = 50;
+
+/** The share of a core from which on a gateway may be late of itself. */
+const busy = 0.75;
 
 /** The truth of both sides: holds for any gateway, or the replay itself is wrong. */
 export function truth(run: Run): Check {

@@ -5,8 +5,8 @@
  * when there are no more records. A token bucket spaces the writes. While it holds the writer back, the channel has no
  * receiver, and so holds back whoever makes the records: nothing piles up.
  *
- * Rules of thumb: one `after` for each batch, made when its first record comes. Made anew for every record it would measure
- * the silence, and a steady trickle would never be written. And take the token before the write, not after it.
+ * Rules of thumb: one `after` for each batch, made when its first record comes. Made anew for every record it would
+ * measure the silence, and a steady trickle would never be written. And take the token before the write, not after it.
  */
 import { after, Channel, context, errgroup, rate, select, time } from "gopark";
 import type { ReceiveChannel } from "gopark/channel";

@@ -1,11 +1,11 @@
 /**
  * A cache that loads each key once, however many ask for it, and serves what is stale while it loads anew.
  *
- * The first callers of a key wait together for one load. After that nobody waits: whoever finds the entry stale sends one
- * refresh on its way and takes the old value.
+ * The first callers of a key wait together for one load. After that nobody waits: whoever finds the entry stale sends
+ * one refresh on its way and takes the old value.
  *
- * Rules of thumb: claim before you await, so that only one does the work; and write back only over your own claim, so that
- * a refresh never brings back what was deleted meanwhile. Work in the background has an owner, who waits for it.
+ * Rules of thumb: claim before you await, so that only one does the work; and write back only over your own claim, so
+ * that a refresh never brings back what was deleted meanwhile. Work in the background has an owner, who waits for it.
  */
 import { context, errgroup, shardmap, time } from "gopark";
 import type { Context } from "gopark/context";
@@ -66,10 +66,11 @@ class Cache<V> {
   }
 }
 
+const TTL = 200;
 const { ctx, cancel } = context.withTimeout(context.background(), 5000);
 let loads = 0;
 let down = false;
-const cache = new Cache<string>(ctx, 100, async (key, signal) => {
+const cache = new Cache<string>(ctx, TTL, async (key, signal) => {
   const load = ++loads;
   await time.sleep(10, signal); // Stands for fetch(url, { signal }).
   if (down) throw new Error("the origin is down");
@@ -81,20 +82,20 @@ const getTwice = async (what: string) =>
 try {
   await getTwice("cold");
   await getTwice("warm");
-  await time.sleep(110, ctx);
+  await time.sleep(TTL, ctx);
   await getTwice("stale");
-  await time.sleep(20, ctx);
+  await time.sleep(TTL / 2, ctx);
   await getTwice("refreshed");
   down = true;
-  await time.sleep(110, ctx);
+  await time.sleep(TTL, ctx);
   await getTwice("stale");
-  await time.sleep(20, ctx);
+  await time.sleep(TTL / 2, ctx);
   await getTwice("still served");
   down = false;
-  await time.sleep(110, ctx);
+  await time.sleep(TTL, ctx);
   await getTwice("stale");
   cache.delete("rate"); // While it is refreshed: what that brings is dropped.
-  await time.sleep(20, ctx);
+  await time.sleep(TTL / 2, ctx);
   await getTwice("deleted");
   console.log(`${loads} loads`);
 } finally {

@@ -1,11 +1,11 @@
 /**
  * A crawl in parallel: at most four fetches at once, and at most two of them to any one host.
  *
- * Every page is a task of its own, and a task starts more tasks for the links that nobody has seen yet. What is bounded is
- * the fetches. The group has no limit: its tasks would wait for slots that their own parents hold.
+ * Every page is a task of its own, and a task starts more tasks for the links that nobody has seen yet. What is bounded
+ * is the fetches. The group has no limit: its tasks would wait for slots that their own parents hold.
  *
- * Rule of thumb: bound the scarce thing where it is used, and take the narrow permit first. Whoever waits for a busy host
- * must not hold one of the four places that another host could use.
+ * Rule of thumb: bound the scarce thing where it is used, and take the narrow permit first. Whoever waits for a busy
+ * host must not hold one of the four places that another host could use.
  */
 import { context, errgroup, semaphore, shardmap, time } from "gopark";
 import type { Context } from "gopark/context";

@@ -1,9 +1,9 @@
 /**
- * A server that shuts down in good order: it stops accepting, finishes what is in flight, and cuts off what is still not
- * done when its grace is over.
+ * A server that shuts down in good order: it stops accepting, finishes what is in flight, and cuts off what is still
+ * not done when its grace is over.
  *
- * Rules of thumb: two contexts. The one that says "no more" is not the one the requests work under, or the shutdown would
- * cut them off. And a bound on the drain: one request that hangs must not keep the process from ending.
+ * Rules of thumb: two contexts. The one that says "no more" is not the one the requests work under, or the shutdown
+ * would cut them off. And a bound on the drain: one request that hangs must not keep the process from ending.
  */
 import { Channel, context, errgroup, go, select, time } from "gopark";
 import type { ReceiveChannel } from "gopark/channel";

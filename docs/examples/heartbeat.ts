@@ -1,31 +1,32 @@
 /**
  * A worker that gives signs of life, and a supervisor that replaces it when they stop.
  *
- * Rules of thumb: let the beat come from the loop that does the work. A timer beside it would go on beating while the work
- * hangs. Beat when idle too, by a ticker, so that silence always means trouble. And never wait to be heard: the beat is
- * dropped if the last one has not been taken.
+ * Rules of thumb: let the beat come from the loop that does the work. A timer beside it would go on beating while the
+ * work hangs. Beat when idle too, by a ticker, so that silence always means trouble. And never wait to be heard: the
+ * beat is dropped if the last one has not been taken.
  */
 import { after, Channel, context, go, select, time } from "gopark";
 import type { ReceiveChannel, SendChannel } from "gopark/channel";
 import type { Context } from "gopark/context";
 
-const BEAT = 10;
-const PATIENCE = 50;
+const BEAT = 20;
+const PATIENCE = 200;
 
 /** Stands for the work. One job hangs, as a server does that never answers. */
 async function run(ctx: Context, job: string): Promise<void> {
   await time.sleep(job === "hang" ? Number.POSITIVE_INFINITY : 5, ctx);
 }
 
-/** Works until there are no more jobs, or until ctx ends. Closes `beats` when it ends. */
+/** Works until there are no more jobs, or fails with ctx. Closes `beats` when it ends. */
 async function work(ctx: Context, jobs: ReceiveChannel<string>, beats: Channel<void>): Promise<void> {
   using ticker = new time.Ticker(BEAT);
   try {
     for (;;) {
       const s = await select({ job: jobs, tick: ticker.c, stop: ctx });
       beat(beats);
-      if (s.case === "stop" || (s.case === "job" && !s.ok)) return;
+      if (s.case === "stop") throw s.value;
       if (s.case === "tick") continue;
+      if (!s.ok) return;
       await run(ctx, s.value);
       console.log("done:", s.value);
     }
@@ -50,8 +51,8 @@ async function supervise(ctx: Context, jobs: ReceiveChannel<string>): Promise<nu
     }
     life.cancel(new Error(`silent for ${PATIENCE} ms`));
     // It must have ended before the next one starts: two workers would do the same things.
-    await worker.catch(() => console.log("replaced:", String(context.cause(life.ctx))));
-    if (ctx.err() !== undefined) throw ctx.err();
+    await worker.catch(() => {});
+    console.log("replaced:", String(context.cause(life.ctx)));
   }
 }
 
@@ -69,13 +70,13 @@ const { ctx } = scope;
 const jobs = new Channel<string>();
 const supervisor = go(() => supervise(ctx, jobs));
 await jobs.send("build", ctx);
-await time.sleep(3 * PATIENCE, ctx); // The worker is idle, and not silent.
+await time.sleep(2 * PATIENCE, ctx); // The worker is idle, and not silent.
 for (const job of ["test", "hang", "ship"]) await jobs.send(job, ctx);
 jobs.close();
 console.log("workers:", await supervisor);
 // Output:
 // done: build
 // done: test
-// replaced: Error: silent for 50 ms
+// replaced: Error: silent for 200 ms
 // done: ship
 // workers: 2

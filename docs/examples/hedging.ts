@@ -1,10 +1,10 @@
 /**
- * Hedged requests: if a replica has not answered after a while, the next one is asked too. The first answer wins, and the
- * losers are cancelled.
+ * Hedged requests: if a replica has not answered after a while, the next one is asked too. The first answer wins, and
+ * the losers are cancelled.
  *
- * Rules of thumb: hedge after the time in which nearly all requests are answered, so that few are sent twice. Cancel the
- * losers: otherwise the servers get twice the load just when they are slow. And give all answers room: one that comes while
- * nobody receives must neither wait nor be lost.
+ * Rules of thumb: hedge after the time in which nearly all requests are answered, so that few are sent twice. Cancel
+ * the losers: otherwise the servers get twice the load just when they are slow. And give all answers room: one that
+ * comes while nobody receives must neither wait nor be lost.
  */
 import { after, Channel, context, errgroup, select, time } from "gopark";
 import type { Context } from "gopark/context";
@@ -62,6 +62,9 @@ for (const [what, requests] of Object.entries(scenarios)) {
   console.log(`${what}:`);
   console.log(`  ${await hedge(scope.ctx, 50, requests).catch((err: Error) => err.message)}`);
 }
+console.log("the caller gives up:");
+using patience = context.withTimeout(scope.ctx, 70);
+console.log(`  ${await hedge(patience.ctx, 50, [replica("a", 1000), replica("b", 1000)]).catch(String)}`);
 // Output:
 // the first is quick:
 //   a is asked
@@ -79,3 +82,9 @@ for (const [what, requests] of Object.entries(scenarios)) {
 //   a is asked
 //   b is asked
 //   all 2 replicas failed
+// the caller gives up:
+//   a is asked
+//   b is asked
+//   a is cancelled
+//   b is cancelled
+//   TimeoutError: context deadline exceeded

@@ -2,9 +2,9 @@
  * A pipeline of three stages: a belt that never ends, three inspectors that share its parts (fan-out) and report to one
  * channel (fan-in), and a reader who leaves as soon as it has enough.
  *
- * Rules of thumb: a stage closes its output when it ends, on every path; several senders need somebody who closes when the
- * last of them has ended. And every send carries the context: the stages behind a reader who has left can only be woken by
- * its cancel.
+ * Rules of thumb: a stage closes its output when it ends, on every path; several senders need somebody who closes when
+ * the last of them has ended. And every send carries the context: the stages behind a reader who has left can only be
+ * woken by its cancel.
  */
 import { Channel, context, errgroup, time } from "gopark";
 import type { ReceiveChannel, SendChannel } from "gopark/channel";
@@ -44,8 +44,8 @@ async function inspectAll(parent: Context, parts: ReceiveChannel<number>, flaws:
 /** The first `n` flawed parts. */
 async function findFlaws(parent: Context, n: number): Promise<number[]> {
   const [stages, ctx] = errgroup.withContext(parent);
-  // The early stop: leaving this function cancels ctx, waits until every stage has ended, and throws the error of one that
-  // has failed.
+  // The early stop: leaving this function cancels ctx, waits until every stage has ended, and throws the error of one
+  // that has failed.
   await using _ = stages;
 
   const parts = new Channel<number>();

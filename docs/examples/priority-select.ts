@@ -1,11 +1,11 @@
 /**
  * A priority select: the stop comes before alarms, and alarms before orders.
  *
- * A select that finds several cases ready takes one of them at random, which keeps any from starving. Where one must come
- * first, ask for it alone, without waiting. Only if it is not there, wait for all.
+ * A select that finds several cases ready takes one of them at random, which keeps any from starving. Where one must
+ * come first, ask for it alone, without waiting. Only if it is not there, wait for all.
  *
- * Rule of thumb: rank by asking in turn, never by the order of the cases. And use it for what is rare: an urgent channel
- * that never runs dry starves the others.
+ * Rule of thumb: rank by asking in turn, never by the order of the cases. And use it for what is rare: an urgent
+ * channel that never runs dry starves the others.
  */
 import { Channel, context, go, select, time } from "gopark";
 import type { ReceiveChannel } from "gopark/channel";
