@@ -8,7 +8,7 @@ import { spawnSync } from "node:child_process";
 
 const checks = [
   ["format and lint", "npx biome ci ."],
-  ["types of src, test and bench", "npx tsc -p ."],
+  ["types of src, test, bench and docs/examples", "npx tsc -p ."],
   ["tests", "npm test"],
   ["the packed package, as a consumer", "node scripts/packed.mjs"],
 ].filter(([name]) => name !== "tests" || !process.argv.includes("--no-tests"));

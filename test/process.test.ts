@@ -75,6 +75,18 @@ describe("a process lives on for", () => {
     ],
     ["a select with a timeout", "await select({ late: after(20), never: new Channel() });"],
     ["a receive from a timer", "await new time.Timer(20).c.receive();"],
+    ["a sleep after a timer has woken a waiter", "await new time.Timer(1).c.receive(); await time.sleep(20);"],
+    ["a sleep after a select has timed out", "await select({ late: after(1) }); await time.sleep(20);"],
+    [
+      "a sleep after a wait for a ticker was cancelled",
+      `
+      const ticker = new time.Ticker(${HOUR});
+      const [ctx, cancel] = context.withCancel(context.background());
+      const tick = ticker.c.receive(ctx).catch(() => {});
+      cancel();
+      await tick;
+      await time.sleep(20);`,
+    ],
   ])("%s", async (_, code) => {
     expect(await run(`${IMPORT}${code}; console.log("end")`)).toEqual({ status: 0, out: "end\n", err: "" });
   });

@@ -32,7 +32,7 @@ export class List<T extends Element> {
     this.size++;
   }
 
-  /** Unlinks and returns the front element. */
+  /** Unlinks and returns the front element, by {@link remove}. */
   shift(): T | undefined {
     const e = this.front;
     if (e !== undefined) this.remove(e);

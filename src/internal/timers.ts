@@ -68,12 +68,6 @@ export class HoldingList<T extends Element> extends List<T> {
     hold();
   }
 
-  override shift(): T | undefined {
-    const e = super.shift();
-    if (e !== undefined) drop();
-    return e;
-  }
-
   override remove(e: T): boolean {
     const removed = super.remove(e);
     if (removed) drop();
