@@ -19,18 +19,29 @@ for (const file of ["channels", "limits", "pools", "effects", "host"]) {
   }
 }
 
-const { dependencies } = JSON.parse(readFileSync(new URL("./package.json", import.meta.url), "utf8"));
+const manifest = (path) => JSON.parse(readFileSync(new URL(`${path}package.json`, import.meta.url), "utf8"));
+// What is installed, which is not what is asked for where the folder was last installed for an older lock file.
+const versions = {};
+for (const name of Object.keys(manifest("./").dependencies)) {
+  try {
+    versions[name] = manifest(`./node_modules/${name}/`).version;
+  } catch (error) {
+    absent[name] = String(error);
+  }
+}
 const offered = {};
 for (const { row, peer } of rows) {
   offered[row] ??= [];
   offered[row].push(peer);
 }
-console.log(
-  JSON.stringify({ contender: "peers", node: process.version, versions: dependencies, rows: offered, absent }),
-);
+console.log(JSON.stringify({ contender: "peers", node: process.version, versions, rows: offered, absent }));
+
+const proven = new Set();
 
 /** As bench/support/measure.ts does it: the mean, each call in a fresh turn of the event loop. */
-async function measure({ run, ops }, ms) {
+async function measure({ run, ops, prove }, ms) {
+  if (prove !== undefined && !proven.has(run)) await prove();
+  proven.add(run);
   await run();
   const bench = new Bench({ time: ms, iterations: 1, warmup: false, throws: true });
   bench.add("run", run, { async: true, beforeEach: () => new Promise((resolve) => setImmediate(resolve)) });

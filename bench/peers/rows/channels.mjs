@@ -23,7 +23,8 @@ const thingRows = channelRows("@thi.ng/csp", {
 const tsChanRows = channelRows("ts-chan", {
   make: (capacity) => new Chan(capacity),
   send: (ch, value) => ch.send(value),
-  receive: async (ch) => (await ch.recv()).value,
+  receive: (ch) => ch.recv(),
+  unwrap: (received) => received.value,
 });
 
 /** Two senders and a select over both channels and one to quit by. */

@@ -3,22 +3,33 @@ import genericPool from "generic-pool";
 import reusify from "reusify";
 import { check, N } from "./row.mjs";
 
+const MAX = 10;
+let created = 0;
 const generic = genericPool.createPool(
-  { create: async () => ({ value: 0 }), destroy: async () => {} },
-  { max: 10, min: 1 },
+  {
+    create: async () => {
+      created++;
+      return { value: 0 };
+    },
+    destroy: async () => {},
+  },
+  { max: MAX, min: 1 },
 );
 
 async function acquireRelease() {
   let n = 0;
   for (let i = 0; i < N; i++) {
     const object = await generic.acquire();
-    n += ++object.value > 0 ? 1 : 0;
+    if (object.value++ >= 0) n++;
     await generic.release(object);
   }
   check(n, N);
+  check(created <= MAX, true);
 }
 
+let made = 0;
 function Reused() {
+  made++;
   this.next = null;
   this.value = 0;
 }
@@ -33,6 +44,7 @@ function getRelease() {
     reused.release(object);
   }
   check(n, N);
+  check(made <= 2, true); // It makes one ahead.
 }
 
 export const rows = [

@@ -2,20 +2,50 @@
 export const N = 5000;
 export const SUM = (N * (N - 1)) / 2;
 
+export const TASKS = 100;
+export const LIMIT = 10;
+export const DONE = Promise.resolve();
+export const items = Array.from({ length: 100_000 }, (_, i) => i);
+
 export function check(got, want) {
   if (got !== want) throw new Error(`wrong result: ${got} instead of ${want}`);
 }
 
+/** Whether each of `items` is doubled, and in its place. */
+export function checkDoubled(results) {
+  check(results.length, items.length);
+  let wrong = 0;
+  for (let i = 0; i < items.length; i++) if (results[i] !== items[i] * 2) wrong++;
+  check(wrong, 0);
+}
+
+/**
+ * Whether `map(items, fn)` runs `limit` at once and never more. Ask it once, untimed: the mapper of the row ends where it
+ * begins, so that in there no more than one is ever seen running.
+ */
+export async function atMost(limit, map) {
+  let running = 0;
+  let most = 0;
+  await map(items.slice(0, 20 * limit), async (n) => {
+    most = Math.max(most, ++running);
+    await DONE;
+    running--;
+    return n;
+  });
+  check(most, limit);
+}
+
 /**
  * The rows of a channel, for those who can `make(capacity)` one with `send(ch, value)` and `receive(ch)`, which are awaited.
+ * `unwrap` takes the value out of what was received; do that there, as an async `receive` would cost the peer a turn more.
  * `unbuffered` is false where there is no such channel.
  */
-export function channelRows(peer, { make, send, receive, unbuffered = true }) {
+export function channelRows(peer, { make, send, receive, unwrap = (received) => received, unbuffered = true }) {
   async function stream(capacity) {
     const ch = make(capacity);
     const receiving = (async () => {
       let sum = 0;
-      for (let i = 0; i < N; i++) sum += await receive(ch);
+      for (let i = 0; i < N; i++) sum += unwrap(await receive(ch));
       return sum;
     })();
     receiving.catch(() => {}); // Told below, when the sender is through.
@@ -27,12 +57,12 @@ export function channelRows(peer, { make, send, receive, unbuffered = true }) {
     const a = make(0);
     const b = make(0);
     const echoing = (async () => {
-      for (let i = 0; i < N; i++) await send(b, await receive(a));
+      for (let i = 0; i < N; i++) await send(b, unwrap(await receive(a)));
     })();
     let sum = 0;
     for (let i = 0; i < N; i++) {
       await send(a, i);
-      sum += await receive(b);
+      sum += unwrap(await receive(b));
     }
     await echoing;
     check(sum, SUM);
@@ -45,7 +75,7 @@ export function channelRows(peer, { make, send, receive, unbuffered = true }) {
       for (let i = 0; i < each; i++) await send(ch, i);
     });
     let sum = 0;
-    for (let i = 0; i < N; i++) sum += await receive(ch);
+    for (let i = 0; i < N; i++) sum += unwrap(await receive(ch));
     await Promise.all(sending);
     check(sum, (100 * each * (each - 1)) / 2);
   }
