@@ -17,4 +17,19 @@ function derive() {
   check(ended, N);
 }
 
-export const rows = [{ row: "ctx.cancel", peer: "AbortController", ops: N, run: derive }];
+/** A controller that a timer ends, and whose work is over first. */
+function deadline() {
+  let armed = 0;
+  for (let i = 0; i < N; i++) {
+    const controller = new AbortController();
+    const timer = setTimeout(() => controller.abort(), 1000);
+    if (!controller.signal.aborted) armed++;
+    clearTimeout(timer);
+  }
+  check(armed, N);
+}
+
+export const rows = [
+  { row: "ctx.cancel", peer: "AbortController", ops: N, run: derive },
+  { row: "ctx.timeout", peer: "AbortController", ops: N, run: deadline },
+];

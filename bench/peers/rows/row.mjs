@@ -20,15 +20,15 @@ export function checkDoubled(results) {
 }
 
 /**
- * Whether `map(items, fn)` runs `limit` at once and never more. Ask it once, untimed: the mapper of the row ends where it
- * begins, so that in there no more than one is ever seen running.
+ * Whether `map(items, fn)` runs `limit` at once and never more, with calls of a turn each. Ask it once, untimed: the mapper
+ * of the row ends where it begins, so that in there no more than one is ever seen running.
  */
 export async function atMost(limit, map) {
   let running = 0;
   let most = 0;
   await map(items.slice(0, 20 * limit), async (n) => {
     most = Math.max(most, ++running);
-    await DONE;
+    await new Promise((resolve) => setImmediate(resolve));
     running--;
     return n;
   });
