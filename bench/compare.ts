@@ -18,10 +18,11 @@ import { type Plan, plan, wants } from "./support/plan.ts";
 import { type MemoryResult, type Results, summarize } from "./support/results.ts";
 import { measureRow, type RowRounds } from "./support/rounds.ts";
 import type { Row } from "./support/row.ts";
-import { failures, growthTable, memoryTable, table } from "./support/table.ts";
+import { stepCosts } from "./support/stepping.ts";
+import { failures, growthTable, memoryTable, stepTable, table } from "./support/table.ts";
 
 /** What a full run has besides the rows. */
-const SECTIONS = ["memory", "growth", "modules"];
+const SECTIONS = ["memory", "growth", "steps", "modules"];
 const RESULTS = "bench/results/bench.json";
 const say = (text: string): boolean => process.stderr.write(`${text}\n`);
 
@@ -88,6 +89,8 @@ async function main(): Promise<number> {
   const [sets, versions] = await compare(rows, guests, wanted);
   const weighed = has("memory") ? await weigh(guests) : [];
   const series = has("growth") ? growths() : [];
+  if (has("steps")) say("from a bare promise to a channel");
+  const steps = has("steps") ? stepCosts() : [];
   if (has("modules")) say("import times and sizes of the modules");
   const costs: ModuleCosts = has("modules") ? await moduleCosts() : { modules: [], bundler: "" };
 
@@ -104,12 +107,14 @@ async function main(): Promise<number> {
     }),
     memory: weighed,
     growth: series,
+    steps,
     modules: costs.modules,
     ...(costs.noSizes && { noSizes: costs.noSizes }),
   };
   if (rows.length > 0) console.log(table(results.rows));
   if (results.memory.length > 0) console.log(`\nbytes each\n${memoryTable(results.memory)}`);
   if (series.length > 0) console.log(`\ngrowth with size\n${growthTable(series)}`);
+  if (steps.length > 0) console.log(`\nfrom a bare promise to a channel\n${stepTable(steps)}`);
   for (const { name, importMs, gzip } of costs.modules) {
     console.log(`${name.padEnd(20)} import ${importMs.toFixed(1)} ms${gzip === undefined ? "" : `, ${gzip} bytes`}`);
   }

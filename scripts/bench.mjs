@@ -3,7 +3,7 @@
  *
  *   npm run bench                 everything, in under five minutes; writes bench/results/bench.json
  *   npm run bench -- --quick      the rows alone, in under a minute
- *   npm run bench -- chan         the rows of a prefix, or of a file: `channel`; or `memory`, `growth`, `modules`
+ *   npm run bench -- chan         the rows of a prefix, or of a file: `channel`; or `memory`, `growth`, `steps`, `modules`
  *   npm run bench -- --guard      compares with docs/performance.json, fails on a regression beyond noise
  */
 import { spawnSync } from "node:child_process";

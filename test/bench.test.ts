@@ -297,6 +297,10 @@ test("the page says what was measured, what could not be, and where others are f
     rows: [summarize(row, [{ ours: [100], floor: [80], fast: [50] }], { goN: "has ended" })],
     memory: [{ id: "memory.x", what: "a thing", bytes: { ours: 100, floor: 90, peer: 200 }, errors: {} }],
     growth: [],
+    steps: [
+      { adds: "a promise", ns: 80 },
+      { adds: "a queue", ns: 100, ratio: { median: 1.25, low: 1.2, high: 1.3 } },
+    ],
     modules: [{ name: "gopark/x", importMs: 1.23, gzip: 456 }],
   };
   const text = page(results);
@@ -305,6 +309,7 @@ test("the page says what was measured, what could not be, and where others are f
   expect(text).toContain("- `chan.x`: a value");
   expect(text).toContain("- `chan.x`: fast by 2.00 ×");
   expect(text).toContain("| memory.x | a thing | 100 | 90 |  | 200 (peer) |");
+  expect(text).toContain("| a queue | 100 ns | 1.25 [1.20, 1.30] |");
   expect(text).toContain("| gopark/x | 1.2 | 456 |");
   expect(text).toContain("- chan.x of goN: has ended");
   expect(text).not.toMatch(/undefined|NaN/);

@@ -1,7 +1,7 @@
 /** The page docs/performance.md, written from a run's results. */
 import { MOST } from "./growth.ts";
 import type { Results, RowResult } from "./results.ts";
-import { failures, growthMarkdown, markdown, memoryMarkdown, tableMarkdown } from "./table.ts";
+import { failures, growthMarkdown, markdown, memoryMarkdown, stepMarkdown, tableMarkdown } from "./table.ts";
 
 function bullets(lines: readonly string[]): string {
   return lines.map((line) => `- ${line}`).join("\n");
@@ -24,7 +24,7 @@ function losses(rows: readonly RowResult[]): string[] {
 }
 
 export function page(results: Results): string {
-  const { versions, machine, method, absent, rows, memory, growth, modules, noSizes } = results;
+  const { versions, machine, method, absent, rows, memory, growth, steps, modules, noSizes } = results;
   const all = rows.flatMap(({ targets }) => targets);
   const met = all.filter((target) => target.met).length;
   const lost = losses(rows);
@@ -56,6 +56,10 @@ and beside the npm packages that do the same. ${met} of ${all.length} targets ar
     bullets(rows.map(described)),
     "### Where others are faster",
     lost.length === 0 ? "Nowhere, by the quartiles." : `Beyond the quartiles of the rounds:\n\n${bullets(lost)}`,
+    "### From a bare promise to a channel",
+    `The floor of a row hands over between two who know each other, and nothing can fail, leave or starve the event loop. What
+it costs to promise more, for an unbuffered stream, each step in processes of its own:`,
+    stepMarkdown(steps),
     "## Memory",
     "Bytes each, of 100 000, in a fresh process after full collections.",
     memoryMarkdown(memory),

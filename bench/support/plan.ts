@@ -4,7 +4,7 @@ import type { Effort } from "./rounds.ts";
 export interface Plan {
   readonly quick: boolean;
   readonly guard: boolean;
-  /** A prefix of rows' ids or of their files, or `memory`, `growth`, `modules`; everything if it is empty. */
+  /** A prefix of rows' ids or of their files, or `memory`, `growth`, `steps`, `modules`; everything if it is empty. */
   readonly only: string;
   readonly effort: Effort;
   /** No further process set is begun that would end after so long. */

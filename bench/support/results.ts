@@ -38,6 +38,15 @@ export interface ModuleCost {
   readonly gzip?: number;
 }
 
+/** A step from the bare hand-off to the channel. */
+export interface StepCost {
+  readonly adds: string;
+  /** Nanoseconds per value. */
+  readonly ns: number;
+  /** Over the first step, with the quartiles of all rounds. */
+  readonly ratio?: Ratio;
+}
+
 export interface Results {
   readonly quick: boolean;
   readonly versions: Readonly<Record<string, string>>;
@@ -48,6 +57,7 @@ export interface Results {
   readonly rows: readonly RowResult[];
   readonly memory: readonly MemoryResult[];
   readonly growth: readonly Series[];
+  readonly steps: readonly StepCost[];
   readonly modules: readonly ModuleCost[];
   /** Why there are no sizes, if there are none. */
   readonly noSizes?: string;

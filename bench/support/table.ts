@@ -1,6 +1,6 @@
 /** The table of the comparison, for the terminal and for the docs. */
 import { judge, type Series } from "./growth.ts";
-import { bestPeer, type MemoryResult, type RowResult, type Target } from "./results.ts";
+import { bestPeer, type MemoryResult, type RowResult, type StepCost, type Target } from "./results.ts";
 import type { Ratio } from "./stats.ts";
 
 /** Three significant digits: `83.1 ns`, `5.42 µs`, `1.20 ms`. */
@@ -135,6 +135,20 @@ export function growthTable(series: readonly Series[]): string {
 
 export function growthMarkdown(series: readonly Series[]): string {
   return markdown(GROWTH_HEADS, series.map(growthCells));
+}
+
+const STEP_HEADS = ["what is done beyond the line above", "a value", "÷ the first"];
+
+function stepCells({ adds, ns, ratio }: StepCost): string[] {
+  return [adds, time(ns), spread(ratio)];
+}
+
+export function stepTable(steps: readonly StepCost[]): string {
+  return padded(STEP_HEADS, steps.map(stepCells));
+}
+
+export function stepMarkdown(steps: readonly StepCost[]): string {
+  return markdown(STEP_HEADS, steps.map(stepCells));
 }
 
 /** What failed, a line each. */

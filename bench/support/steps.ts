@@ -1,0 +1,227 @@
+/**
+ * From the bare hand-off to the channel, step by step: each class does what the one before does and one thing more that
+ * a channel promises. The last step before ours is the floor that a channel stands on.
+ */
+import { Channel } from "gopark";
+import { Handoff, type Received } from "./floor.ts";
+import { check } from "./row.ts";
+
+export interface Stream {
+  send(value: number): Promise<void>;
+  receive(): Promise<Received<number>>;
+}
+
+interface Step {
+  /** What it does beyond the step before. */
+  readonly adds: string;
+  readonly make: () => Stream;
+}
+
+const DONE = Promise.resolve();
+
+interface Settle<V> {
+  readonly resolve: (value: V) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+class Failing implements Stream {
+  private value = 0;
+  private sender: Settle<void> | undefined;
+  private receiver: Settle<Received<number>> | undefined;
+
+  send(value: number): Promise<void> {
+    const { receiver } = this;
+    if (receiver !== undefined) {
+      this.receiver = undefined;
+      receiver.resolve({ value, ok: true });
+      return DONE;
+    }
+    this.value = value;
+    return new Promise((resolve, reject) => {
+      this.sender = { resolve, reject };
+    });
+  }
+
+  receive(): Promise<Received<number>> {
+    const { sender } = this;
+    if (sender !== undefined) {
+      this.sender = undefined;
+      sender.resolve();
+      return Promise.resolve({ value: this.value, ok: true });
+    }
+    return new Promise((resolve, reject) => {
+      this.receiver = { resolve, reject };
+    });
+  }
+}
+
+class Wait<V> {
+  readonly promise: Promise<V>;
+  readonly value: number;
+  resolve!: (value: V) => void;
+  reject!: (reason: unknown) => void;
+  queue: Queue<V> | undefined = undefined;
+  prev: Wait<V> | undefined = undefined;
+  next: Wait<V> | undefined = undefined;
+
+  constructor(value: number) {
+    this.value = value;
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
+}
+
+class Queue<V> {
+  private front: Wait<V> | undefined;
+  private back: Wait<V> | undefined;
+
+  push(wait: Wait<V>): void {
+    wait.queue = this;
+    wait.prev = this.back;
+    if (this.back === undefined) this.front = wait;
+    else this.back.next = wait;
+    this.back = wait;
+  }
+
+  shift(): Wait<V> | undefined {
+    const wait = this.front;
+    if (wait !== undefined) this.remove(wait);
+    return wait;
+  }
+
+  remove(wait: Wait<V>): void {
+    const { prev, next } = wait;
+    if (prev === undefined) this.front = next;
+    else prev.next = next;
+    if (next === undefined) this.back = prev;
+    else next.prev = prev;
+    wait.queue = wait.prev = wait.next = undefined;
+  }
+}
+
+class Queued implements Stream {
+  private readonly senders = new Queue<void>();
+  private readonly receivers = new Queue<Received<number>>();
+
+  send(value: number): Promise<void> {
+    const receiver = this.receivers.shift();
+    if (receiver !== undefined) {
+      receiver.resolve({ value, ok: true });
+      return DONE;
+    }
+    const wait = new Wait<void>(value);
+    this.senders.push(wait);
+    return wait.promise;
+  }
+
+  receive(): Promise<Received<number>> {
+    const sender = this.senders.shift();
+    if (sender !== undefined) {
+      sender.resolve();
+      return Promise.resolve({ value: sender.value, ok: true });
+    }
+    const wait = new Wait<Received<number>>(0);
+    this.receivers.push(wait);
+    return wait.promise;
+  }
+}
+
+/** Counts completions, looks at the clock every 256, and after a millisecond lets the rest wait for the next turn. */
+class Turn {
+  private left = 256;
+  private last = false;
+  private began = 0;
+  private late: (() => void)[] = [];
+
+  charge(): boolean {
+    if (--this.left >= 0) return true;
+    if (this.last) return false;
+    this.left = 255;
+    if (performance.now() - this.began >= 1) {
+      this.last = true;
+      setImmediate(() => this.renew());
+    }
+    return true;
+  }
+
+  /** Resolves in a later turn. */
+  defer<V>(resolve: (value: V) => void, value: V): void {
+    this.late.push(() => resolve(value));
+  }
+
+  /** What completed at once, over the budget. */
+  deferred<V>(value: V): Promise<V> {
+    return new Promise((resolve) => this.defer(resolve, value));
+  }
+
+  private renew(): void {
+    this.last = false;
+    this.left = 256;
+    this.began = performance.now();
+    const { late } = this;
+    this.late = [];
+    for (const complete of late) complete();
+  }
+}
+
+class Yielding implements Stream {
+  private readonly senders = new Queue<void>();
+  private readonly receivers = new Queue<Received<number>>();
+  private readonly turn = new Turn();
+  sending = 0;
+  receiving = 0;
+
+  send(value: number): Promise<void> {
+    const receiver = this.receivers.shift();
+    if (receiver !== undefined) {
+      this.receiving--;
+      const received = { value, ok: true } as const;
+      if (this.turn.charge()) receiver.resolve(received);
+      else this.turn.defer(receiver.resolve, received);
+      return this.turn.charge() ? DONE : this.turn.deferred(undefined);
+    }
+    const wait = new Wait<void>(value);
+    this.sending++;
+    this.senders.push(wait);
+    return wait.promise;
+  }
+
+  receive(): Promise<Received<number>> {
+    const sender = this.senders.shift();
+    if (sender !== undefined) {
+      this.sending--;
+      if (this.turn.charge()) sender.resolve();
+      else this.turn.defer(sender.resolve, undefined);
+      const received = { value: sender.value, ok: true } as const;
+      return this.turn.charge() ? Promise.resolve(received) : this.turn.deferred(received);
+    }
+    const wait = new Wait<Received<number>>(0);
+    this.receiving++;
+    this.receivers.push(wait);
+    return wait.promise;
+  }
+}
+
+export const steps: readonly Step[] = [
+  { adds: "the bare hand-off: one sender, one receiver, a promise for who comes first", make: () => new Handoff() },
+  { adds: "a wait can fail, as its context ends or its channel closes", make: () => new Failing() },
+  { adds: "any number wait on each side, and each can leave the queue in O(1)", make: () => new Queued() },
+  { adds: "who is parked is counted, and the event loop gets a turn every millisecond", make: () => new Yielding() },
+  {
+    adds: "gopark's channel: the rest, a closed channel refused, a context heard, a buffer asked",
+    make: () => new Channel(),
+  },
+];
+
+/** The unbuffered stream of the row `chan.stream`. */
+export async function stream(ch: Stream, values: number): Promise<void> {
+  const receiving = (async () => {
+    let sum = 0;
+    for (let i = 0; i < values; i++) sum += (await ch.receive()).value as number;
+    return sum;
+  })();
+  for (let i = 0; i < values; i++) await ch.send(i);
+  check(await receiving, (values * (values - 1)) / 2);
+}
