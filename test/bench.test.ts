@@ -308,6 +308,7 @@ test("the page says what was measured, what could not be, and where others are f
   expect(text).toContain("1 of 2 targets are met");
   expect(text).toContain("- `chan.x`: a value");
   expect(text).toContain("- `chan.x`: fast by 2.00 ×");
+  expect(text).toContain("- `chan.x`: 2.00 × fast instead of 1; the floor alone is at 1.60");
   expect(text).toContain("| memory.x | a thing | 100 | 90 |  | 200 (peer) |");
   expect(text).toContain("| a queue | 100 ns | 1.25 [1.20, 1.30] |");
   expect(text).toContain("| gopark/x | 1.2 | 456 |");

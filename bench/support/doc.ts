@@ -1,7 +1,7 @@
 /** The page docs/performance.md, written from a run's results. */
 import { MOST } from "./growth.ts";
 import type { Results, RowResult } from "./results.ts";
-import { failures, growthMarkdown, markdown, memoryMarkdown, stepMarkdown, tableMarkdown } from "./table.ts";
+import { digits, failures, growthMarkdown, markdown, memoryMarkdown, stepMarkdown, tableMarkdown } from "./table.ts";
 
 function bullets(lines: readonly string[]): string {
   return lines.map((line) => `- ${line}`).join("\n");
@@ -23,11 +23,27 @@ function losses(rows: readonly RowResult[]): string[] {
   });
 }
 
+/** What the floor leaves of each missed target: where it alone takes more, or nearly as much, nothing can be done. */
+function misses(rows: readonly RowResult[]): string[] {
+  return rows.flatMap(({ id, floorIs, ns, targets }) =>
+    targets
+      .filter(({ met }) => !met)
+      .map(({ against, most, found }) => {
+        const other = ns[against === "go" ? "go1" : against];
+        const name = against === "go" ? "Go" : against;
+        const line = `\`${id}\`: ${digits(found)} × ${name} instead of ${most}`;
+        if (against === "floor" || ns.floor === undefined || other === undefined) return line;
+        return `${line}; the floor${floorIs === undefined ? "" : ` (${floorIs})`} alone is at ${digits(ns.floor / other)}`;
+      }),
+  );
+}
+
 export function page(results: Results): string {
   const { versions, machine, method, absent, rows, memory, growth, steps, modules, noSizes } = results;
   const all = rows.flatMap(({ targets }) => targets);
   const met = all.filter((target) => target.met).length;
   const lost = losses(rows);
+  const missed = misses(rows);
   const failed = [...failures(rows), ...failures(memory)];
   const sections = [
     "# Performance",
@@ -56,6 +72,8 @@ and beside the npm packages that do the same. ${met} of ${all.length} targets ar
     bullets(rows.map(described)),
     "### Where others are faster",
     lost.length === 0 ? "Nowhere, by the quartiles." : `Beyond the quartiles of the rounds:\n\n${bullets(lost)}`,
+    "### Targets missed",
+    missed.length === 0 ? "None." : bullets(missed),
     "### From a bare promise to a channel",
     `The floor of a row hands over between two who know each other, and nothing can fail, leave or starve the event loop. What
 it costs to promise more, for an unbuffered stream, each step in processes of its own:`,
