@@ -118,7 +118,7 @@ function waiters(receivers: number): Row {
   const onLine = new ParkedOnLine();
   return {
     id: `chan.waiters${receivers}`,
-    what: `${receivers} receivers parked on one channel: send to the front one, which parks again`,
+    what: `receivers parked on one channel, ${receivers} at a time: send to the front one, which parks again`,
     ops: PER_CALL,
     ours: () => onChannel.serve(receivers),
     floor: () => onLine.serve(receivers),
