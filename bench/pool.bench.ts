@@ -4,7 +4,6 @@ import { check, type Row } from "./support/row.ts";
 
 const N = 5_000;
 const BUFFERS = 200;
-const SIZE = 65_536;
 
 interface Scratch {
   readonly bytes: Uint8Array;
@@ -47,27 +46,34 @@ function getPutFloor(): void {
   check(clean, N);
 }
 
-const buffers = new pool.Pool<Buffer>({ create: () => Buffer.allocUnsafe(SIZE), reset: () => {} });
-
-function pooled(): void {
-  let sum = 0;
-  for (let i = 0; i < BUFFERS; i++) {
-    const buffer = buffers.get();
-    buffer[i] = 1;
-    sum += buffer[i] as number;
-    buffers.put(buffer);
-  }
-  check(sum, BUFFERS);
-}
-
-function allocated(): void {
-  let sum = 0;
-  for (let i = 0; i < BUFFERS; i++) {
-    const buffer = Buffer.allocUnsafe(SIZE);
-    buffer[i] = 1;
-    sum += buffer[i] as number;
-  }
-  check(sum, BUFFERS);
+/** From which size on a pool pays: a zeroed Buffer from the pool, wiped as it is put back, and a new one. */
+function sized(size: number): Row {
+  const buffers = new pool.Pool({ create: () => Buffer.alloc(size), reset: (buffer: Buffer) => void buffer.fill(0) });
+  return {
+    id: `pool.buf${size}`,
+    what: `a zeroed Buffer of ${size} bytes from the pool and back: one buffer`,
+    ops: BUFFERS,
+    ours: () => {
+      let zeroed = 0;
+      for (let i = 0; i < BUFFERS; i++) {
+        const buffer = buffers.get();
+        if (buffer[0] === 0) zeroed++;
+        buffer[0] = 1;
+        buffers.put(buffer);
+      }
+      check(zeroed, BUFFERS);
+    },
+    floor: () => {
+      let zeroed = 0;
+      for (let i = 0; i < BUFFERS; i++) {
+        const buffer = Buffer.alloc(size);
+        if (buffer[0] === 0) zeroed++;
+        buffer[0] = 1;
+      }
+      check(zeroed, BUFFERS);
+    },
+    floorIs: "Buffer.alloc each time",
+  };
 }
 
 export const rows: readonly Row[] = [
@@ -80,13 +86,9 @@ export const rows: readonly Row[] = [
     floorIs: "pop and push of a bare array",
     targets: { go: 1.5 },
   },
-  {
-    id: "pool.newbuf",
-    what: "a Buffer of 64 kB from the pool and back: one buffer",
-    ops: BUFFERS,
-    ours: pooled,
-    floor: allocated,
-    floorIs: "Buffer.allocUnsafe each time",
-    targets: { floor: 1 },
-  },
+  sized(64),
+  sized(256),
+  sized(1024),
+  sized(16_384),
+  sized(65_536),
 ];

@@ -42,10 +42,10 @@
  * time, and who gets one does not choose which. It is not a connection pool: `get` never waits, and nothing limits how
  * many are out; take a semaphore for that.
  *
- * When it pays on V8 (Node 20, 2 cores): a get and a put took 20–60 ns. An object of three fields took 15 ns to make and
- * collect, a `Buffer.alloc` of 64 bytes 85 ns: not worth it. From 256 bytes it is: 1.3 µs, of 16 kB 3.5 µs, of 64 kB 10 µs,
- * of which a `reset` that wipes all of it takes back an eighth. And the rate decides: buffers of 16 kB, a thousand times a
- * second, are a third of a percent of a core; ten thousand times, with what the collector does for them, worth a pool.
+ * When it pays on V8 (`npm run bench -- pool`, Node 20): a get and a put take 21 ns, so it never pays for small objects,
+ * which V8 makes and collects in less. Zeroed, a new Buffer of 64 bytes is cheaper too (69 ns; 90 from a pool whose `reset`
+ * wipes it). From 256 bytes the pool wins: 0.1 µs instead of 0.7, at 16 kB 0.4 instead of 5, at 64 kB 1.3 instead of 18. The
+ * rate decides whether that matters: 16 kB a thousand times a second is half a percent of a core, ten thousand times 5 %.
  */
 import { now } from "./internal/clock.ts";
 import { disposable } from "./internal/dispose.ts";
