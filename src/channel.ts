@@ -37,7 +37,7 @@
 import { type Cancel, refused } from "./internal/cancel.ts";
 import { brand, count, withoutStack } from "./internal/errors.ts";
 import { type Element, List, unlink } from "./internal/list.ts";
-import { Park } from "./internal/park.ts";
+import { type Owner, Park } from "./internal/park.ts";
 import { Ring } from "./internal/ring.ts";
 import { Kind } from "./internal/tracker.ts";
 import { completed, completedWith, failedWith } from "./internal/turn.ts";
@@ -92,44 +92,16 @@ export class ClosedChannelError<T = unknown> extends Error {
 const SEND = new Kind("chan send");
 const RECEIVE = new Kind("chan receive");
 
-/** Whoever waits for a value: a receive, an iterator's `next`, or a select's receive case. Each call claims it. */
+/** Whoever waits for a value: a receive, an iterator's `next`, or a select's receive case. `resolve` claims it. */
 interface Taker<T> extends Element {
-  grant(value: T): void;
-  closed(): void;
+  resolve(received: Received<T>): void;
 }
 
-/** Whoever waits to be rid of one: a send, or a select's send case. `sent` and `refuse` claim it. */
+/** Whoever waits to be rid of one: a send, or a select's send case. `resolve` and `reject` claim it. */
 interface Giver<T> extends Element {
   readonly value: T;
-  sent(): void;
-  refuse(error: unknown): void;
-}
-
-class Receiver<T> extends Park<Received<T>> implements Taker<T> {
-  grant(value: T): void {
-    this.resolve({ value, ok: true });
-  }
-
-  closed(): void {
-    this.resolve({ value: undefined, ok: false });
-  }
-}
-
-class Sender<T> extends Park<void> implements Giver<T> {
-  readonly value: T;
-
-  constructor(value: T, cancel: Cancel | undefined) {
-    super(SEND, cancel);
-    this.value = value;
-  }
-
-  sent(): void {
-    this.resolve(undefined);
-  }
-
-  refuse(error: unknown): void {
-    this.reject(error);
-  }
+  resolve(nothing: undefined): void;
+  reject(error: unknown): void;
 }
 
 // For send cases, which live outside the class. Set by its static block.
@@ -178,7 +150,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
     }
     if (this.#closed) return refuse(value);
     if (this.#offer(value)) return completed();
-    const sender = new Sender(value, cancel);
+    const sender = new Park<void, T>(SEND, cancel, value);
     this.#senders.push(sender);
     return sender.promise;
   }
@@ -211,7 +183,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
     }
     const received = this.tryReceive();
     if (received !== undefined) return completedWith(received);
-    const receiver = new Receiver<T>(RECEIVE, cancel);
+    const receiver = new Park<Received<T>>(RECEIVE, cancel);
     this.#receivers.push(receiver);
     return receiver.promise;
   }
@@ -224,13 +196,13 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
       const sender = this.#senders.shift();
       if (sender !== undefined) {
         this.#buffer.push(sender.value);
-        sender.sent();
+        sender.resolve(undefined);
       }
       return { value, ok: true };
     }
     const sender = this.#senders.shift();
     if (sender !== undefined) {
-      sender.sent();
+      sender.resolve(undefined);
       return { value: sender.value, ok: true };
     }
     return this.#closed ? { value: undefined, ok: false } : undefined;
@@ -243,9 +215,10 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   close(): void {
     if (this.#closed) throw new Error("close of closed channel");
     this.#closed = true;
-    for (let r = this.#receivers.shift(); r !== undefined; r = this.#receivers.shift()) r.closed();
+    for (let r = this.#receivers.shift(); r !== undefined; r = this.#receivers.shift())
+      r.resolve({ value: undefined, ok: false });
     for (let s = this.#senders.shift(); s !== undefined; s = this.#senders.shift()) {
-      s.refuse(closedError(s.value));
+      s.reject(closedError(s.value));
     }
   }
 
@@ -276,7 +249,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   /** Gives `value` to a waiting receiver or the buffer; false if neither has room. The channel is open. */
   #offer(value: T): boolean {
     const receiver = this.#receivers.shift();
-    if (receiver !== undefined) receiver.grant(value);
+    if (receiver !== undefined) receiver.resolve({ value, ok: true });
     else if (this.#buffer.size < this.#capacity) this.#buffer.push(value);
     else return false;
     return true;
@@ -347,31 +320,40 @@ class Sending<T> implements SendCase<T>, Waitable {
   }
 }
 
-/** A parked `next` of an iterator. */
-class Next<T> extends Park<IteratorResult<T, undefined>> implements Taker<T> {
+/** A parked `next` of an iterator: its place in the receivers' queue. */
+class Next<T> implements Taker<T>, Owner {
+  list: object | undefined = undefined;
+  prev: Element | undefined = undefined;
+  next: Element | undefined = undefined;
   readonly #values: Values<T>;
+  readonly #park: Park<IteratorResult<T, undefined>>;
 
   /** The iterator's previous `next`, if that was still parked when this one came. */
   readonly older: Next<T> | undefined;
 
   constructor(values: Values<T>, older: Next<T> | undefined, cancel: Cancel | undefined) {
-    super(RECEIVE, cancel);
     this.#values = values;
     this.older = older?.list === undefined ? undefined : older;
+    this.#park = new Park(RECEIVE, cancel, undefined, this);
   }
 
-  grant(value: T): void {
-    this.resolve({ value, done: false });
+  get promise(): Promise<IteratorResult<T, undefined>> {
+    return this.#park.promise;
   }
 
-  closed(): void {
-    this.resolve({ value: undefined, done: true });
+  resolve(received: Received<T>): void {
+    this.#park.resolve(resultOf(received));
   }
 
-  override cancelled(reason: unknown): boolean {
+  cancelled(): void {
     this.#values.over = true;
-    return super.cancelled(reason);
+    unlink(this);
   }
+}
+
+/** What was received, as iterators say it. */
+function resultOf<T>({ value, ok }: Received<T>): IteratorResult<T, undefined> {
+  return ok ? { value, done: false } : { value: undefined, done: true };
 }
 
 // Not an async generator: the `return` of one waits for a parked `next`, which may never end.
@@ -403,13 +385,12 @@ class Values<T> implements AsyncIterableIterator<T, undefined> {
       this.#receivers.push(this.#newest);
       return this.#newest.promise;
     }
-    if (received.ok) return completedWith({ value: received.value, done: false });
-    return completedWith({ value: undefined, done: true });
+    return completedWith(resultOf(received));
   }
 
   return(): Promise<IteratorResult<T, undefined>> {
     this.over = true;
-    for (let n = this.#newest; n !== undefined; n = n.older) if (unlink(n)) n.closed();
+    for (let n = this.#newest; n !== undefined; n = n.older) if (unlink(n)) n.resolve({ value: undefined, ok: false });
     this.#newest = undefined;
     return Promise.resolve({ value: undefined, done: true });
   }

@@ -40,7 +40,7 @@ import { Channel, type ReceiveChannel } from "./channel.ts";
 import {
   adopt,
   type Cancel,
-  Dependent,
+  type Dependent,
   type Ending,
   isContext,
   isSignal,
@@ -53,7 +53,7 @@ import {
 } from "./internal/cancel.ts";
 import { now } from "./internal/clock.ts";
 import { brand, callable, duration, instant, show, withoutStack } from "./internal/errors.ts";
-import { List } from "./internal/list.ts";
+import { type Element, List } from "./internal/list.ts";
 import { type Alarm, arm, disarm, HoldingList } from "./internal/timers.ts";
 import { closed, type Entry, Kind, opened } from "./internal/tracker.ts";
 
@@ -157,19 +157,21 @@ class Cancellation implements Ending {
 }
 
 /** Runs something when its source has ended and everything below knows. */
-class OnEnd extends Dependent {
+class OnEnd implements Dependent {
+  list: object | undefined = undefined;
+  prev: Element | undefined = undefined;
+  next: Element | undefined = undefined;
   readonly #fn: (ending: Ending) => void;
 
   constructor(fn: (ending: Ending) => void) {
-    super();
     this.#fn = fn;
   }
 
-  override end(): boolean {
+  end(): boolean {
     return true;
   }
 
-  override settle(ending: Ending): void {
+  settle(ending: Ending): void {
     this.#fn(ending);
   }
 }

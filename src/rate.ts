@@ -28,7 +28,7 @@
 import { type Cancel, refused, sourceOf } from "./internal/cancel.ts";
 import { now } from "./internal/clock.ts";
 import { callable, count, duration, instant, show } from "./internal/errors.ts";
-import { Park } from "./internal/park.ts";
+import { type Owner, Park } from "./internal/park.ts";
 import { type Alarm, arm, disarm, drop, hold } from "./internal/timers.ts";
 import { Kind } from "./internal/tracker.ts";
 import { completed, failedWith } from "./internal/turn.ts";
@@ -105,7 +105,8 @@ export class Reservation {
   }
 }
 
-class Waiter extends Park<void> implements Alarm {
+class Waiter implements Alarm, Owner {
+  readonly park: Park<void>;
   readonly when: number;
   index = -1;
   readonly #reservation: Reservation;
@@ -114,7 +115,7 @@ class Waiter extends Park<void> implements Alarm {
   readonly #unused: Reservation[];
 
   constructor(when: number, reservation: Reservation, unused: Reservation[], ctx: Cancel) {
-    super(WAIT, ctx);
+    this.park = new Park(WAIT, ctx, undefined, this);
     this.when = when;
     this.#reservation = reservation;
     this.#unused = unused;
@@ -124,20 +125,18 @@ class Waiter extends Park<void> implements Alarm {
 
   fire(): void {
     this.#end();
-    this.resolve();
+    this.park.resolve();
   }
 
-  override cancelled(reason: unknown): boolean {
+  cancelled(): void {
     disarm(this);
     this.#end();
     this.#unused.push(this.#reservation);
-    super.cancelled(reason);
-    return true;
   }
 
   // Called once for each wait cancelled together. The last reservation is given back first: the one before it is then
   // the last, and nothing stands in the way of giving that back in full too.
-  override abandoned(): void {
+  abandoned(): void {
     this.#unused.pop()?.cancel();
   }
 
@@ -225,7 +224,7 @@ export class Limiter {
       if (!reservation.ok) throw new Error(`rate: Wait(n=${n}) would exceed context deadline`);
       const delay = reservation.delay(at);
       if (delay === 0) return completed();
-      return new Waiter(Number(at) + delay, reservation, this.#unused, ctx).promise;
+      return new Waiter(Number(at) + delay, reservation, this.#unused, ctx).park.promise;
     } catch (error) {
       return failedWith(error);
     }

@@ -38,8 +38,9 @@
 
 import type { ReceiveChannel, SendCase } from "./channel.ts";
 import type { Context } from "./context.ts";
-import { type Cancel, Dependent, type Ending, isContext, isSignal, sourceOf } from "./internal/cancel.ts";
+import { type Cancel, type Ending, isContext, isSignal, sourceOf } from "./internal/cancel.ts";
 import { show } from "./internal/errors.ts";
+import type { Element } from "./internal/list.ts";
 import { Park } from "./internal/park.ts";
 import { Kind } from "./internal/tracker.ts";
 import { completedWith, failedWith } from "./internal/turn.ts";
@@ -144,8 +145,13 @@ function takeReady({ names, waitables, count }: Cases): Outcome | undefined {
 
 /** Pass 3: parks on all of the cases, of which none is ready. */
 function park({ names, waitables, count }: Cases): Promise<Outcome> {
-  const selection = new Selection(count > 0 ? SELECT : SELECT_NOTHING, undefined);
-  for (let i = 0; i < count; i++) selection.add(names[i] as string, waitables[i] as Waitable);
+  const selection = new Park<Outcome, Case | undefined>(count > 0 ? SELECT : SELECT_NOTHING, undefined);
+  for (let i = 0; i < count; i++) {
+    const waitable = waitables[i] as Waitable;
+    const parked = new Case(selection, names[i] as string, waitable);
+    selection.value = parked;
+    waitable[ENQUEUE](parked);
+  }
   return selection.promise;
 }
 
@@ -161,69 +167,53 @@ function toWaitable(it: NonNullable<Selectable>, name: string): Waitable {
   );
 }
 
-/** A parked select. The first of its cases to be claimed claims it, and takes all of them out of their queues. */
-class Selection extends Park<Outcome> {
-  // A chain by `sibling`, newest first: an array would cost as much as three cases.
-  private newest: Case | undefined = undefined;
-
-  add(name: string, waitable: Waitable): void {
-    const parked = new Case(this, name, waitable, this.newest);
-    this.newest = parked;
-    waitable[ENQUEUE](parked);
-  }
-
-  win(outcome: Outcome): void {
-    this.dequeue();
-    this.resolve(outcome);
-  }
-
-  refuse(error: unknown): void {
-    this.dequeue();
-    this.reject(error);
-  }
-
-  private dequeue(): void {
-    for (let c = this.newest; c !== undefined; c = c.sibling) c.waitable[DEQUEUE](c);
-  }
-}
-
-class Case extends Dependent implements Parked {
-  readonly waitable: Waitable;
-  readonly sibling: Case | undefined;
+/**
+ * One case of a parked select. The first to be claimed claims the select, and takes all of its cases out of their queues.
+ * The select brings the newest of them with it; they are a chain by `sibling`, as an array would cost as much as three.
+ */
+class Case implements Parked {
+  list: object | undefined = undefined;
+  prev: Element | undefined = undefined;
+  next: Element | undefined = undefined;
   value: unknown = undefined;
-  private readonly selection: Selection;
+  private readonly selection: Park<Outcome, Case | undefined>;
   private readonly name: string;
+  private readonly waitable: Waitable;
+  private readonly sibling: Case | undefined;
 
-  constructor(selection: Selection, name: string, waitable: Waitable, sibling: Case | undefined) {
-    super();
-    this.waitable = waitable;
-    this.sibling = sibling;
+  constructor(selection: Park<Outcome, Case | undefined>, name: string, waitable: Waitable) {
     this.selection = selection;
     this.name = name;
+    this.waitable = waitable;
+    this.sibling = selection.value;
   }
 
-  grant(value: unknown): void {
-    this.selection.win({ case: this.name, value, ok: true });
+  resolve(received: { readonly value: unknown; readonly ok: boolean } | undefined): void {
+    this.win(
+      received === undefined ? { case: this.name } : { case: this.name, value: received.value, ok: received.ok },
+    );
   }
 
-  closed(): void {
-    this.selection.win({ case: this.name, value: undefined, ok: false });
-  }
-
-  sent(): void {
-    this.selection.win({ case: this.name });
-  }
-
-  refuse(error: unknown): void {
-    this.selection.refuse(error);
+  reject(error: unknown): void {
+    this.dequeue();
+    this.selection.reject(error);
   }
 
   fire(at: number): void {
-    this.selection.win({ case: this.name, value: at });
+    this.win({ case: this.name, value: at });
   }
 
-  override end(ending: Ending): boolean {
-    this.selection.win({ case: this.name, value: ending.error() });
+  end(ending: Ending): boolean {
+    this.win({ case: this.name, value: ending.error() });
     return false;
+  }
+
+  private win(outcome: Outcome): void {
+    this.dequeue();
+    this.selection.resolve(outcome);
+  }
+
+  private dequeue(): void {
+    for (let c = this.selection.value; c !== undefined; c = c.sibling) c.waitable[DEQUEUE](c);
   }
 }

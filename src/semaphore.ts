@@ -39,11 +39,12 @@ import { type Cancel, refused } from "./internal/cancel.ts";
 import { disposable } from "./internal/dispose.ts";
 import { callable, count } from "./internal/errors.ts";
 import { List } from "./internal/list.ts";
-import { Park } from "./internal/park.ts";
+import { type Owner, Park } from "./internal/park.ts";
 import { close, type Entry, isFull, Kind, record } from "./internal/tracker.ts";
 import { completed, completedWith } from "./internal/turn.ts";
 
 const ACQUIRE = new Kind("semaphore acquire");
+const PERMIT = new Kind("semaphore permit");
 const UNITS = new Kind("semaphore unit");
 
 /** Units held, to be released once. Made by {@link Weighted.permit}. */
@@ -79,40 +80,23 @@ export class Permit {
   }
 }
 
-/** A parked acquire, of units alone or of a permit. */
-class Waiter extends Park<never> {
-  readonly n: number;
-  readonly permit: boolean;
-  private readonly sem: Weighted;
-
-  constructor(sem: Weighted, n: number, permit: boolean, ctx: Cancel) {
-    super(ACQUIRE, ctx);
-    this.sem = sem;
-    this.n = n;
-    this.permit = permit;
-  }
-
-  override cancelled(reason: unknown): boolean {
-    super.cancelled(reason);
-    return true;
-  }
-
-  override abandoned(): void {
-    if (this.sem.held() < this.sem.size) admit(this.sem);
-  }
-}
-
-// For permits and waiters, which live outside the class. Set by its static block.
+// For permits, which live outside the class. Set by its static block.
 let giveBack: (sem: Weighted, n: number) => void;
-let admit: (sem: Weighted) => void;
 
 export class Weighted {
   // Between any two calls:
   //   0 <= #held <= size;
-  //   if anyone waits, the front waiter does not fit: front.n > size - #held. (One of 0 units, when all are held, may
+  //   if anyone waits, the front waiter does not fit: front.value > size - #held. (One of 0 units, when all are held, may
   //   have come to the front by the cancel of the one before it; as in Go it waits for the next release.)
   #held = 0;
-  readonly #waiters = new List<Waiter>();
+  readonly #waiters = new List<Park<never, number>>();
+
+  // When a cancel takes away the front waiter, those behind it may fit.
+  readonly #line: Owner = {
+    abandoned: () => {
+      if (this.#held < this.size) this.#admit();
+    },
+  };
 
   // Under full tracking, what was acquired without a permit and where, oldest first; else empty.
   readonly #records: { readonly entry: Entry; n: number }[] = [];
@@ -142,7 +126,7 @@ export class Weighted {
       this.#take(n);
       return completed();
     }
-    return this.#park(ctx, n, false);
+    return this.#park(ACQUIRE, ctx, n);
   }
 
   /**
@@ -156,7 +140,7 @@ export class Weighted {
       this.#hold(n);
       return completedWith(new Permit(this, n));
     }
-    return this.#park(ctx, n, true);
+    return this.#park(PERMIT, ctx, n);
   }
 
   /**
@@ -224,8 +208,8 @@ export class Weighted {
     return n <= this.size - this.#held && this.#waiters.size === 0;
   }
 
-  #park(ctx: Cancel, n: number, permit: boolean): Promise<never> {
-    const waiter = new Waiter(this, n, permit, ctx);
+  #park(kind: Kind, ctx: Cancel, n: number): Promise<never> {
+    const waiter = new Park<never, number>(kind, ctx, n, this.#line);
     this.#waiters.push(waiter);
     return waiter.promise;
   }
@@ -261,16 +245,17 @@ export class Weighted {
 
   #admit(): void {
     for (let w = this.#waiters.front; w !== undefined; w = this.#waiters.front) {
+      const n = w.value;
       // Stop at the first waiter that does not fit, though a smaller one behind it might. Take a semaphore used as a
       // read-write lock: readers acquire 1, the writer acquires `size`. If readers could overtake, there would always
       // be a unit out and the writer would wait forever.
-      if (w.n > this.size - this.#held) return;
+      if (n > this.size - this.#held) return;
       this.#waiters.remove(w);
-      if (w.permit) {
-        this.#hold(w.n);
-        w.resolve(new Permit(this, w.n) as never);
+      if (w.kind === PERMIT) {
+        this.#hold(n);
+        w.resolve(new Permit(this, n) as never);
       } else {
-        this.#take(w.n);
+        this.#take(n);
         w.resolve(undefined as never);
       }
     }
@@ -278,6 +263,5 @@ export class Weighted {
 
   static {
     giveBack = (sem, n) => sem.#give(n);
-    admit = (sem) => sem.#admit();
   }
 }

@@ -41,7 +41,7 @@
 import { type Cancel, refused } from "./internal/cancel.ts";
 import { callable, show } from "./internal/errors.ts";
 import { List } from "./internal/list.ts";
-import { Park } from "./internal/park.ts";
+import { type Owner, Park } from "./internal/park.ts";
 import { Shards } from "./internal/shards.ts";
 import { closed, Kind, opened } from "./internal/tracker.ts";
 import { completed, completedWith, DONE } from "./internal/turn.ts";
@@ -61,33 +61,23 @@ export type Updater<V> = (value: V | undefined, ok: boolean) => V | PromiseLike<
 /** Loads what {@link ShardMap.getOrLoad} stores. The signal aborts when nobody waits for it any more. */
 export type Loader<K, V> = (key: K, signal: AbortSignal) => V | PromiseLike<V>;
 
-/** A caller of getOrLoad, parked. */
-class Waiter<V> extends Park<V> {
-  private readonly flight: Flight<V>;
-  private reason: unknown;
-
-  constructor(flight: Flight<V>, cancel: Cancel | undefined) {
-    super(LOAD, cancel);
-    this.flight = flight;
-  }
-
-  override cancelled(reason: unknown): boolean {
-    this.reason = reason;
-    super.cancelled(reason);
-    return true;
-  }
-
-  override abandoned(): void {
-    if (this.flight.waiters.size === 0) this.flight.abandon(this.reason);
-  }
-}
-
 /** One load, and those who wait for it. */
-class Flight<V> {
-  readonly waiters = new List<Waiter<V>>();
+class Flight<V> implements Owner {
+  readonly waiters = new List<Park<V>>();
 
   /** Nobody waits any more. Called at most once, by the last to leave. */
   abandon!: (reason: unknown) => void;
+
+  // Of the last to leave so far.
+  private reason: unknown;
+
+  cancelled(reason: unknown): void {
+    this.reason = reason;
+  }
+
+  abandoned(): void {
+    if (this.waiters.size === 0) this.abandon(this.reason);
+  }
 }
 
 export class ShardMap<K, V> {
@@ -275,7 +265,7 @@ export class ShardMap<K, V> {
       this.#loads.set(key, flight);
       void this.#fly(flight, key, load);
     }
-    const waiter = new Waiter(flight, cancel);
+    const waiter = new Park<V>(LOAD, cancel, undefined, flight);
     flight.waiters.push(waiter);
     return waiter.promise;
   }
@@ -326,7 +316,7 @@ export class ShardMap<K, V> {
     }).then((reason) => controller.abort(reason));
 
     const entry = opened(LOADER);
-    let settle: (waiter: Waiter<V>) => void;
+    let settle: (waiter: Park<V>) => void;
     try {
       await DONE;
       const value = await load(normal(key), controller.signal);

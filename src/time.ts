@@ -33,7 +33,7 @@ import { now } from "./internal/clock.ts";
 import { disposable } from "./internal/dispose.ts";
 import { duration } from "./internal/errors.ts";
 import { List } from "./internal/list.ts";
-import { Park } from "./internal/park.ts";
+import { type Owner, Park } from "./internal/park.ts";
 import { type Alarm, arm, disarm, drop, HoldingList, hold } from "./internal/timers.ts";
 import { closed, type Entry, Kind, opened } from "./internal/tracker.ts";
 import { completed } from "./internal/turn.ts";
@@ -46,12 +46,13 @@ const TIMER = new Kind("timer");
 const TICKER = new Kind("ticker");
 
 /** A sleeper. A finite sleep keeps the process alive. */
-class Sleep extends Park<void> implements Alarm {
+class Sleep implements Alarm, Owner {
+  readonly park: Park<void>;
   readonly when: number;
   index = -1;
 
   constructor(when: number, cancel: Cancel | undefined) {
-    super(SLEEP, cancel);
+    this.park = new Park(SLEEP, cancel, undefined, this);
     this.when = when;
     if (when !== Number.POSITIVE_INFINITY) hold();
     arm(this);
@@ -59,13 +60,12 @@ class Sleep extends Park<void> implements Alarm {
 
   fire(): void {
     this.#end();
-    this.resolve(undefined);
+    this.park.resolve();
   }
 
-  override cancelled(reason: unknown): boolean {
+  cancelled(): void {
     disarm(this);
     this.#end();
-    return super.cancelled(reason);
   }
 
   #end(): void {
@@ -88,7 +88,7 @@ export function sleep(ms: number, cancel?: Cancel): Promise<void> {
   }
   const refusal = cancel === undefined ? undefined : refused(cancel);
   if (refusal !== undefined) return refusal;
-  return ms <= 0 ? completed() : new Sleep(now() + ms, cancel).promise;
+  return ms <= 0 ? completed() : new Sleep(now() + ms, cancel).park.promise;
 }
 
 /** A timeout in a select's case. Made by {@link after}. */

@@ -60,6 +60,16 @@ const leaks: Record<string, () => () => unknown> = {
       full.release();
     };
   },
+  "semaphore permit": () => {
+    const [scope, cancel] = withCancel(ctx);
+    const full = new Weighted(1);
+    full.tryAcquire();
+    full.permit(scope).catch(() => {});
+    return () => {
+      cancel();
+      full.release();
+    };
+  },
   "semaphore unit": () => {
     const sem = new Weighted(3);
     sem.tryAcquire(2);

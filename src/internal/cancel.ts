@@ -6,7 +6,7 @@
  */
 import type { Context } from "../context.ts";
 import { show } from "./errors.ts";
-import { Element, List } from "./list.ts";
+import { type Element, List } from "./list.ts";
 import { drop, hold } from "./timers.ts";
 import { DONE, failedWith } from "./turn.ts";
 import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE } from "./waitable.ts";
@@ -23,15 +23,15 @@ export interface Ending {
 }
 
 /** Something that hangs on a source. */
-export abstract class Dependent extends Element {
+export interface Dependent extends Element {
   /**
    * Called once, already unlinked, when the source has ended. Others in the tree may not know it yet, so this calls no
    * user code and wakes nobody but its own wait. Returns true to have {@link settle} called when all of them know.
    */
-  abstract end(ending: Ending): boolean;
+  end(ending: Ending): boolean;
 
   /** Called after everything in the tree has ended, if `end` returned true. */
-  settle(_ending: Ending): void {}
+  settle?(ending: Ending): void;
 }
 
 /** The key of an own context's source. Foreign contexts and signals have none. */
@@ -41,7 +41,11 @@ export const SOURCE: unique symbol = Symbol("gopark.source");
 export const SOURCE_OF: object = { toString: () => "gopark.sourceOf" };
 
 /** Something that can end, with what hangs on it. Being a dependent, it can hang on another: a child context. */
-export class Source extends Dependent {
+export class Source implements Dependent {
+  list: object | undefined = undefined;
+  prev: Element | undefined = undefined;
+  next: Element | undefined = undefined;
+
   // Empty once `ending` is set: nothing joins an ended source.
   private dependents: List<Dependent> | undefined = undefined;
 
@@ -104,10 +108,10 @@ export class Source extends Dependent {
     }
     // 2. Only now wake others and tell the outside, who may look at any part of the tree. Admitting a waiter held back
     // by a cancelled one in pass 1 could grant it what it is about to be refused.
-    if (unsettled !== undefined) for (const d of unsettled) d.settle(ending);
+    if (unsettled !== undefined) for (const d of unsettled) d.settle?.(ending);
   }
 
-  override end(ending: Ending): boolean {
+  end(ending: Ending): boolean {
     this.ending = ending;
     return false;
   }

@@ -3,12 +3,16 @@
  * nothing and unlinking from the middle is O(1).
  */
 
-/** What a {@link List} holds. An element is in at most one list at a time. */
-export abstract class Element {
-  // All three are written by List alone. `list` is undefined exactly while the element is in no list.
-  list: object | undefined = undefined;
-  prev: Element | undefined = undefined;
-  next: Element | undefined = undefined;
+/**
+ * What a {@link List} holds. An element is in at most one list at a time. All three are written by List alone; `list` is
+ * undefined exactly while the element is in no list.
+ *
+ * An interface, so that what waits is a class without a base class: see Park.
+ */
+export interface Element {
+  list: object | undefined;
+  prev: Element | undefined;
+  next: Element | undefined;
 }
 
 export class List<T extends Element> {

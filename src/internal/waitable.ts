@@ -37,14 +37,10 @@ export interface Outcome {
 export interface Parked extends Dependent {
   /** What a send case sends. Written by its ENQUEUE. */
   value: unknown;
-  /** As a receiver: is given a value. */
-  grant(value: unknown): void;
-  /** As a receiver: the channel was closed. */
-  closed(): void;
-  /** As a sender: the value was taken. */
-  sent(): void;
+  /** As a receiver: is given a value, or the news that the channel is closed. As a sender: its value was taken. */
+  resolve(received: { readonly value: unknown; readonly ok: boolean } | undefined): void;
   /** As a sender: the channel was closed. */
-  refuse(error: unknown): void;
+  reject(error: unknown): void;
   /** As one who waits for an instant: it has come. */
   fire(at: number): void;
 }
