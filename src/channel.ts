@@ -40,7 +40,7 @@ import { type Element, List, unlink } from "./internal/list.ts";
 import { type Owner, Park } from "./internal/park.ts";
 import { Ring } from "./internal/ring.ts";
 import { Kind } from "./internal/tracker.ts";
-import { completed, completedWith, failedWith } from "./internal/turn.ts";
+import { charge, completed, completedWith, deferred, failedWith } from "./internal/turn.ts";
 import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./internal/waitable.ts";
 
 export type { Cancel } from "./internal/cancel.ts";
@@ -181,8 +181,13 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
       const refusal = refused(cancel);
       if (refusal !== undefined) return refusal;
     }
-    const received = this.tryReceive();
-    if (received !== undefined) return completedWith(received);
+    if (this.#buffer.size > 0) return received(this.#shift());
+    const sender = this.#senders.shift();
+    if (sender !== undefined) {
+      sender.resolve(undefined);
+      return received(sender.value);
+    }
+    if (this.#closed) return completedWith({ value: undefined, ok: false });
     const receiver = new Park<Received<T>>(RECEIVE, cancel);
     this.#receivers.push(receiver);
     return receiver.promise;
@@ -190,16 +195,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
 
   /** Receives if that needs no waiting; `undefined` if it would have to wait. */
   tryReceive(): Received<T> | undefined {
-    if (this.#buffer.size > 0) {
-      const value = this.#buffer.shift();
-      // The longest-parked sender gets the place, behind what is buffered: order is kept.
-      const sender = this.#senders.shift();
-      if (sender !== undefined) {
-        this.#buffer.push(sender.value);
-        sender.resolve(undefined);
-      }
-      return { value, ok: true };
-    }
+    if (this.#buffer.size > 0) return { value: this.#shift(), ok: true };
     const sender = this.#senders.shift();
     if (sender !== undefined) {
       sender.resolve(undefined);
@@ -255,6 +251,18 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
     return true;
   }
 
+  /** Takes the oldest value of the buffer, which is not empty. */
+  #shift(): T {
+    const value = this.#buffer.shift();
+    // The longest-parked sender gets the place, behind what is buffered: order is kept.
+    const sender = this.#senders.shift();
+    if (sender !== undefined) {
+      this.#buffer.push(sender.value);
+      sender.resolve(undefined);
+    }
+    return value;
+  }
+
   /** @internal */
   [READY](): boolean {
     return this.#buffer.size > 0 || this.#senders.size > 0 || this.#closed;
@@ -280,6 +288,12 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
     canSend = (ch) => ch.#closed || ch.#receivers.size > 0 || ch.#buffer.size < ch.#capacity;
     sendersOf = (ch) => ch.#senders;
   }
+}
+
+// The object is made where the promise is, so that the engine knows its shape there and does not look for a `then` in it:
+// a ping-pong took a tenth longer with objects from `tryReceive`.
+function received<T>(value: T): Promise<Received<T>> {
+  return charge() ? Promise.resolve({ value, ok: true }) : deferred({ value, ok: true });
 }
 
 // Apart from `send`: with the closure in it, every send would allocate what the closure captures, and a stream of values

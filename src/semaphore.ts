@@ -41,7 +41,7 @@ import { callable, count } from "./internal/errors.ts";
 import { List } from "./internal/list.ts";
 import { type Owner, Park } from "./internal/park.ts";
 import { close, type Entry, isFull, Kind, record } from "./internal/tracker.ts";
-import { completed, completedWith } from "./internal/turn.ts";
+import { charge, completed, deferred } from "./internal/turn.ts";
 
 const ACQUIRE = new Kind("semaphore acquire");
 const PERMIT = new Kind("semaphore permit");
@@ -137,8 +137,9 @@ export class Weighted {
     const refusal = this.#refuse(ctx, n);
     if (refusal !== undefined) return refusal;
     if (this.#fits(n)) {
-      this.#hold(n);
-      return completedWith(new Permit(this, n));
+      // In this order the engine knows the permit's shape at the promise, and does not look for a `then` in it: a third less.
+      if (!charge()) return deferred(this.#permit(n));
+      return Promise.resolve(this.#permit(n));
     }
     return this.#park(PERMIT, ctx, n);
   }
@@ -219,6 +220,12 @@ export class Weighted {
     UNITS.live += n;
   }
 
+  #permit(n: number): Permit {
+    const permit = new Permit(this, n);
+    this.#hold(permit.n);
+    return permit;
+  }
+
   #take(n: number): void {
     this.#hold(n);
     if (isFull() && n > 0) this.#records.push({ entry: record(UNITS, n), n });
@@ -252,8 +259,7 @@ export class Weighted {
       if (n > this.size - this.#held) return;
       this.#waiters.remove(w);
       if (w.kind === PERMIT) {
-        this.#hold(n);
-        w.resolve(new Permit(this, n) as never);
+        w.resolve(this.#permit(n) as never);
       } else {
         this.#take(n);
         w.resolve(undefined as never);

@@ -70,7 +70,8 @@ export function failedWith(reason: unknown): Promise<never> {
   return new Promise<never>((_, reject) => defer(reject, reason));
 }
 
-function deferred<T>(value: T): Promise<T> {
+/** A completion over budget, for where {@link charge} has said so. */
+export function deferred<T>(value: T): Promise<T> {
   return new Promise<T>((resolve) => defer(resolve as (value: T) => void, value));
 }
 
