@@ -31,7 +31,7 @@ type Versions = Readonly<Record<string, string>>;
 
 function versionsOf({ ours, goN, peers }: Party): Versions {
   const go = goN && { go: `${goN.hello.version} (all: ${goN.hello.maxprocs} processors)` };
-  return { node: ours.hello.node ?? "", ...go, ...peers?.hello.versions };
+  return { node: ours.hello.node ?? "", ...go, ...peers?.hello.versions, ...ours.hello.versions };
 }
 
 /** Runs the rows with one set of fresh processes after the other. */

@@ -1,5 +1,9 @@
-/** Select. It has no floor: what it does cannot be said in bare promises, as `Promise.race` consumes what it drops. */
+/**
+ * Select. For most of it there is no floor: what it does cannot be said in bare promises, as `Promise.race` consumes what it
+ * drops. Where there is one, it is what those who know exactly who can come would write.
+ */
 import { after, Channel, context, select } from "gopark";
+import { Either, type Picked } from "./support/floor.ts";
 import { check, type Row } from "./support/row.ts";
 
 const N = 5_000;
@@ -23,6 +27,18 @@ async function twoAndQuit(): Promise<void> {
   check(sum, N);
 }
 
+async function twoFloor(): Promise<void> {
+  const either = new Either<number>();
+  const produce = async (side: "a" | "b") => {
+    for (let i = 0; i < N / 2; i++) await either.send(side, 1);
+  };
+  const producing = [produce("a"), produce("b")];
+  let sum = 0;
+  while (sum < N) sum += (await either.receive()).value;
+  await Promise.all(producing);
+  check(sum, N);
+}
+
 async function withAfter(): Promise<void> {
   const ch = new Channel<number>(1);
   let sum = 0;
@@ -30,6 +46,16 @@ async function withAfter(): Promise<void> {
     ch.trySend(1);
     const s = await select({ ch, late: after(1000) });
     if (s.case === "ch" && s.ok) sum += s.value;
+  }
+  check(sum, N);
+}
+
+async function withAfterFloor(): Promise<void> {
+  let sum = 0;
+  for (let i = 0; i < N; i++) {
+    const late = performance.now() + 1000;
+    if (performance.now() >= late) throw new Error("late");
+    sum += (await Promise.resolve<Picked<number>>({ case: "a", value: 1, ok: true })).value;
   }
   check(sum, N);
 }
@@ -62,6 +88,8 @@ export const rows: readonly Row[] = [
     what: "select over two channels and a context, a sender on each channel: one value",
     ops: N,
     ours: twoAndQuit,
+    floor: twoFloor,
+    floorIs: "one promise for who comes first, of two senders that are known, and nobody can quit",
     targets: { go: 0.9 },
   },
   over(2, N),
@@ -72,6 +100,8 @@ export const rows: readonly Row[] = [
     what: "select over a ready channel and a timeout of a second: one select",
     ops: N,
     ours: withAfter,
+    floor: withAfterFloor,
+    floorIs: "two readings of the clock, one bare await",
     targets: { go: 0.5 },
   },
 ];

@@ -5,6 +5,7 @@
  * `<row> <ours|floor> <ms>` runs that for about so many milliseconds and is answered `{"row":...,"ns":...}`, or
  * `{"row":...,"error":...}`. The Go process and that of the peers speak the same.
  */
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { rows } from "./rows.ts";
 import { measure } from "./support/measure.ts";
@@ -21,6 +22,10 @@ async function answer(line: string): Promise<object> {
   }
 }
 
-console.log(JSON.stringify({ contender: "gopark", node: process.versions.node, rows: rows.map(({ id }) => id) }));
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.resolve("tinybench")), "utf8"));
+const versions = { tinybench: version };
+console.log(
+  JSON.stringify({ contender: "gopark", node: process.versions.node, versions, rows: rows.map(({ id }) => id) }),
+);
 for await (const line of createInterface({ input: process.stdin })) console.log(JSON.stringify(await answer(line)));
 process.exit(); // The receivers of some rows stay parked.

@@ -7,7 +7,7 @@
  */
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { Bench } from "tinybench";
+import { measure } from "../../.build/bench/support/measure.js";
 
 const rows = [];
 const absent = {};
@@ -38,15 +38,11 @@ console.log(JSON.stringify({ contender: "peers", node: process.version, versions
 
 const proven = new Set();
 
-/** As bench/support/measure.ts does it: the mean, each call in a fresh turn of the event loop. */
-async function measure({ run, ops, prove }, ms) {
+async function measurePeer({ run, ops, prove }, ms) {
   if (prove !== undefined && !proven.has(run)) await prove();
   proven.add(run);
   await run();
-  const bench = new Bench({ time: ms, iterations: 1, warmup: false, throws: true });
-  bench.add("run", run, { async: true, beforeEach: () => new Promise((resolve) => setImmediate(resolve)) });
-  const [task] = await bench.run();
-  return (task.result.latency.mean * 1e6) / ops;
+  return measure(run, ops, ms);
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -55,7 +51,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     const found = rows.find((r) => r.row === row && r.peer === peer);
     if (found === undefined) throw new Error("no such row");
-    answer.ns = await measure(found, Number(ms));
+    answer.ns = await measurePeer(found, Number(ms));
   } catch (error) {
     answer.error = String(error);
   }

@@ -46,6 +46,43 @@ export class Handoff<T> {
   }
 }
 
+export type Picked<T> = { readonly case: "a" | "b"; readonly value: T; readonly ok: true };
+
+/** Two unbuffered hand-offs, a sender at each, and one receiver that takes from whichever can, from either if both can. */
+export class Either<T> {
+  private readonly waiting: Record<"a" | "b", { readonly value: T; readonly sent: () => void } | undefined> = {
+    a: undefined,
+    b: undefined,
+  };
+  private received: ((picked: Picked<T>) => void) | undefined;
+
+  send(side: "a" | "b", value: T): Promise<void> {
+    const { received } = this;
+    if (received !== undefined) {
+      this.received = undefined;
+      received({ case: side, value, ok: true });
+      return DONE;
+    }
+    return new Promise((sent) => {
+      this.waiting[side] = { value, sent };
+    });
+  }
+
+  receive(): Promise<Picked<T>> {
+    const { a, b } = this.waiting;
+    const side = a !== undefined && (b === undefined || Math.random() < 0.5) ? "a" : "b";
+    const sender = this.waiting[side];
+    if (sender !== undefined) {
+      this.waiting[side] = undefined;
+      sender.sent();
+      return Promise.resolve({ case: side, value: sender.value, ok: true });
+    }
+    return new Promise((resolve) => {
+      this.received = resolve;
+    });
+  }
+}
+
 /** A buffered one: an array as a ring, promises only at its ends. */
 export class Buffered<T> {
   private readonly slots: (T | undefined)[];
@@ -107,6 +144,7 @@ class Waiting<W extends { next: W | undefined }> {
     if (front === undefined) return undefined;
     this.front = front.next;
     if (this.front === undefined) this.back = undefined;
+    front.next = undefined; // Or, once it is old, the collector keeps for its sake all that came after it.
     return front;
   }
 }
