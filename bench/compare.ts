@@ -5,11 +5,10 @@
  * Each row's contenders take turns in processes that stand ready, so that what slows the machine down for a while slows
  * all of them; then everything again with fresh processes, because a process may compile a row well or badly for good.
  */
-import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { arch, cpus, type } from "node:os";
 import { files } from "./rows.ts";
-import type { Series } from "./support/growth.ts";
+import { growthCosts } from "./support/growing.ts";
 import { guard } from "./support/guarding.ts";
 import { memory } from "./support/memory.ts";
 import { type ModuleCosts, moduleCosts } from "./support/modules.ts";
@@ -66,17 +65,6 @@ async function weigh(guests: Guests): Promise<MemoryResult[]> {
   return weighed;
 }
 
-/** The series of growth, measured in a process of their own. */
-function growths(): readonly Series[] {
-  say("growth");
-  const { stdout, status } = spawnSync(process.execPath, [".build/bench/growth.js"], {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  if (status !== 0) throw new Error("the growth could not be measured");
-  return JSON.parse(stdout) as Series[];
-}
-
 async function main(): Promise<number> {
   const wanted = plan(process.argv.slice(2));
   const rows = Object.entries(files).flatMap(([file, all]) => all.filter(({ id }) => wants(wanted, file, id)));
@@ -88,7 +76,8 @@ async function main(): Promise<number> {
 
   const [sets, versions] = await compare(rows, guests, wanted);
   const weighed = has("memory") ? await weigh(guests) : [];
-  const series = has("growth") ? growths() : [];
+  if (has("growth")) say("growth");
+  const series = has("growth") ? growthCosts(say) : [];
   if (has("steps")) say("from a bare promise to a channel");
   const steps = has("steps") ? stepCosts() : [];
   if (has("modules")) say("import times and sizes of the modules");

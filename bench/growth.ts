@@ -1,187 +1,28 @@
 /**
- * How the cost of each primitive grows with its size: a process that measures each series at each size and prints them
- * as JSON. The sizes of a series take turns, so that the drift of the machine does not look like growth.
+ * One point of a growth: a process that measures the series, the side (`ours` or `floor`) and the size it is given, and
+ * prints nanoseconds per operation. Each point has a process of its own, or what waits for one would be in the heap of the
+ * other: with 100 000 waiters beside it, a release to the only one seemed to take twice as long.
  */
-import { context, semaphore, shardmap } from "gopark";
-import { wide } from "./context.bench.ts";
-import { overChannels } from "./select.bench.ts";
-import { Units } from "./support/floor.ts";
-import type { Series } from "./support/growth.ts";
+import { growths } from "./growths.ts";
 import { measure } from "./support/measure.ts";
-import { check, type Run } from "./support/row.ts";
 import { median } from "./support/stats.ts";
-import { ParkedOnChannel, ParkedOnLine, PER_CALL } from "./support/waiters.ts";
-import { timers, timersFloor } from "./time.bench.ts";
 
-/** A size's work: `ops` operations per call. */
-interface Work {
-  readonly ops: number;
-  readonly run: Run;
-}
-
-interface Growth {
-  readonly title: string;
-  readonly size: string;
-  readonly operation: string;
-  readonly sizes: readonly number[];
-  readonly ours: (size: number) => Work;
-  readonly floor?: (size: number) => Work;
-  readonly floorIs?: string;
-}
-
-const root = context.withCancel(context.background()).ctx;
-
-interface Semaphore {
-  acquire(): Promise<void>;
-  release(): void;
-}
-
-function weighted(): Semaphore {
-  const sem = new semaphore.Weighted(1);
-  return { acquire: () => sem.acquire(root), release: () => sem.release() };
-}
-
-/**
- * So many acquires parked behind the one that holds the only unit. A call lets the unit go round: who has it releases it
- * to the front one and comes again at the back. Between calls it is held, and nothing moves.
- */
-function parkedAcquires(sem: Semaphore, waiters: number): Work {
-  let left = 0;
-  let paused = () => {};
-  let resume = () => {};
-  const task = async () => {
-    for (;;) {
-      await sem.acquire();
-      if (left-- <= 0) {
-        paused();
-        await new Promise<void>((resolve) => {
-          resume = resolve;
-        });
-      }
-      sem.release();
-    }
-  };
-  for (let i = 0; i <= waiters; i++) void task();
-  return {
-    ops: PER_CALL,
-    run: () =>
-      new Promise((resolve) => {
-        paused = resolve;
-        left = PER_CALL - 1;
-        resume();
-      }),
-  };
-}
-
-function parkedReceivers(parked: ParkedOnChannel | ParkedOnLine, receivers: number): Work {
-  return { ops: PER_CALL, run: () => parked.serve(receivers) };
-}
-
-interface Keyed {
-  get(key: string): number | undefined;
-}
-
-/** Looks each key up once, in an order of its own, so that a big map finds nothing in the caches. */
-function lookups(build: (entries: [string, number][]) => Keyed, keys: number): Work {
-  const names = Array.from({ length: keys }, (_, i) => `user:${i}`);
-  const map = build(names.map((name, i) => [name, i]));
-  const asked = names.map((_, i) => names[(i * 40_503) % keys] as string);
-  return {
-    ops: keys,
-    run: () => {
-      let sum = 0;
-      for (let i = 0; i < keys; i++) sum += map.get(asked[i] as string) as number;
-      check(sum, (keys * (keys - 1)) / 2);
-    },
-  };
-}
-
-const decades = (from: number, to: number): number[] =>
-  Array.from({ length: to - from + 1 }, (_, i) => 10 ** (from + i));
-
-const growths: readonly Growth[] = [
-  {
-    title: "Receivers on a channel",
-    size: "receivers parked",
-    operation: "send to the front one",
-    sizes: decades(0, 5),
-    ours: (n) => parkedReceivers(new ParkedOnChannel(), n),
-    floor: (n) => parkedReceivers(new ParkedOnLine(), n),
-    floorIs: "bare promises in a list",
-  },
-  {
-    title: "Select",
-    size: "channels",
-    operation: "one case of a select",
-    sizes: [2, 4, 8, 16, 32, 64],
-    ours: (n) => ({ ops: 1_000 * n, run: () => overChannels(n, 1_000) }),
-  },
-  {
-    title: "Timers",
-    size: "timeouts armed",
-    operation: "arm and cancel one",
-    sizes: decades(3, 6),
-    ours: (n) => ({ ops: n, run: () => timers(n) }),
-    floor: (n) => ({ ops: n, run: () => timersFloor(n) }),
-    floorIs: "setTimeout",
-  },
-  {
-    title: "Waiters on a semaphore",
-    size: "acquires parked",
-    operation: "release to the front one",
-    sizes: decades(0, 5),
-    ours: (n) => parkedAcquires(weighted(), n),
-    floor: (n) => parkedAcquires(new Units(1), n),
-    floorIs: "bare promises in a list",
-  },
-  {
-    title: "Children of a context",
-    size: "children",
-    operation: "build and cancel one",
-    sizes: decades(1, 5),
-    ours: (n) => ({ ops: n, run: () => wide(n) }),
-  },
-  {
-    title: "Keys of a ShardMap",
-    size: "keys",
-    operation: "get",
-    sizes: decades(3, 6),
-    ours: (n) => lookups((entries) => new shardmap.ShardMap(entries), n),
-    floor: (n) => lookups((entries) => new Map(entries), n),
-    floorIs: "a raw Map",
-  },
-];
-
+const WARM_MS = 150;
 const ROUNDS = 5;
 const MS = 20;
-/** After so long a size gets no more rounds. */
+/** After so long there are no more rounds, but one. */
 const SHARE_MS = 1_500;
 
-async function costs(sizes: readonly number[], work: (size: number) => Work): Promise<[number, number][]> {
-  const works = sizes.map((size) => ({ size, ...work(size), ns: [] as number[], spent: 0 }));
-  for (let round = 0; round <= ROUNDS; round++) {
-    // There and back: what the biggest size leaves to the collector is not the smallest one's to pay.
-    for (const w of round % 2 === 0 ? works : works.toReversed()) {
-      if (w.spent > SHARE_MS && w.ns.length > 0) continue;
-      const begin = performance.now();
-      const cost = await measure(w.run, w.ops, round === 0 ? 3 * MS : MS);
-      w.spent += performance.now() - begin;
-      if (round > 0) w.ns.push(cost); // The first round compiles, and parks the waiters.
-    }
-  }
-  return works.map(({ size, ns }) => [size, median(ns)]);
-}
+const [series, side, size] = process.argv.slice(2);
+const growth = growths[Number(series)];
+const make = side === "ours" ? growth?.ours : growth?.floor;
+if (make === undefined) throw new Error(`nothing to measure for "${series} ${side}"`);
+const { ops, run } = make(Number(size));
 
-const series: Series[] = [];
-for (const { title, size, operation, sizes, ours, floor, floorIs } of growths) {
-  process.stderr.write(`  growth: ${title}\n`);
-  series.push({
-    title,
-    size,
-    operation,
-    ours: await costs(sizes, ours),
-    ...(floor === undefined ? {} : { floor: await costs(sizes, floor), floorIs: floorIs ?? "bare promises" }),
-  });
-}
-console.log(JSON.stringify(series));
+const begin = performance.now();
+await measure(run, ops, WARM_MS); // Compiles, and parks the waiters.
+const rounds: number[] = [];
+do rounds.push(await measure(run, ops, MS));
+while (rounds.length < ROUNDS && performance.now() - begin < SHARE_MS);
+console.log(median(rounds));
 process.exit(); // Receivers stay parked.
