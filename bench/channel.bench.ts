@@ -90,6 +90,17 @@ async function tryFirst(): Promise<void> {
   check(await receiving, SUM);
 }
 
+async function tryFirstFloor(): Promise<void> {
+  const ch = new Buffered<number>(128);
+  const receiving = (async () => {
+    let sum = 0;
+    for (let i = 0; i < N; i++) sum += (ch.tryReceive() ?? (await ch.receive())).value as number;
+    return sum;
+  })();
+  for (let i = 0; i < N; i++) if (!ch.trySend(i)) await ch.send(i);
+  check(await receiving, SUM);
+}
+
 async function fanIn(): Promise<void> {
   const ch = new Channel<number>();
   const sending = Array.from({ length: SENDERS }, async () => {
@@ -125,6 +136,9 @@ function waiters(receivers: number): Row {
   };
 }
 
+const STEPS =
+  "A wait here is one of any number, can fail, leaves in O(1) and is counted, and the event loop gets its turns: below is what each costs.";
+
 export const rows: readonly Row[] = [
   {
     id: "chan.pingpong",
@@ -133,6 +147,7 @@ export const rows: readonly Row[] = [
     ours: pingPong,
     floor: pingPongFloor,
     targets: { floor: 1.15, go: 1.5 },
+    next: { targets: { floor: 1.45 }, why: STEPS },
   },
   {
     id: "chan.stream",
@@ -141,6 +156,7 @@ export const rows: readonly Row[] = [
     ours: () => stream(0),
     floor: streamFloor,
     targets: { floor: 1.2, go: 1 },
+    next: { targets: { floor: 1.35 }, why: STEPS },
   },
   {
     id: "chan.buffered",
@@ -155,8 +171,14 @@ export const rows: readonly Row[] = [
     what: "the same, trying first on both sides and awaiting only what would wait: one value",
     ops: N,
     ours: tryFirst,
+    floor: tryFirstFloor,
+    floorIs: "an array as a ring",
     goRow: "chan.buffered",
     targets: { go: 0.4 },
+    next: {
+      targets: { go: 0.6 },
+      why: "No promise is made: what is left is a push, a shift, and the question who else waits or has closed.",
+    },
   },
   {
     id: "chan.fanin",
@@ -165,6 +187,7 @@ export const rows: readonly Row[] = [
     ours: fanIn,
     floor: fanInFloor,
     targets: { floor: 1.25, go: 1.5 },
+    next: { targets: { floor: 1.35 }, why: STEPS },
   },
   {
     id: "chan.sieve",
@@ -173,6 +196,7 @@ export const rows: readonly Row[] = [
     ours: sieve,
     floor: sieveFloor,
     targets: { go: 1.3 },
+    next: { targets: { floor: 1.65 }, why: STEPS },
   },
   waiters(1),
   waiters(10),

@@ -105,6 +105,10 @@ export const rows: readonly Row[] = [
     floor: timeoutFloor,
     floorIs: "setTimeout + clearTimeout",
     targets: { go: 0.25 },
+    next: {
+      targets: { floor: 1.6 },
+      why: "The deadline is computed from a clock that is looked up at each reading, so that fake timers are obeyed, and stands in a heap with the others.",
+    },
   },
   {
     id: "ctx.tree",

@@ -90,6 +90,10 @@ export const rows: readonly Row[] = [
     floor: tasksFloor,
     floorIs: "Promise.resolve().then(task)",
     targets: { go: 0.4 },
+    next: {
+      targets: { floor: 1.6 },
+      why: "Each task is counted and charged to its turn, and two things are awaited: its beginning and its end.",
+    },
   },
   {
     id: "group.hundred",

@@ -85,6 +85,10 @@ export const rows: readonly Row[] = [
     floor: getPutFloor,
     floorIs: "pop and push of a bare array",
     targets: { go: 1.5 },
+    next: {
+      targets: { floor: 3.2 },
+      why: "A second put is refused, and what comes back is reset; reusify does neither.",
+    },
   },
   sized(64),
   sized(256),

@@ -91,6 +91,10 @@ export const rows: readonly Row[] = [
     floor: twoFloor,
     floorIs: "one promise for who comes first, of two senders that are known, and nobody can quit",
     targets: { go: 0.9 },
+    next: {
+      targets: { floor: 1.7 },
+      why: "Any number of cases, chosen among by chance, each of which can be parked on and left: an object for each, and one for all.",
+    },
   },
   over(2, N),
   over(8, 2_000),
@@ -103,5 +107,6 @@ export const rows: readonly Row[] = [
     floor: withAfterFloor,
     floorIs: "two readings of the clock, one bare await",
     targets: { go: 0.5 },
+    next: { targets: { floor: 2.2 }, why: "Besides, two cases are read and asked, and one is answered for by name." },
   },
 ];

@@ -46,6 +46,16 @@ function tryAcquire(): void {
   check(n, N);
 }
 
+function tryAcquireFloor(): void {
+  const units = new Units(LIMIT);
+  let n = 0;
+  for (let i = 0; i < N; i++) {
+    if (units.tryAcquire()) n++;
+    units.release();
+  }
+  check(n, N);
+}
+
 async function contend(): Promise<void> {
   const sem = new semaphore.Weighted(LIMIT);
   let running = 0;
@@ -93,6 +103,10 @@ export const rows: readonly Row[] = [
     floor: oneAwait,
     floorIs,
     targets: { floor: 1.3, go: 1.5 },
+    next: {
+      targets: { floor: 1.5 },
+      why: "An await alone takes several times what Go's fast path does; `tryAcquire` is ours.",
+    },
   },
   {
     id: "sem.permit",
@@ -108,7 +122,10 @@ export const rows: readonly Row[] = [
     what: "tryAcquire, release: one unit",
     ops: N,
     ours: tryAcquire,
+    floor: tryAcquireFloor,
+    floorIs: "a counter",
     targets: { go: 0.4 },
+    next: { targets: { go: 0.6 }, why: "Both calls check their argument, and both are counted for the gauge." },
   },
   {
     id: "sem.contend",
@@ -118,5 +135,9 @@ export const rows: readonly Row[] = [
     floor: contendFloor,
     floorIs: "a counter and a waiting line of bare promises",
     targets: { "async-sema": 0.8 },
+    next: {
+      targets: { floor: 1.9 },
+      why: "Each wait can be cancelled, so that its context knows it; async-sema's cannot be. Under `context.background()`, which has nobody to tell, a unit costs a seventh less.",
+    },
   },
 ];

@@ -173,6 +173,18 @@ describe("results", () => {
     expect(targets).toEqual([{ against: "fast", most: 1.2, found: 100 / 90, met: true }]);
   });
 
+  test("the next best has bounds of its own, and says why", () => {
+    const next = { targets: { floor: 1.3, go: 1.8, gone: 1 }, why: "It must." };
+    expect(summarize({ ...row, next }, sets, {}).next).toEqual({
+      targets: [
+        { against: "floor", most: 1.3, found: 1.25, met: true },
+        { against: "go", most: 1.8, found: 2, met: false },
+      ],
+      why: "It must.",
+    });
+    expect(result.next).toBeUndefined();
+  });
+
   test("a wrong result throws", () => {
     expect(() => check(1, 2)).toThrow("wrong result: 1 instead of 2");
     check(2, 2);
@@ -294,7 +306,13 @@ test("the page says what was measured, what could not be, and where others are f
     machine: "2 × test",
     method: { sets: 3, rounds: 7, ms: 25 },
     absent: { go: "go is not installed" },
-    rows: [summarize(row, [{ ours: [100], floor: [80], fast: [50] }], { goN: "has ended" })],
+    rows: [
+      summarize(
+        { ...row, next: { targets: { floor: 1.3, fast: 1.9 }, why: "It must." } },
+        [{ ours: [100], floor: [80], fast: [50] }],
+        { goN: "has ended" },
+      ),
+    ],
     memory: [{ id: "memory.x", what: "a thing", bytes: { ours: 100, floor: 90, peer: 200 }, errors: {} }],
     growth: [],
     steps: [
@@ -309,6 +327,7 @@ test("the page says what was measured, what could not be, and where others are f
   expect(text).toContain("- `chan.x`: a value");
   expect(text).toContain("- `chan.x`: fast by 2.00 ×");
   expect(text).toContain("- `chan.x`: 2.00 × fast instead of 1; the floor alone is at 1.60");
+  expect(text).toContain("- `chan.x`, next best: ≤ 1.3 × floor, met (1.25); ≤ 1.9 × fast, MISSED too (2.00). It must.");
   expect(text).toContain("| memory.x | a thing | 100 | 90 |  | 200 (peer) |");
   expect(text).toContain("| a queue | 100 ns | 1.25 [1.20, 1.30] |");
   expect(text).toContain("| gopark/x | 1.2 | 456 |");

@@ -23,19 +23,31 @@ function losses(rows: readonly RowResult[]): string[] {
   });
 }
 
-/** What the floor leaves of each missed target: where it alone takes more, or nearly as much, nothing can be done. */
+function called(against: string): string {
+  return against === "go" ? "Go" : against;
+}
+
+/**
+ * What the floor leaves of each missed target: where it alone takes more, or nearly as much, nothing can be done. Then what
+ * is aimed at instead.
+ */
 function misses(rows: readonly RowResult[]): string[] {
-  return rows.flatMap(({ id, floorIs, ns, targets }) =>
-    targets
+  return rows.flatMap(({ id, floorIs, ns, targets, next }) => {
+    const lines = targets
       .filter(({ met }) => !met)
       .map(({ against, most, found }) => {
         const other = ns[against === "go" ? "go1" : against];
-        const name = against === "go" ? "Go" : against;
-        const line = `\`${id}\`: ${digits(found)} × ${name} instead of ${most}`;
+        const line = `\`${id}\`: ${digits(found)} × ${called(against)} instead of ${most}`;
         if (against === "floor" || ns.floor === undefined || other === undefined) return line;
         return `${line}; the floor${floorIs === undefined ? "" : ` (${floorIs})`} alone is at ${digits(ns.floor / other)}`;
-      }),
-  );
+      });
+    if (lines.length === 0 || next === undefined) return lines;
+    const bounds = next.targets.map(
+      ({ against, most, found, met }) =>
+        `≤ ${most} × ${called(against)}, ${met ? "met" : "MISSED too"} (${digits(found)})`,
+    );
+    return [...lines, `\`${id}\`, next best: ${bounds.join("; ")}. ${next.why}`];
+  });
 }
 
 export function page(results: Results): string {
@@ -49,7 +61,8 @@ export function page(results: Results): string {
     "# Performance",
     "<!-- Written by scripts/performance.mjs from the last full `npm run bench`: do not edit. -->",
     `gopark beside its floor (the same hand-off with bare promises, or the host's own means, in the same process), beside Go,
-and beside the npm packages that do the same. ${met} of ${all.length} targets are met. Where gopark loses, the row says so like the others.`,
+and beside the npm packages that do the same. ${met} of ${all.length} targets are met. Where gopark loses, the row says so like the others; where a target is
+out of reach, a next best is set beside what forbids it.`,
     "![Time per operation, row by row](performance.svg)",
     "```sh\nnpm run bench                 # everything, in under five minutes\nnpm run bench -- --quick      # the rows alone, in under a minute\nnpm run bench -- chan         # some rows\nnpm run bench -- --guard      # compares with this page, fails on a regression beyond noise\n```",
     "## How it is measured",

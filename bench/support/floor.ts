@@ -95,20 +95,27 @@ export class Buffered<T> {
     this.slots = new Array(capacity);
   }
 
-  send(value: T): Promise<void> {
+  trySend(value: T): boolean {
     const { receiver } = this;
     if (receiver !== undefined) {
       this.receiver = undefined;
       receiver({ value, ok: true });
-      return DONE;
+      return true;
     }
-    if (this.size < this.slots.length) {
-      this.slots[(this.head + this.size++) % this.slots.length] = value;
-      return DONE;
-    }
+    if (this.size === this.slots.length) return false;
+    this.slots[(this.head + this.size++) % this.slots.length] = value;
+    return true;
+  }
+
+  send(value: T): Promise<void> {
+    if (this.trySend(value)) return DONE;
     return new Promise<void>((resolve) => {
       this.sender = resolve;
     }).then(() => this.send(value));
+  }
+
+  tryReceive(): Received<T> | undefined {
+    return this.size === 0 ? undefined : { value: this.take(), ok: true };
   }
 
   receive(): Promise<Received<T>> {
@@ -117,6 +124,10 @@ export class Buffered<T> {
         this.receiver = resolve;
       });
     }
+    return Promise.resolve({ value: this.take(), ok: true });
+  }
+
+  private take(): T {
     const value = this.slots[this.head] as T;
     this.slots[this.head] = undefined;
     this.head = (this.head + 1) % this.slots.length;
@@ -124,7 +135,7 @@ export class Buffered<T> {
     const { sender } = this;
     this.sender = undefined;
     sender?.();
-    return Promise.resolve({ value, ok: true });
+    return value;
   }
 }
 
@@ -198,11 +209,14 @@ export class Units {
     this.free = size;
   }
 
+  tryAcquire(): boolean {
+    if (this.free === 0) return false;
+    this.free--;
+    return true;
+  }
+
   acquire(): Promise<void> {
-    if (this.free > 0) {
-      this.free--;
-      return DONE;
-    }
+    if (this.tryAcquire()) return DONE;
     return new Promise((granted) => this.waiting.push({ granted, next: undefined }));
   }
 

@@ -1,6 +1,6 @@
 /** What a run found, as `bench/results/bench.json` and `docs/performance.json` hold it. */
 import type { Series } from "./growth.ts";
-import type { Row } from "./row.ts";
+import type { NextBest, Row } from "./row.ts";
 import { figure, type Ratio, ratio, type SetRounds } from "./stats.ts";
 
 /** A bound of ours ÷ another contender, and whether it holds. */
@@ -20,6 +20,8 @@ export interface RowResult {
   /** Ours ÷ each of the others. */
   readonly ratios: Readonly<Record<string, Ratio>>;
   readonly targets: readonly Target[];
+  /** The bounds set where a target is out of reach, and why. */
+  readonly next?: { readonly targets: readonly Target[]; readonly why: string };
   readonly errors: Readonly<Record<string, string>>;
 }
 
@@ -81,19 +83,25 @@ export function summarize(row: Row, sets: readonly SetRounds[], errors: Record<s
     const over = who === "ours" ? undefined : ratio(sets, "ours", who);
     if (over !== undefined) ratios[who] = over;
   }
-  const { id, what, floorIs } = row;
-  return { id, what, ...(floorIs && { floorIs }), ns, ratios, targets: targetsOf(row, ns, ratios), errors };
+  const { id, what, floorIs, next } = row;
+  const best = bestPeer(ns);
+  return {
+    id,
+    what,
+    ...(floorIs && { floorIs }),
+    ns,
+    ratios,
+    // The row's own bounds; besides, ours is to be no slower than any peer.
+    targets: held({ ...row.targets, ...(best && !(best in (row.targets ?? {})) && { [best]: 1 }) }, ratios),
+    ...(next && { next: { targets: held(next.targets, ratios), why: next.why } }),
+    errors,
+  };
 }
 
-/** The row's own bounds; besides, ours is to be no slower than any peer. */
-function targetsOf(row: Row, ns: RowResult["ns"], ratios: RowResult["ratios"]): Target[] {
-  const bounds = new Map(Object.entries(row.targets ?? {}));
-  const best = bestPeer(ns);
-  if (best !== undefined && !bounds.has(best)) bounds.set(best, 1);
-  const targets: Target[] = [];
-  for (const [against, most] of bounds) {
+/** Which of the bounds hold; those against contenders that did not run are left out. */
+function held(bounds: NextBest["targets"], ratios: RowResult["ratios"]): Target[] {
+  return Object.entries(bounds).flatMap(([against, most]) => {
     const found = ratios[against === "go" ? "go1" : against]?.median;
-    if (found !== undefined) targets.push({ against, most, found, met: found <= most });
-  }
-  return targets;
+    return found === undefined ? [] : [{ against, most, found, met: found <= most }];
+  });
 }

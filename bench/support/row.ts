@@ -19,6 +19,14 @@ export interface Row {
   readonly goRow?: string;
   /** Upper bounds of ours ÷ that contender: `floor`, `go` (at GOMAXPROCS=1), or a peer's name. */
   readonly targets?: Readonly<Record<string, number>>;
+  /** What is aimed at where a target is out of reach, and what forbids it. */
+  readonly next?: NextBest;
+}
+
+export interface NextBest {
+  /** As a row's targets. */
+  readonly targets: Readonly<Record<string, number>>;
+  readonly why: string;
 }
 
 /** Throws unless a contender's result is right. */
