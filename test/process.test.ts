@@ -21,7 +21,7 @@ function run(code: string, ...flags: string[]): Promise<Ended> {
   });
 }
 
-const IMPORT = 'import { after, Channel, context, go, select, semaphore, time } from "gopark";';
+const IMPORT = 'import { after, Channel, context, go, rate, select, semaphore, time } from "gopark";';
 
 // A process that lived for these would run into the test's timeout.
 const HOUR = 3_600_000;
@@ -40,6 +40,22 @@ describe("a process exits at once", () => {
       await r;`,
     ],
     ["with only waits that nothing can end", "void new Channel().receive();"],
+    ...Object.entries({
+      "a sleep": "time.sleep(1, ctx)",
+      "a wait for a limiter": "(limiter.allow(), limiter.wait(ctx))",
+      "a receive": "new Channel().receive(ctx)",
+      "an acquire": "new semaphore.Weighted(0).acquire(ctx, 0).then(() => new Channel().receive(ctx))",
+      "a receive from a ticker": `new time.Ticker(${HOUR}).c.receive(ctx)`,
+    }).map(([what, wait]) => [
+      `when ${what} was cancelled`,
+      `
+      context.withTimeout(context.background(), ${HOUR});
+      const limiter = new rate.Limiter(1, 1);
+      const [ctx, cancel] = context.withCancel(context.background());
+      const waiting = ${wait}.catch(() => {});
+      cancel();
+      await waiting;`,
+    ]),
   ])("%s", async (_, code) => {
     expect(await run(`${IMPORT}${code}; console.log("end")`)).toEqual({ status: 0, out: "end\n", err: "" });
   });

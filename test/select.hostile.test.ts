@@ -100,6 +100,20 @@ describe("a context whose afterFunc", () => {
   });
 });
 
+test("a context of the user's own that is over is a ready case at once, though nobody has asked it before", () => {
+  const doom = new Error("doom");
+  const over = new Custom(() => () => false);
+  over.end(doom);
+  expect(trySelect({ never: new Channel(), over })).toEqual({ case: "over", value: doom });
+});
+
+test("what the cases inherit is no case", () => {
+  const inherited = new Channel<number>(1);
+  inherited.trySend(1);
+  expect(trySelect(Object.assign(Object.create({ inherited }), { own: new Channel<number>() }))).toBeUndefined();
+  expect(inherited.len()).toBe(1);
+});
+
 describe("select of what is no object of cases", () => {
   test.each([
     ["undefined", undefined, "undefined"],

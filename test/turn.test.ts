@@ -7,8 +7,10 @@ import { background, withCancel } from "gopark/context";
 import { Group } from "gopark/errgroup";
 import { go } from "gopark/go";
 import { track } from "gopark/leak";
+import { Inf, Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
+import { ShardMap } from "gopark/shardmap";
 import { sleep } from "gopark/time";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { turn } from "./support/turn.ts";
@@ -78,6 +80,10 @@ const workloads: Record<string, () => Promise<unknown>> = {
       sem.release();
     }
   },
+  "permits nobody contends": async () => {
+    const sem = new Weighted(1);
+    for (let i = 0; i < OPERATIONS; i++) (await sem.permit(ctx)).release();
+  },
   "a contended semaphore": async () => {
     const sem = new Weighted(1);
     const task = async () => {
@@ -128,6 +134,14 @@ const workloads: Record<string, () => Promise<unknown>> = {
     const values = new Channel<number>().values();
     await values.return?.();
     for (let i = 0; i < OPERATIONS; i++) await values.next();
+  },
+  "a limiter that lets everything through": async () => {
+    const limiter = new Limiter(Inf, 0);
+    for (let i = 0; i < OPERATIONS; i++) await limiter.wait(ctx);
+  },
+  "updates of a map": async () => {
+    const map = new ShardMap<string, number>();
+    for (let i = 0; i < OPERATIONS; i++) await map.update("n", (n = 0) => n + 1);
   },
   "sleeps of nothing": async () => {
     for (let i = 0; i < OPERATIONS; i++) await sleep(0);

@@ -39,10 +39,10 @@ class Ties implements Dependent {
     this.source?.join(this);
   }
 
-  /** Cuts the ties of a wait that is over; false if the collector had counted it as lost. */
-  cut(): boolean {
+  /** Cuts the ties of a wait that is over. Who claims a wait has it in hand, so the collector has not taken it before. */
+  cut(): void {
     this.source?.leave(this);
-    return this.entry === undefined || close(this.entry);
+    if (this.entry !== undefined) close(this.entry);
   }
 
   end(ending: Ending): boolean {
@@ -94,14 +94,16 @@ export class Park<T, V = undefined> implements Element {
 
   /** Claims the wait for success. The caller has unlinked it from its queue. */
   resolve(value: T): void {
-    if (this.ties === undefined || this.ties.cut()) this.kind.live--;
+    this.ties?.cut();
+    this.kind.live--;
     if (charge()) this.succeed(value);
     else defer(this.succeed, value);
   }
 
   /** Claims the wait for failure. The caller has unlinked it from its queue. */
   reject(reason: unknown): void {
-    if (this.ties === undefined || this.ties.cut()) this.kind.live--;
+    this.ties?.cut();
+    this.kind.live--;
     if (charge()) this.fail(reason);
     else defer(this.fail, reason);
   }

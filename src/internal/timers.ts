@@ -39,6 +39,16 @@ export function armed(): number {
   return heap.size;
 }
 
+/** The armed alarms. */
+export function alarms(): Iterable<Alarm> {
+  return heap;
+}
+
+/** How many waits depend on an armed alarm. */
+export function held(): number {
+  return holds;
+}
+
 /** Arms an alarm that is not armed for its `when`. One at Infinity never fires and is not kept. */
 export function arm(alarm: Alarm): void {
   if (alarm.when === Number.POSITIVE_INFINITY) return;
