@@ -12,7 +12,7 @@ export interface Plan {
 }
 
 const FULL: Effort = { sets: 3, rounds: 7, ms: 25, warmMs: 150, shareMs: 2_000 };
-const QUICK: Effort = { sets: 1, rounds: 4, ms: 15, warmMs: 80, shareMs: 500 };
+const QUICK: Effort = { sets: 1, rounds: 3, ms: 12, warmMs: 60, shareMs: 350 };
 
 /** Reads the arguments. Throws if there is one that it does not know, or a second filter. */
 export function plan(args: readonly string[]): Plan {
