@@ -1,15 +1,18 @@
 /**
- * One step of the way from the bare hand-off to the channel: a process that measures the one whose number it is given,
- * and prints nanoseconds per value. Each step has a process of its own, or the loop would be compiled for all of them.
+ * One step of the way from the bare hand-off to the channel: a process that measures the one whose number it is given, at
+ * the work it is given (`value` or `roundTrip`), and prints nanoseconds. Each has a process of its own, or the loop would be
+ * compiled for all of them.
  */
 import { measure } from "./support/measure.ts";
-import { steps, stream } from "./support/steps.ts";
+import { steps, type Work, works } from "./support/steps.ts";
 
 const VALUES = 5_000;
 const MS = 60;
 
-const step = steps[Number(process.argv[2])];
-if (step === undefined) throw new Error(`no step ${process.argv[2]}`);
-const run = () => stream(step.make(), VALUES);
-await measure(run, VALUES, MS); // Compiles.
+const [number, work] = process.argv.slice(2);
+const step = steps[Number(number)];
+const does = works[work as Work];
+if (step === undefined || does === undefined) throw new Error(`no step ${number} ${work}`);
+const run = () => does(step.make, VALUES);
+await measure(run, VALUES, 2 * MS); // Compiles.
 console.log(await measure(run, VALUES, 3 * MS));

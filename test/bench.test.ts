@@ -316,8 +316,12 @@ test("the page says what was measured, what could not be, and where others are f
     memory: [{ id: "memory.x", what: "a thing", bytes: { ours: 100, floor: 90, peer: 200 }, errors: {} }],
     growth: [],
     steps: [
-      { adds: "a promise", ns: 80 },
-      { adds: "a queue", ns: 100, ratio: { median: 1.25, low: 1.2, high: 1.3 } },
+      { adds: "a promise", value: { ns: 80 }, roundTrip: { ns: 160 } },
+      {
+        adds: "a queue",
+        value: { ns: 100, ratio: { median: 1.25, low: 1.2, high: 1.3 } },
+        roundTrip: { ns: 240, ratio: { median: 1.5, low: 1.4, high: 1.6 } },
+      },
     ],
     modules: [{ name: "gopark/x", importMs: 1.23, gzip: 456 }],
   };
@@ -329,7 +333,7 @@ test("the page says what was measured, what could not be, and where others are f
   expect(text).toContain("- `chan.x`: 2.00 × fast instead of 1; the floor alone is at 1.60");
   expect(text).toContain("- `chan.x`, next best: ≤ 1.3 × floor, met (1.25); ≤ 1.9 × fast, MISSED too (2.00). It must.");
   expect(text).toContain("| memory.x | a thing | 100 | 90 |  | 200 (peer) |");
-  expect(text).toContain("| a queue | 100 ns | 1.25 [1.20, 1.30] |");
+  expect(text).toContain("| a queue | 100 ns | 1.25 [1.20, 1.30] | 240 ns | 1.50 [1.40, 1.60] |");
   expect(text).toContain("| gopark/x | 1.2 | 456 |");
   expect(text).toContain("- chan.x of goN: has ended");
   expect(text).not.toMatch(/undefined|NaN/);

@@ -89,7 +89,7 @@ out of reach, a next best is set beside what forbids it.`,
     missed.length === 0 ? "None." : bullets(missed),
     "### From a bare promise to a channel",
     `The floor of a row hands over between two who know each other, and nothing can fail, leave or starve the event loop. What
-it costs to promise more, for an unbuffered stream, each step in processes of its own:`,
+it costs to promise more, for an unbuffered stream and a ping-pong, each step in processes of its own:`,
     stepMarkdown(steps),
     "## Memory",
     "Bytes each, of 100 000, in a fresh process after full collections.",

@@ -43,7 +43,13 @@ export interface ModuleCost {
 /** A step from the bare hand-off to the channel. */
 export interface StepCost {
   readonly adds: string;
-  /** Nanoseconds per value. */
+  /** Of an unbuffered stream. */
+  readonly value: StepFigure;
+  /** Of a ping-pong. */
+  readonly roundTrip: StepFigure;
+}
+
+export interface StepFigure {
   readonly ns: number;
   /** Over the first step, with the quartiles of all rounds. */
   readonly ratio?: Ratio;

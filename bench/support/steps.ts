@@ -166,10 +166,12 @@ class Turn {
   }
 }
 
+// One budget for all, as the event loop is one.
+const budget = new Turn();
+
 class Yielding implements Stream {
   private readonly senders = new Queue<void>();
   private readonly receivers = new Queue<Received<number>>();
-  private readonly turn = new Turn();
   sending = 0;
   receiving = 0;
 
@@ -178,9 +180,9 @@ class Yielding implements Stream {
     if (receiver !== undefined) {
       this.receiving--;
       const received = { value, ok: true } as const;
-      if (this.turn.charge()) receiver.resolve(received);
-      else this.turn.defer(receiver.resolve, received);
-      return this.turn.charge() ? DONE : this.turn.deferred(undefined);
+      if (budget.charge()) receiver.resolve(received);
+      else budget.defer(receiver.resolve, received);
+      return budget.charge() ? DONE : budget.deferred(undefined);
     }
     const wait = new Wait<void>(value);
     this.sending++;
@@ -192,10 +194,10 @@ class Yielding implements Stream {
     const sender = this.senders.shift();
     if (sender !== undefined) {
       this.sending--;
-      if (this.turn.charge()) sender.resolve();
-      else this.turn.defer(sender.resolve, undefined);
+      if (budget.charge()) sender.resolve();
+      else budget.defer(sender.resolve, undefined);
       const received = { value: sender.value, ok: true } as const;
-      return this.turn.charge() ? Promise.resolve(received) : this.turn.deferred(received);
+      return budget.charge() ? Promise.resolve(received) : budget.deferred(received);
     }
     const wait = new Wait<Received<number>>(0);
     this.receiving++;
@@ -215,8 +217,16 @@ export const steps: readonly Step[] = [
   },
 ];
 
+/** What is measured of each step. */
+export const works: Readonly<Record<Work, (make: Step["make"], values: number) => Promise<void>>> = {
+  value: (make, values) => stream(make(), values),
+  roundTrip: (make, values) => pingPong(make(), make(), values),
+};
+
+export type Work = "value" | "roundTrip";
+
 /** The unbuffered stream of the row `chan.stream`. */
-export async function stream(ch: Stream, values: number): Promise<void> {
+async function stream(ch: Stream, values: number): Promise<void> {
   const receiving = (async () => {
     let sum = 0;
     for (let i = 0; i < values; i++) sum += (await ch.receive()).value as number;
@@ -224,4 +234,18 @@ export async function stream(ch: Stream, values: number): Promise<void> {
   })();
   for (let i = 0; i < values; i++) await ch.send(i);
   check(await receiving, (values * (values - 1)) / 2);
+}
+
+/** The ping-pong of the row `chan.pingpong`. */
+async function pingPong(a: Stream, b: Stream, values: number): Promise<void> {
+  const echoing = (async () => {
+    for (let i = 0; i < values; i++) await b.send((await a.receive()).value as number);
+  })();
+  let sum = 0;
+  for (let i = 0; i < values; i++) {
+    await a.send(i);
+    sum += (await b.receive()).value as number;
+  }
+  await echoing;
+  check(sum, (values * (values - 1)) / 2);
 }

@@ -137,10 +137,10 @@ export function growthMarkdown(series: readonly Series[]): string {
   return markdown(GROWTH_HEADS, series.map(growthCells));
 }
 
-const STEP_HEADS = ["what is done beyond the line above", "a value", "÷ the first"];
+const STEP_HEADS = ["what is done beyond the line above", "a value", "÷ the first", "a round trip", "÷ the first"];
 
-function stepCells({ adds, ns, ratio }: StepCost): string[] {
-  return [adds, time(ns), spread(ratio)];
+function stepCells({ adds, value, roundTrip }: StepCost): string[] {
+  return [adds, time(value.ns), spread(value.ratio), time(roundTrip.ns), spread(roundTrip.ratio)];
 }
 
 export function stepTable(steps: readonly StepCost[]): string {
