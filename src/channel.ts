@@ -211,8 +211,9 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   close(): void {
     if (this.#closed) throw new Error("close of closed channel");
     this.#closed = true;
-    for (let r = this.#receivers.shift(); r !== undefined; r = this.#receivers.shift())
+    for (let r = this.#receivers.shift(); r !== undefined; r = this.#receivers.shift()) {
       r.resolve({ value: undefined, ok: false });
+    }
     for (let s = this.#senders.shift(); s !== undefined; s = this.#senders.shift()) {
       s.reject(closedError(s.value));
     }

@@ -43,8 +43,8 @@
  * many are out; take a semaphore for that.
  *
  * When it pays on V8 (`npm run bench -- pool`, Node 20): a get and a put take 21 ns, so it never pays for small objects,
- * which V8 makes and collects in less. Of zeroed Buffers, one of 64 bytes is as cheap new (84 ns; 70 from a pool whose `reset`
- * wipes it). From 256 bytes the pool wins: 0.1 µs instead of 0.7, at 16 kB 0.4 instead of 7, at 64 kB 1.3 instead of 20. The
+ * which V8 makes and collects in less. Of zeroed Buffers, one of 64 bytes is as cheap new (109 ns; 94 from a pool whose `reset`
+ * wipes it). From 256 bytes the pool wins: 0.1 µs instead of 0.7, at 16 kB 0.4 instead of 7, at 64 kB 1.4 instead of 24. The
  * rate decides whether that matters: 16 kB a thousand times a second is half a percent of a core, ten thousand times 5 %.
  */
 import { now } from "./internal/clock.ts";

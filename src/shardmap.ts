@@ -65,7 +65,7 @@ export type Loader<K, V> = (key: K, signal: AbortSignal) => V | PromiseLike<V>;
 class Flight<V> implements Owner {
   readonly waiters = new List<Park<V>>();
 
-  /** Nobody waits any more. Called at most once, by the last to leave. */
+  /** Nobody waits any more. Called by the last to leave, and by those who left with it; once is enough. */
   abandon!: (reason: unknown) => void;
 
   // Of the last to leave so far.
