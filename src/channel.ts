@@ -34,32 +34,34 @@
  * - There is no nil channel. In a select, `null` stands for one.
  * - A wait that was granted stays granted, even if its context ends before the task resumes.
  */
-import { type Cancel, refused } from "./internal/cancel.ts";
-import { brand, count, withoutStack } from "./internal/errors.ts";
-import { type Element, List, unlink } from "./internal/list.ts";
-import { type Owner, Park } from "./internal/park.ts";
-import { Ring } from "./internal/ring.ts";
-import { Kind } from "./internal/tracker.ts";
-import { charge, completed, completedWith, deferred, failedWith } from "./internal/turn.ts";
-import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./internal/waitable.ts";
+import { count } from "./internal/data/args.ts";
+import { Ring } from "./internal/data/ring.ts";
+import { brand, setStack, withoutStack } from "./internal/host/errors.ts";
+import { charge, completed, completedWith, deferred, failedWith } from "./internal/time/turn.ts";
+import { isFull, Kind } from "./internal/track/tracker.ts";
+import { sourceOf } from "./internal/wait/foreign.ts";
+import { RECEIVE, type Receivers, receivedBy, Values } from "./internal/wait/receive.ts";
+import type { Cancel, Source } from "./internal/wait/source.ts";
+import { Wait, Waiters } from "./internal/wait/wait.ts";
+import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./internal/wait/waitable.ts";
 
-export type { Cancel } from "./internal/cancel.ts";
+export type { Cancel } from "./internal/wait/source.ts";
 
 /** What a receive answers: a value, or the news that the channel is closed and drained. */
 export type Received<T> = { readonly value: T; readonly ok: true } | { readonly value: undefined; readonly ok: false };
 
-/** The sending half of a channel, Go's `chan<- T`. */
-export interface SendChannel<T> {
+/** The sending half of a channel, Go's `chan<- T`. A channel of more is one of less: what it takes, it takes too. */
+export interface SendChannel<in T> {
   send(value: T, cancel?: Cancel): Promise<void>;
   trySend(value: T): boolean;
-  sending(value: T): SendCase<T>;
+  sending(value: T): SendCase<unknown>;
   close(): void;
   len(): number;
   cap(): number;
 }
 
 /** The receiving half of a channel, Go's `<-chan T`. */
-export interface ReceiveChannel<T> extends AsyncIterable<T> {
+export interface ReceiveChannel<out T> extends AsyncIterable<T> {
   receive(cancel?: Cancel): Promise<Received<T>>;
   tryReceive(): Received<T> | undefined;
   values(cancel?: Cancel): AsyncIterableIterator<T>;
@@ -69,8 +71,8 @@ export interface ReceiveChannel<T> extends AsyncIterable<T> {
 }
 
 /** A send that waits in a select's case. Made by {@link Channel.sending}. */
-export interface SendCase<T> {
-  readonly channel: SendChannel<T>;
+export interface SendCase<out T> {
+  readonly channel: SendChannel<never>;
   readonly value: T;
 }
 
@@ -89,24 +91,11 @@ export class ClosedChannelError<T = unknown> extends Error {
   }
 }
 
-const SEND = new Kind("chan send");
-const RECEIVE = new Kind("chan receive");
-
-/** Whoever waits for a value: a receive, an iterator's `next`, or a select's receive case. `resolve` claims it. */
-interface Taker<T> extends Element {
-  resolve(received: Received<T>): void;
-}
-
-/** Whoever waits to be rid of one: a send, or a select's send case. `resolve` and `reject` claim it. */
-interface Giver<T> extends Element {
-  readonly value: T;
-  resolve(nothing: undefined): void;
-  reject(error: unknown): void;
-}
+const SEND = new Kind("chan send", "wait", () => [Channel.prototype.send]);
 
 // For send cases, which live outside the class. Set by its static block.
 let canSend: <T>(ch: Channel<T>) => boolean;
-let sendersOf: <T>(ch: Channel<T>) => List<Giver<T>>;
+let sendersOf: <T>(ch: Channel<T>) => Waiters<void, T>;
 
 // The buffer of every unbuffered channel: nothing is ever put into it.
 const EMPTY = new Ring<never>();
@@ -114,12 +103,12 @@ const EMPTY = new Ring<never>();
 export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   // Between any two calls:
   //   0 <= #buffer.size <= #capacity;
-  //   if anyone waits to receive, the buffer is empty and nobody waits to send;
+  //   if anyone waits to receive, the buffer is empty, and nobody waits to send but a select that does both here;
   //   if anyone waits to send, the buffer is full;
   //   if the channel is closed, nobody waits.
   readonly #buffer: Ring<T>;
-  readonly #senders = new List<Giver<T>>();
-  readonly #receivers: List<Taker<T>>;
+  readonly #senders: Waiters<void, T> = new Waiters<void, T>(SEND);
+  readonly #receivers: Receivers<T> = new Waiters(RECEIVE);
   readonly #capacity: number;
   #closed = false;
 
@@ -127,13 +116,9 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
    * Makes a channel that buffers up to `capacity` values. The buffer grows as it is used, so a large capacity costs
    * nothing by itself. Throws RangeError unless `capacity` is a whole number from 0 to 2⁵³−1.
    */
-  constructor(capacity?: number);
-  /** @internal */
-  constructor(capacity: number, receivers: List<Taker<T>>);
-  constructor(capacity = 0, receivers: List<Taker<T>> = new List()) {
+  constructor(capacity = 0) {
     this.#capacity = count(capacity, "channel capacity");
     this.#buffer = capacity === 0 ? EMPTY : new Ring();
-    this.#receivers = receivers;
   }
 
   /**
@@ -144,14 +129,17 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
    * - {@link ClosedChannelError}, if the channel is closed or is closed while waiting.
    */
   send(value: T, cancel?: Cancel): Promise<void> {
+    let source: Source | undefined;
     if (cancel !== undefined) {
-      const refusal = refused(cancel);
-      if (refusal !== undefined) return refusal;
+      source = sourceOf(cancel);
+      const ending = source.poll();
+      if (ending !== undefined) return failedWith(ending.error());
     }
-    if (this.#closed) return refuse(value);
+    if (this.#closed) return closedSend(value);
     if (this.#offer(value)) return completed();
-    const sender = new Park<void, T>(SEND, cancel, value);
+    const sender = new Wait<void, T>(SEND, source, value);
     this.#senders.push(sender);
+    if (sender.link !== undefined) source?.listen(sender.link);
     return sender.promise;
   }
 
@@ -177,9 +165,11 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
    * value is there) or ends while waiting.
    */
   receive(cancel?: Cancel): Promise<Received<T>> {
+    let source: Source | undefined;
     if (cancel !== undefined) {
-      const refusal = refused(cancel);
-      if (refusal !== undefined) return refusal;
+      source = sourceOf(cancel);
+      const ending = source.poll();
+      if (ending !== undefined) return failedWith(ending.error());
     }
     if (this.#buffer.size > 0) return received(this.#shift());
     const sender = this.#senders.shift();
@@ -188,8 +178,9 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
       return received(sender.value);
     }
     if (this.#closed) return completedWith({ value: undefined, ok: false });
-    const receiver = new Park<Received<T>>(RECEIVE, cancel);
+    const receiver = new Wait<Received<T>>(RECEIVE, source, undefined);
     this.#receivers.push(receiver);
+    if (receiver.link !== undefined) source?.listen(receiver.link);
     return receiver.promise;
   }
 
@@ -215,7 +206,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
       r.resolve({ value: undefined, ok: false });
     }
     for (let s = this.#senders.shift(); s !== undefined; s = this.#senders.shift()) {
-      s.reject(closedError(s.value));
+      s.reject(closedError(s.value, (s as Partial<Wait<void, T>>).link?.stack));
     }
   }
 
@@ -277,15 +268,16 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
 
   /** @internal */
   [ENQUEUE](parked: Parked): void {
-    this.#receivers.push(parked);
+    this.#receivers.push(parked as never);
   }
 
   /** @internal */
   [DEQUEUE](parked: Parked): void {
-    this.#receivers.remove(parked);
+    this.#receivers.remove(parked as never);
   }
 
   static {
+    receivedBy(this.prototype.receive);
     canSend = (ch) => ch.#closed || ch.#receivers.size > 0 || ch.#buffer.size < ch.#capacity;
     sendersOf = (ch) => ch.#senders;
   }
@@ -297,14 +289,16 @@ function received<T>(value: T): Promise<Received<T>> {
   return charge() ? Promise.resolve({ value, ok: true }) : deferred({ value, ok: true });
 }
 
-// Apart from `send`: with the closure in it, every send would allocate what the closure captures, and a stream of values
-// took a tenth longer.
-function refuse(value: unknown): Promise<never> {
-  return failedWith(closedError(value));
+// Apart from `send`: with the closure in it, every send would allocate what the closure captures.
+function closedSend(value: unknown): Promise<never> {
+  return failedWith(isFull() ? new ClosedChannelError(value) : closedError(value, undefined));
 }
 
-function closedError(value: unknown): ClosedChannelError {
-  return withoutStack(() => new ClosedChannelError(value));
+/** Under full tracking the error shows where its own send waited. */
+function closedError(value: unknown, stack: string | undefined): ClosedChannelError {
+  const error = withoutStack(() => new ClosedChannelError(value));
+  if (stack !== undefined) setStack(error, stack);
+  return error;
 }
 
 class Sending<T> implements SendCase<T>, Waitable {
@@ -327,90 +321,10 @@ class Sending<T> implements SendCase<T>, Waitable {
 
   [ENQUEUE](parked: Parked): void {
     parked.value = this.value;
-    sendersOf(this.channel).push(parked as Parked & Giver<T>);
+    sendersOf(this.channel).push(parked as never);
   }
 
   [DEQUEUE](parked: Parked): void {
-    sendersOf(this.channel).remove(parked as Parked & Giver<T>);
-  }
-}
-
-/** A parked `next` of an iterator: its place in the receivers' queue. */
-class Next<T> implements Taker<T>, Owner {
-  list: object | undefined = undefined;
-  prev: Element | undefined = undefined;
-  next: Element | undefined = undefined;
-  readonly #values: Values<T>;
-  readonly #park: Park<IteratorResult<T, undefined>>;
-
-  /** The iterator's previous `next`, if that was still parked when this one came. */
-  readonly older: Next<T> | undefined;
-
-  constructor(values: Values<T>, older: Next<T> | undefined, cancel: Cancel | undefined) {
-    this.#values = values;
-    this.older = older?.list === undefined ? undefined : older;
-    this.#park = new Park(RECEIVE, cancel, undefined, this);
-  }
-
-  get promise(): Promise<IteratorResult<T, undefined>> {
-    return this.#park.promise;
-  }
-
-  resolve(received: Received<T>): void {
-    this.#park.resolve(resultOf(received));
-  }
-
-  cancelled(): void {
-    this.#values.over = true;
-    unlink(this);
-  }
-}
-
-/** What was received, as iterators say it. */
-function resultOf<T>({ value, ok }: Received<T>): IteratorResult<T, undefined> {
-  return ok ? { value, done: false } : { value: undefined, done: true };
-}
-
-// Not an async generator: the `return` of one waits for a parked `next`, which may never end.
-class Values<T> implements AsyncIterableIterator<T, undefined> {
-  over = false;
-  readonly #channel: Channel<T>;
-  readonly #receivers: List<Taker<T>>;
-  readonly #cancel: Cancel | undefined;
-  #newest: Next<T> | undefined = undefined;
-
-  constructor(channel: Channel<T>, receivers: List<Taker<T>>, cancel: Cancel | undefined) {
-    this.#channel = channel;
-    this.#receivers = receivers;
-    this.#cancel = cancel;
-  }
-
-  next(): Promise<IteratorResult<T, undefined>> {
-    if (this.over) return completedWith({ value: undefined, done: true });
-    if (this.#cancel !== undefined) {
-      const refusal = refused(this.#cancel);
-      if (refusal !== undefined) {
-        this.over = true;
-        return refusal;
-      }
-    }
-    const received = this.#channel.tryReceive();
-    if (received === undefined) {
-      this.#newest = new Next(this, this.#newest, this.#cancel);
-      this.#receivers.push(this.#newest);
-      return this.#newest.promise;
-    }
-    return completedWith(resultOf(received));
-  }
-
-  return(): Promise<IteratorResult<T, undefined>> {
-    this.over = true;
-    for (let n = this.#newest; n !== undefined; n = n.older) if (unlink(n)) n.resolve({ value: undefined, ok: false });
-    this.#newest = undefined;
-    return Promise.resolve({ value: undefined, done: true });
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
+    sendersOf(this.channel).remove(parked as never);
   }
 }

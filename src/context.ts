@@ -36,28 +36,38 @@
  * - `ctx.signal` is a way out to the web's world, `fromSignal` a way in.
  * - A context that is done wins at the call: operations on it reject even where they could complete.
  */
-import { Channel, type ReceiveChannel } from "./channel.ts";
+import type { ReceiveChannel, Received } from "./channel.ts";
+import { callable, duration, instant, show } from "./internal/data/args.ts";
+import type { Element } from "./internal/data/list.ts";
+import { reaction } from "./internal/host/async.ts";
+import { disposable } from "./internal/host/dispose.ts";
+import { now } from "./internal/time/clock.ts";
+import { type Alarm, arm, disarm, fireNow } from "./internal/time/timers.ts";
+import { type Entry, enter, exit, Kind } from "./internal/track/tracker.ts";
 import {
-  adopt,
-  type Cancel,
-  type Dependent,
+  Canceled,
+  Cancellation,
+  DeadlineExceeded,
   type Ending,
-  isContext,
-  isSignal,
-  Listening,
+  Failed,
+  findError,
+  isContextError,
+} from "./internal/wait/endings.ts";
+import { ASK_SOURCE, adopt, isContext, isSignal, sourceOf } from "./internal/wait/foreign.ts";
+import { InternalChannel } from "./internal/wait/receive.ts";
+import {
+  type Cancel,
+  type DeadlineSource,
+  type Dependent,
+  forgetDeadline,
   NEVER,
   SOURCE,
-  SOURCE_OF,
   Source,
-  sourceOf,
-} from "./internal/cancel.ts";
-import { now } from "./internal/clock.ts";
-import { brand, callable, duration, instant, show, withoutStack } from "./internal/errors.ts";
-import { type Element, List } from "./internal/list.ts";
-import { type Alarm, arm, disarm, HoldingList } from "./internal/timers.ts";
-import { closed, type Entry, Kind, opened } from "./internal/tracker.ts";
+} from "./internal/wait/source.ts";
+import { ABORT, type Aftermath, NOTHING, REACT } from "./internal/wait/waitable.ts";
 
-export type { Cancel } from "./internal/cancel.ts";
+export { Canceled, DeadlineExceeded } from "./internal/wait/endings.ts";
+export type { Cancel } from "./internal/wait/source.ts";
 
 /**
  * Deadline, cancellation and values, for a call and all it calls. Safe to pass to any number of tasks.
@@ -101,78 +111,54 @@ export type CancelScope = readonly [ctx: Context, cancel: CancelFunc] & {
   [Symbol.dispose](): void;
 };
 
-/** The error of a context that was cancelled. Its `name` is AbortError, which users of fetch test for. */
-export class Canceled extends Error {
-  static {
-    brand(this, "Canceled", "AbortError");
-  }
+const CONTEXT = new Kind("context", "resource", () => [withCancel, withTimeout, withDeadline]);
 
-  /** Without a `cause` property unless a cause is given. */
-  constructor(cause?: unknown) {
-    super("context canceled", cause === undefined || cause === null ? undefined : { cause });
-  }
-}
-
-/** The error of a context whose deadline has passed. Its `name` is TimeoutError, as with `AbortSignal.timeout`. */
-export class DeadlineExceeded extends Error {
-  static {
-    brand(this, "DeadlineExceeded", "TimeoutError");
-  }
-
-  /** Without a `cause` property unless a cause is given. */
-  constructor(cause?: unknown) {
-    super("context deadline exceeded", cause === undefined || cause === null ? undefined : { cause });
-  }
-
-  timeout(): boolean {
-    return true;
-  }
-
-  temporary(): boolean {
-    return true;
-  }
-}
-
-const CONTEXT = new Kind("context");
-
-/** The end of a context by its cancel function or deadline. The error is built when first asked for. */
-class Cancellation implements Ending {
-  readonly #make: typeof Canceled | typeof DeadlineExceeded;
-  readonly #cause: unknown;
-  #error: Error | undefined = undefined;
-
-  constructor(make: typeof Canceled | typeof DeadlineExceeded, cause: unknown) {
-    this.#make = make;
-    this.#cause = cause;
-  }
-
-  error(): Error {
-    this.#error ??= withoutStack(() => new this.#make(this.#cause));
-    return this.#error;
-  }
-
-  cause(): unknown {
-    return this.#cause ?? this.error();
-  }
-}
-
-/** Runs something when its source has ended and everything below knows. */
+/** Triggers a reaction when its source has ended. */
 class OnEnd implements Dependent {
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;
   next: Element | undefined = undefined;
-  readonly #fn: (ending: Ending) => void;
+  readonly settle: () => void;
 
-  constructor(fn: (ending: Ending) => void) {
-    this.#fn = fn;
+  /** Set if the source could not be listened to. */
+  failed: Failed | undefined = undefined;
+
+  constructor(trigger: () => void) {
+    this.settle = trigger;
   }
 
-  end(): boolean {
-    return true;
+  ended(ending: Ending): Aftermath {
+    if (!(ending instanceof Failed)) return REACT;
+    this.failed = ending;
+    return NOTHING;
+  }
+}
+
+/** Aborts a signal when its source has ended: inside the call that ended it, or later, in the reader's async context. */
+class Abort implements Dependent {
+  list: object | undefined = undefined;
+  prev: Element | undefined = undefined;
+  next: Element | undefined = undefined;
+  readonly controller: AbortController = new AbortController();
+  readonly #abortLater: () => void;
+  #ending: Ending | undefined = undefined;
+
+  constructor() {
+    this.#abortLater = reaction(() => this.#abort());
   }
 
-  settle(ending: Ending): void {
-    this.#fn(ending);
+  ended(ending: Ending): Aftermath {
+    this.#ending = ending;
+    return ABORT;
+  }
+
+  settle(_: Ending, inside: boolean): void {
+    if (inside) this.#abort();
+    else this.#abortLater();
+  }
+
+  #abort(): void {
+    this.controller.abort(this.#ending?.error());
   }
 }
 
@@ -181,33 +167,57 @@ const contexts = new WeakMap<AbortSignal, Context>();
 
 /** A signal that tells the end of `source`. */
 function signalOf(ctx: Context, source: Source): AbortSignal {
-  const controller = new AbortController();
-  const { signal } = controller;
+  const ending = source.poll();
+  const abort = new Abort();
+  const { signal } = abort.controller;
   contexts.set(signal, ctx);
   adopt(signal, source);
-  const ending = source.poll();
-  if (ending !== undefined) controller.abort(ending.error());
-  else source.attach(new OnEnd((e) => controller.abort(e.error())));
+  if (ending !== undefined) abort.controller.abort(ending.error());
+  else {
+    source.attach(abort);
+    source.listen(abort);
+  }
   return signal;
 }
 
-/** A channel that is closed when `source` ends. Whoever waits for that depends on its deadline. */
-function doneOf(source: Source): ReceiveChannel<never> {
-  const finite = source.expiry !== Number.POSITIVE_INFINITY;
-  const done = new Channel<never>(0, finite ? new HoldingList() : new List());
-  if (source.poll() !== undefined) done.close();
-  else source.attach(new OnEnd(() => done.close()));
-  return done;
+/** A channel that is closed when its source ends. Whoever waits for that depends on its deadline. */
+class Done extends InternalChannel<never> implements Dependent {
+  list: object | undefined = undefined;
+  prev: Element | undefined = undefined;
+  next: Element | undefined = undefined;
+  readonly #source: Source;
+
+  constructor(source: Source) {
+    super();
+    this.#source = source;
+    if (source.poll() !== undefined) return;
+    this.receivers.setRef(source.deadlineSource !== undefined);
+    source.attach(this);
+    source.listen(this);
+  }
+
+  ended(): Aftermath {
+    this.receivers.wakeAll({ value: undefined, ok: false });
+    return NOTHING;
+  }
+
+  tryReceive(): Received<never> | undefined {
+    return this.#source.poll() === undefined ? undefined : { value: undefined, ok: false };
+  }
+
+  protected override ready(): boolean {
+    return this.#source.ending !== undefined;
+  }
 }
 
 /** Background and todo: never ends, has no deadline and no values. */
 class Empty implements Context {
-  readonly [SOURCE] = NEVER;
-  readonly #name: string;
-  #signal: AbortSignal | undefined = undefined;
+  readonly [SOURCE]: Source = NEVER;
+  readonly name: string;
+  lazySignal: AbortSignal | undefined = undefined;
 
   constructor(name: string) {
-    this.#name = name;
+    this.name = name;
   }
 
   deadline(): undefined {}
@@ -221,159 +231,217 @@ class Empty implements Context {
   value(): undefined {}
 
   get signal(): AbortSignal {
-    this.#signal ??= signalOf(this, NEVER);
-    return this.#signal;
+    this.lazySignal ??= signalOf(this, NEVER);
+    return this.lazySignal;
   }
 
   toString(): string {
-    return this.#name;
+    return this.name;
   }
 }
 
+/** What a context has only if it is asked for, or if full tracking is on. */
+interface Extras {
+  signal: AbortSignal | undefined;
+  done: ReceiveChannel<never> | undefined;
+  entry: Entry | undefined;
+}
+
+// A program has many of these: each field is bytes per request. Plain fields, and methods that go through [SOURCE], so that
+// an object made by Object.create(ctx) works as ctx does.
 class CancelContext extends Source implements Context {
+  readonly [SOURCE]: this = this;
   readonly parent: Context;
   private readonly above: Source;
-  private lazySignal: AbortSignal | undefined = undefined;
-  private lazyDone: ReceiveChannel<never> | undefined = undefined;
+  private extras: Extras | undefined = undefined;
 
-  // Set by `open`, cleared at the end.
+  // Whether it counts as live: set by `open`, cleared at the end.
   private counted = false;
-  private entry: Entry | undefined = undefined;
 
   constructor(parent: Context) {
     super();
     this.parent = parent;
     this.above = sourceOf(parent);
-    this.expiry = this.above.expiry;
-    this.ending = this.above.poll();
-    if (this.ending === undefined) this.above.attach(this);
+    this.deadlineSource = this.above.deadlineSource;
+    const ending = this.above.poll();
+    if (ending instanceof Failed) throw ending.error();
+    this.ending = ending;
   }
 
-  /** Counts the context as live from now to its end; without `cancel` nobody can bring that about by hand. */
+  /** Links it to what is above, as long as neither has ended. Apart, for a parent may call back when it is listened to. */
+  link(): void {
+    if (this.ending !== undefined) return;
+    this.above.attach(this);
+    this.above.listen(this);
+  }
+
+  /** Counts the context as live from now to its end. Where nothing above can end it, only `cancel` can. */
   open(cancel: CancelFunc): void {
     if (this.ending !== undefined) return;
     this.counted = true;
-    this.entry = opened(CONTEXT, cancel);
+    const provable = this.above === NEVER && this.deadlineSource === undefined;
+    const entry = enter(CONTEXT, provable ? cancel : undefined);
+    if (entry !== undefined) this.extra().entry = entry;
   }
 
-  override end(ending: Ending): boolean {
+  /** Ends the context by its cancel function. */
+  endByHand(cause?: unknown): void {
+    if (this.ending === undefined) this.end(new Cancellation(Canceled, cause), true);
+  }
+
+  override ended(ending: Ending): Aftermath {
     this.above.detach(this);
-    if (this.counted) closed(CONTEXT, this.entry);
+    if (this.counted) exit(CONTEXT, this.extras?.entry);
     this.counted = false;
-    return super.end(ending);
+    return super.ended(ending);
   }
 
-  get [SOURCE](): Source {
-    return this;
+  /** The nearest deadline above. */
+  get aboveDeadline(): DeadlineSource | undefined {
+    return this.above.deadlineSource;
   }
 
   deadline(): number | undefined {
-    return this.expiry === Number.POSITIVE_INFINITY ? undefined : this.expiry;
+    return lookUpDeadline(this.parent);
   }
 
   done(): ReceiveChannel<never> {
-    this.lazyDone ??= doneOf(this);
-    return this.lazyDone;
+    const extras = this[SOURCE].extra();
+    extras.done ??= new Done(this[SOURCE]);
+    return extras.done;
   }
 
   err(): Error | undefined {
-    return this.ending?.error() as Error | undefined;
+    return this[SOURCE].poll()?.error() as Error | undefined;
   }
 
   value(key: unknown): unknown {
-    return lookUp(this, key);
+    return key === ASK_SOURCE ? this[SOURCE] : lookUp(this.parent, key);
   }
 
   get signal(): AbortSignal {
-    this.lazySignal ??= signalOf(this, this);
-    return this.lazySignal;
+    const extras = this[SOURCE].extra();
+    extras.signal ??= signalOf(this[SOURCE], this[SOURCE]);
+    return extras.signal;
   }
 
   override toString(): string {
-    return `${this.parent}.WithCancel`;
+    return describe(this);
+  }
+
+  private extra(): Extras {
+    this.extras ??= { signal: undefined, done: undefined, entry: undefined };
+    return this.extras;
   }
 }
 
-class DeadlineContext extends CancelContext implements Alarm {
+class DeadlineContext extends CancelContext implements Alarm, DeadlineSource {
   readonly when: number;
   index = -1;
   private readonly cause: unknown;
 
-  constructor(parent: Context, when: number, cause: unknown, t: number) {
+  constructor(parent: Context, when: number, cause: unknown) {
     super(parent);
     this.when = when;
     this.cause = cause;
-    this.expiry = when;
+    this.deadlineSource = this;
+  }
+
+  /** Arms the deadline, or ends the context if it has passed. */
+  start(t: number): void {
     if (this.ending !== undefined) return;
-    if (when <= t) this.fire();
+    if (this.when <= t) this.fire();
     else arm(this);
   }
 
+  override deadline(): number {
+    return this.when;
+  }
+
   fire(): void {
-    this.finish(new Cancellation(DeadlineExceeded, this.cause));
+    if (this.ending === undefined) this.end(new Cancellation(DeadlineExceeded, this.cause), false);
   }
 
-  override end(ending: Ending): boolean {
+  expire(): void {
+    fireNow(this);
+  }
+
+  override ended(ending: Ending): Aftermath {
     disarm(this);
-    return super.end(ending);
-  }
-
-  override toString(): string {
-    const at = Math.abs(this.when) <= 8.64e15 ? new Date(this.when).toISOString() : this.when;
-    return `${this.parent}.WithDeadline(${at} [${Math.round(this.when - now())}ms])`;
+    forgetDeadline(this);
+    return super.ended(ending);
   }
 }
 
-/** A context made of a signal. It listens only while something hangs on it. */
-class SignalContext extends Listening implements Context {
+/** A context made of a signal, on whose source it hangs only while something hangs on it. */
+class SignalContext extends Source implements Context {
+  readonly [SOURCE]: this = this;
   readonly signal: AbortSignal;
-  #done: ReceiveChannel<never> | undefined = undefined;
+  private readonly above: Source;
+  private lazyDone: ReceiveChannel<never> | undefined = undefined;
 
   constructor(signal: AbortSignal) {
     super();
     this.signal = signal;
+    this.above = sourceOf(signal);
   }
 
-  get [SOURCE](): Source {
-    return this;
-  }
-
-  protected override check(): Ending | undefined {
-    const ending = sourceOf(this.signal).poll();
-    if (ending === undefined) return undefined;
-    const reason = ending.error();
-    if (reason instanceof Canceled || reason instanceof DeadlineExceeded) {
-      return { error: () => reason, cause: () => reason.cause ?? reason };
+  override poll(): Ending | undefined {
+    if (this.ending === undefined) {
+      const ending = this.above.poll();
+      if (ending instanceof Failed) return ending;
+      // Asking may have called back.
+      if (ending !== undefined && this.ending === undefined) this.end(ending, false);
     }
-    const late = (reason as { name?: unknown } | null | undefined)?.name === "TimeoutError";
-    return new Cancellation(late ? DeadlineExceeded : Canceled, reason);
+    return this.ending;
   }
 
-  protected override listen(heard: () => void): () => void {
-    const source = sourceOf(this.signal);
-    const link = new OnEnd(heard);
-    source.attach(link);
-    return () => source.detach(link);
+  override attach(d: Dependent): void {
+    super.attach(d);
+    if (this.list === undefined) this.above.attach(this);
+  }
+
+  override detach(d: Dependent): boolean {
+    const detached = super.detach(d);
+    if (this.size === 0) this.above.detach(this);
+    return detached;
+  }
+
+  override listen(): void {
+    this.above.listen(this);
+  }
+
+  override ended(ending: Ending): Aftermath {
+    this.above.detach(this);
+    return super.ended(ending instanceof Failed ? ending : contextEnding(ending.error()));
   }
 
   deadline(): undefined {}
 
   done(): ReceiveChannel<never> {
-    this.#done ??= doneOf(this);
-    return this.#done;
+    const ctx = this[SOURCE];
+    ctx.lazyDone ??= new Done(ctx);
+    return ctx.lazyDone;
   }
 
   err(): Error | undefined {
-    return this.poll()?.error() as Error | undefined;
+    return this[SOURCE].poll()?.error() as Error | undefined;
   }
 
   value(key: unknown): unknown {
-    return key === SOURCE_OF ? this : undefined;
+    return key === ASK_SOURCE ? this[SOURCE] : undefined;
   }
 
   override toString(): string {
     return "context.fromSignal";
   }
+}
+
+/** The end of a context by a signal's reason. */
+function contextEnding(reason: unknown): Ending {
+  if (isContextError(reason)) return { error: () => reason, cause: () => (reason as Error).cause ?? reason };
+  const late = (reason as { name?: unknown } | null | undefined)?.name === "TimeoutError";
+  return new Cancellation(late ? DeadlineExceeded : Canceled, reason);
 }
 
 /** Everything as the parent's, and one value more. */
@@ -383,44 +451,48 @@ class ValueContext implements Context {
   readonly key: unknown;
   readonly val: unknown;
 
+  /** The nearest context above that is more than a value: a chain may be of any depth. */
+  private readonly base: Context;
+
   constructor(parent: Context, key: unknown, val: unknown) {
     this[SOURCE] = sourceOf(parent);
     this.parent = parent;
     this.key = key;
     this.val = val;
+    this.base = isPlain(parent, ValueContext) ? parent.base : parent;
   }
 
   deadline(): number | undefined {
-    return this.parent.deadline();
+    return this.base.deadline();
   }
 
   done(): ReceiveChannel<never> | null {
-    return this.parent.done();
+    return this.base.done();
   }
 
   err(): Error | undefined {
-    return this.parent.err();
+    return this.base.err();
   }
 
   value(key: unknown): unknown {
-    return lookUp(this, key);
+    return key === this.key ? this.val : lookUp(this.parent, key);
   }
 
   // The parent's: a signal of its own would hang on a parent that may live for ever, and nothing would take it off.
   get signal(): AbortSignal {
-    return this.parent.signal;
+    return this.base.signal;
   }
 
   toString(): string {
-    return `${this.parent}.WithValue(${name(this.key)}, ${name(this.val)})`;
+    return describe(this);
   }
 }
 
 /** The parent's values alone. */
 class Detached implements Context {
-  readonly [SOURCE] = NEVER;
+  readonly [SOURCE]: Source = NEVER;
   readonly parent: Context;
-  #signal: AbortSignal | undefined = undefined;
+  private lazySignal: AbortSignal | undefined = undefined;
 
   constructor(parent: Context) {
     this.parent = parent;
@@ -435,33 +507,69 @@ class Detached implements Context {
   err(): undefined {}
 
   value(key: unknown): unknown {
-    return lookUp(this, key);
+    return key === ASK_SOURCE ? undefined : lookUp(this.parent, key);
   }
 
   get signal(): AbortSignal {
-    this.#signal ??= signalOf(this, NEVER);
-    return this.#signal;
+    this.lazySignal ??= signalOf(this, NEVER);
+    return this.lazySignal;
   }
 
   toString(): string {
-    return `${this.parent}.WithoutCancel`;
+    return describe(this);
   }
+}
+
+/** Whether `ctx` is of the class itself: not an object derived from one, which may have methods of its own. */
+function isPlain<T extends object>(ctx: object, cls: abstract new (...args: never[]) => T): ctx is T {
+  return Object.getPrototypeOf(ctx) === cls.prototype;
+}
+
+/** Whether what is asked for may be looked up at its parent. */
+function isCancelContext(ctx: Context): ctx is CancelContext {
+  return isPlain(ctx, CancelContext) || isPlain(ctx, DeadlineContext);
 }
 
 /** Walks up for a key, in a loop as far as the contexts are ours: a chain may be of any depth. */
 function lookUp(from: Context, key: unknown): unknown {
   let ctx = from;
   for (;;) {
-    if (ctx instanceof ValueContext) {
+    if (isPlain(ctx, ValueContext)) {
       if (ctx.key === key) return ctx.val;
       ctx = ctx.parent;
-    } else if (ctx instanceof CancelContext) {
-      if (key === SOURCE_OF) return ctx;
+    } else if (isCancelContext(ctx)) {
+      if (key === ASK_SOURCE) return ctx;
       ctx = ctx.parent;
-    } else if (ctx instanceof Detached) {
-      if (key === SOURCE_OF) return undefined;
+    } else if (isPlain(ctx, Detached)) {
+      if (key === ASK_SOURCE) return undefined;
       ctx = ctx.parent;
     } else return ctx.value(key);
+  }
+}
+
+/** Walks up for the nearest deadline. A foreign context may have one of its own. */
+function lookUpDeadline(from: Context): number | undefined {
+  let ctx = from;
+  for (;;) {
+    if (isPlain(ctx, DeadlineContext)) return ctx.when;
+    if (!isPlain(ctx, CancelContext) && !isPlain(ctx, ValueContext)) return ctx.deadline();
+    ctx = ctx.parent;
+  }
+}
+
+/** The string of a context: that of its root, and what was added on the way down. */
+function describe(from: Context): string {
+  const added: string[] = [];
+  let ctx = from;
+  for (;;) {
+    if (ctx instanceof DeadlineContext) {
+      const at = Math.abs(ctx.when) <= 8.64e15 ? new Date(ctx.when).toISOString() : ctx.when;
+      added.push(`.WithDeadline(${at} [${Math.round(ctx.when - now())}ms])`);
+    } else if (ctx instanceof CancelContext) added.push(".WithCancel");
+    else if (ctx instanceof ValueContext) added.push(`.WithValue(${name(ctx.key)}, ${name(ctx.val)})`);
+    else if (ctx instanceof Detached) added.push(".WithoutCancel");
+    else return [String(ctx), ...added.reverse()].join("");
+    ctx = ctx.parent;
   }
 }
 
@@ -494,7 +602,7 @@ export function todo(): Context {
  * tenth of an AbortController.
  */
 export function withCancel(parent: Cancel): CancelScope {
-  return scopeOf(new CancelContext(contextOf(parent)));
+  return begin(new CancelContext(contextOf(parent)));
 }
 
 /**
@@ -521,9 +629,12 @@ export function withDeadline(parent: Cancel, at: number | Date, cause?: unknown)
 function deadlineAt(parent: Context, when: number, cause: unknown, t: number): CancelScope {
   const above = parent.deadline();
   if (when === Number.POSITIVE_INFINITY || (above !== undefined && above < when)) {
-    return scopeOf(new CancelContext(parent));
+    return begin(new CancelContext(parent));
   }
-  return scopeOf(new DeadlineContext(parent, when, cause, t));
+  const ctx = new DeadlineContext(parent, when, cause);
+  const scope = begin(ctx);
+  ctx.start(t);
+  return scope;
 }
 
 /**
@@ -553,16 +664,17 @@ export function withoutCancel(parent: Cancel): Context {
 export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
   callable(fn, "afterFunc's function");
   const source = sourceOf(contextOf(ctx));
-  let run: () => void = () => {};
-  void new Promise<void>((resolve) => {
-    run = resolve;
-  }).then(fn);
-  if (source.poll() !== undefined) {
+  const ending = source.poll();
+  if (ending instanceof Failed) throw ending.error();
+  const run = reaction(() => fn());
+  if (ending !== undefined) {
     run();
     return () => false;
   }
   const link = new OnEnd(run);
   source.attach(link);
+  source.listen(link);
+  if (link.failed !== undefined) throw link.failed.error();
   return () => source.detach(link);
 }
 
@@ -572,7 +684,7 @@ export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
  */
 export function cause(ctx: Cancel): unknown {
   const c = contextOf(ctx);
-  const inner = c.value(SOURCE_OF);
+  const inner = c.value(ASK_SOURCE);
   const above = inner instanceof Source ? inner.poll()?.cause() : undefined;
   return above ?? c.err(); // The end of somebody else's context in between is its own cause.
 }
@@ -599,17 +711,22 @@ export function fromSignal(signal: AbortSignal): Context {
   return ctx;
 }
 
-/** Whether `err`, or anything along its chain of `cause`s, is of the class: `is(err, DeadlineExceeded)`. Go's errors.Is. */
+/**
+ * Whether `err` is of the class, or was caused by an error that is: `is(err, DeadlineExceeded)`. Go's errors.Is. Node's own
+ * APIs wrap a signal's reason, so it looks through `cause`, and through the errors of an AggregateError; but not behind a
+ * {@link Canceled} or {@link DeadlineExceeded}, whose cause is asked by {@link cause}: what was cancelled because a sibling
+ * timed out has not timed out. A host's own AbortError counts as Canceled, and its TimeoutError as DeadlineExceeded, unless
+ * an error of a context is its cause. Throws TypeError if `target` is no class.
+ */
 export function is(err: unknown, target: abstract new (...args: never[]) => Error): boolean {
-  const seen = new Set<unknown>(); // A chain of causes may be a circle.
-  let e = err;
-  while (e instanceof Error && !seen.has(e)) {
-    seen.add(e);
-    const next: unknown = e.cause;
-    if (e instanceof target) return true;
-    e = next;
-  }
-  return false;
+  callable(target, "target");
+  return findError(err, (e) => e instanceof target || isHostsOwn(e, target));
+}
+
+/** Whether `e` is what the host itself makes of an abort or time-out, and so counts as one of `target`. */
+function isHostsOwn(e: Error, target: unknown): boolean {
+  const name = target === Canceled ? "AbortError" : target === DeadlineExceeded ? "TimeoutError" : undefined;
+  return e.name === name && !isContextError(e) && !findError(e.cause, isContextError);
 }
 
 function contextOf(parent: Cancel): Context {
@@ -619,15 +736,28 @@ function contextOf(parent: Cancel): Context {
   throw new TypeError(`parent must be a Context or an AbortSignal, got ${show(parent)}`);
 }
 
-/** The pair and its disposer. A true array: an iterable class costs as much again to take apart. */
-function scopeOf(ctx: CancelContext): CancelScope {
-  const cancel: CancelFunc = (cause) => {
-    if (ctx.ending === undefined) ctx.finish(new Cancellation(Canceled, cause));
-  };
+// A true array, so that taking it apart costs next to nothing, and its names on a prototype, so that they cost no bytes.
+const SCOPE: object = Object.create(Array.prototype, {
+  ctx: {
+    get(this: CancelScope): Context {
+      return this[0];
+    },
+  },
+  cancel: {
+    get(this: CancelScope): CancelFunc {
+      return this[1];
+    },
+  },
+});
+disposable(SCOPE as CancelScope, function () {
+  this[1]();
+});
+
+/** Links a new context and counts it; the answer is the pair that goes to the caller. */
+function begin(ctx: CancelContext): CancelScope {
+  ctx.link();
+  // A bound function takes half the bytes of a closure.
+  const cancel: CancelFunc = ctx.endByHand.bind(ctx);
   ctx.open(cancel);
-  const scope = [ctx, cancel] as unknown as { ctx: Context; cancel: CancelFunc; [Symbol.dispose]: CancelFunc };
-  scope.ctx = ctx;
-  scope.cancel = cancel;
-  if (Symbol.dispose !== undefined) scope[Symbol.dispose] = cancel;
-  return scope as unknown as CancelScope;
+  return Object.setPrototypeOf([ctx, cancel], SCOPE) as CancelScope;
 }

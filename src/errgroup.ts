@@ -31,29 +31,43 @@
  * - An error of a group that is dropped without being waited for is reported as an unhandled rejection once the
  *   collector has taken the group. Go loses it.
  */
-import { type Cancel, Canceled, type CancelFunc, type Context, cause, withCancel } from "./context.ts";
-import { refused } from "./internal/cancel.ts";
-import { asyncDisposable } from "./internal/dispose.ts";
-import { callable, count, show } from "./internal/errors.ts";
-import { Items } from "./internal/items.ts";
-import { List } from "./internal/list.ts";
-import { Park } from "./internal/park.ts";
-import { closed, Kind, opened, TASK } from "./internal/tracker.ts";
-import { completed, failedWith } from "./internal/turn.ts";
+import { type Cancel, type CancelScope, type Context, fromSignal, withCancel } from "./context.ts";
+import { callable, count, isThenable, show } from "./internal/data/args.ts";
+import { asyncDisposable } from "./internal/host/dispose.ts";
+import { completed, failedBy, failedWith } from "./internal/time/turn.ts";
+import { enter, exit, Kind, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
+import { findError } from "./internal/wait/endings.ts";
+import { isSignal, sourceOf } from "./internal/wait/foreign.ts";
+import { Items } from "./internal/wait/items.ts";
+import { type Asked, Slots } from "./internal/wait/slots.ts";
+import type { Source } from "./internal/wait/source.ts";
+import { Waiters } from "./internal/wait/wait.ts";
 
-const GO = new Kind("errgroup go");
-const WAIT = new Kind("errgroup wait");
+const entries = (): PublicFunction[] => [map, forEach, scope, Group.prototype.go, Group.prototype.tryGo];
+const GO = new Kind("errgroup go", "wait", entries);
+const WAIT = new Kind("errgroup wait", "wait", () => [Group.prototype.wait, map, forEach, scope]);
 
 /** What a group runs. */
 export type Task = () => unknown;
 
-// Tells the error of a group that was dropped before anybody asked for it.
+// Reports the error of a group that was dropped before anybody asked for it.
 const dropped = new FinalizationRegistry<Failure>(({ error }) => {
   void Promise.reject(error);
 });
 
 interface Failure {
   readonly error: unknown;
+}
+
+/**
+ * Formats the stacks of an error and of its causes. Before that, a stack keeps the receivers of its frames alive: a group
+ * whose task has made the error would never be collected.
+ */
+function formatStacks(error: unknown): void {
+  findError(error, (e) => {
+    void e.stack;
+    return false;
+  });
 }
 
 /** What {@link map} and {@link forEach} go through. */
@@ -76,24 +90,30 @@ let startEach: <T>(
  */
 export class Group {
   // Between any two calls:
-  //   0 <= #slots <= #running: of the running tasks, those that were started under a limit;
-  //   if anyone waits to start, #slots >= #limit;
+  //   0 <= #slots.held <= #running: of the running tasks, those that were started under a limit;
   //   if anyone waits for the end, #running > 0;
   //   #failure, once set, stays.
   #running = 0;
-  #slots = 0;
-  #limit = Number.POSITIVE_INFINITY;
+  readonly #slots = new Slots<boolean>(GO, Number.POSITIVE_INFINITY);
+  readonly #waiters = new Waiters<void>(WAIT);
   #failure: Failure | undefined = undefined;
   #reported = false;
-  readonly #starters = new List<Park<boolean>>();
-  readonly #waiters = new List<Park<void>>();
-  readonly #cancel: CancelFunc | undefined;
+  readonly #scope: CancelScope | undefined;
+
+  // What those who wait for a slot ask for: the task counts as running from the grant on.
+  readonly #asked: Asked<boolean> = {
+    n: 1,
+    granted: () => {
+      this.#running++;
+      return true;
+    },
+  };
 
   constructor();
   /** @internal */
-  constructor(cancel: CancelFunc);
-  constructor(cancel?: CancelFunc) {
-    this.#cancel = cancel;
+  constructor(scope: CancelScope);
+  constructor(scope?: CancelScope) {
+    this.#scope = scope;
   }
 
   /**
@@ -107,10 +127,14 @@ export class Group {
    * waiting for a slot, and with TypeError if `task` is no function.
    */
   go(task: Task, cancel?: Cancel): Promise<void> {
-    if (typeof task !== "function") return this.#notATask(task);
-    const refusal = cancel === undefined ? undefined : refused(cancel);
-    if (refusal !== undefined) return refusal;
-    if (this.#isFull()) return this.#startLater(task, cancel);
+    if (typeof task !== "function") return failedBy(() => callable(task, "errgroup's task"));
+    let source: Source | undefined;
+    if (cancel !== undefined) {
+      source = sourceOf(cancel);
+      const ending = source.poll();
+      if (ending !== undefined) return failedWith(ending.error());
+    }
+    if (this.#slots.free < 1) return this.#startLater(task, source);
     void this.#start(task, this.#claim());
     return completed();
   }
@@ -118,7 +142,7 @@ export class Group {
   /** Runs `task` in the group if that needs no waiting for a slot; says whether it did. Throws TypeError as `go`. */
   tryGo(task: Task): boolean {
     callable(task, "errgroup's task");
-    if (this.#isFull()) return false;
+    if (this.#slots.free < 1) return false;
     void this.#start(task, this.#claim());
     return true;
   }
@@ -132,11 +156,11 @@ export class Group {
   setLimit(n: number): void {
     if (typeof n !== "number") throw new TypeError(`limit must be a whole number, got ${show(n)}`);
     if (!Number.isSafeInteger(n)) throw new RangeError(`limit must be a whole number, got ${n}`);
-    if (n >= 0 && this.#slots > 0) {
-      throw new Error(`errgroup: modify limit while ${this.#slots} goroutines in the group are still active`);
+    const { held } = this.#slots;
+    if (n >= 0 && held > 0) {
+      throw new Error(`errgroup: modify limit while ${held} goroutines in the group are still active`);
     }
-    this.#limit = n < 0 ? Number.POSITIVE_INFINITY : n;
-    this.#admit();
+    this.#slots.resize(n < 0 ? Number.POSITIVE_INFINITY : n);
   }
 
   /**
@@ -147,12 +171,13 @@ export class Group {
    * goes on then.
    */
   wait(cancel?: Cancel): Promise<void> {
-    const refusal = cancel === undefined ? undefined : refused(cancel);
-    if (refusal !== undefined) return refusal;
-    if (this.#running === 0) return this.#conclude();
-    const waiter = new Park<void>(WAIT, cancel);
-    this.#waiters.push(waiter);
-    return waiter.promise;
+    let source: Source | undefined;
+    if (cancel !== undefined) {
+      source = sourceOf(cancel);
+      const ending = source.poll();
+      if (ending !== undefined) return failedWith(ending.error());
+    }
+    return this.#running === 0 ? this.#conclude() : this.#waiters.park(source, undefined);
   }
 
   /**
@@ -170,60 +195,47 @@ export class Group {
 
   async #dispose(): Promise<void> {
     const before = this.#failure;
-    const told = this.#reported;
-    this.#cancel?.();
+    const reported = this.#reported;
+    const [ctx, cancel] = this.#scope ?? [];
+    const running = ctx !== undefined && ctx.err() === undefined;
+    cancel?.();
     try {
       await this.wait();
     } catch (error) {
-      const ours = before === undefined && error instanceof Canceled;
-      if (!told && !ours) throw error;
+      const ours = before === undefined && running && madeOf(error, ctx.err());
+      if (!reported && !ours) throw error;
     }
   }
 
-  async #notATask(task: unknown): Promise<never> {
-    throw new TypeError(`errgroup's task must be a function, got ${show(task)}`);
-  }
-
-  #isFull(): boolean {
-    return this.#slots >= this.#limit;
-  }
-
-  /** Makes place for one more task; says whether it takes a slot, to be freed by {@link #done}. */
+  /** Makes room for one more task; says whether it takes a slot, to be given back by {@link #done}. */
   #claim(): boolean {
-    const limited = this.#limit !== Number.POSITIVE_INFINITY;
+    const limited = this.#slots.size !== Number.POSITIVE_INFINITY;
+    if (limited) this.#slots.take(1);
     this.#running++;
-    if (limited) this.#slots++;
     return limited;
   }
 
   /**
-   * Runs a task whose place has been claimed, and puts what it resolves to into `results[index]`. As `go` does it, whose
-   * promise would cost as much again: it would only be waited for here.
+   * Runs a task whose room has been claimed, and puts what it resolves to into `results[index]`. As `go` does it, whose
+   * promise would only be waited for here.
    */
   async #start(task: Task, limited: boolean, results?: unknown[], index = 0): Promise<void> {
-    const entry = opened(TASK);
+    const entry = enter(TASK, undefined, entries());
     try {
       await completed();
-      const result = await task();
+      const result = await runTask(task);
       if (results !== undefined) results[index] = result;
     } catch (error) {
       this.#fail(error);
     }
-    closed(TASK, entry);
+    exit(TASK, entry);
     this.#done(limited);
   }
 
-  async #startLater(task: Task, cancel: Cancel | undefined): Promise<void> {
-    // Start the task from here, not where its slot was freed: that is another task's stack and async context.
-    void this.#start(task, await this.#claimLater(cancel));
+  async #startLater(task: Task, source: Source | undefined): Promise<void> {
+    // Start the task from here, not where its slot was given back: that is another task's stack and async context.
+    void this.#start(task, await this.#slots.park(source, this.#asked));
     await completed();
-  }
-
-  /** As {@link #claim}, once a slot is free. */
-  #claimLater(cancel: Cancel | undefined): Promise<boolean> {
-    const starter = new Park<boolean>(GO, cancel);
-    this.#starters.push(starter);
-    return starter.promise;
   }
 
   /**
@@ -231,15 +243,21 @@ export class Group {
    * been stopped; what stopped it is an error of the group.
    */
   async #startEach<T>(ctx: Context, items: Every<T>, work: Work<T>, results: unknown[] | undefined): Promise<void> {
-    let source: Items<T> | undefined;
+    const source = sourceOf(ctx);
+    let taken: Items<T> | undefined;
     try {
-      source = new Items(items);
+      taken = new Items(items);
       for (let index = 0; ; index++) {
-        const limited = this.#isFull() ? await this.#claimLater(ctx) : this.#claim();
+        const limited = this.#slots.free < 1 ? await this.#slots.park(source, this.#asked) : this.#claim();
         let next: IteratorResult<T>;
         try {
           check(ctx);
-          next = source.isAsync ? await source.nextLater(ctx) : source.next();
+          next = taken.isAsync ? await taken.nextLater(source) : taken.next();
+          if (!taken.isAsync && !next.done && isThenable(next.value)) {
+            // As `for await` does it with the promises of an iterable that is not async.
+            check(ctx);
+            next = { done: false, value: await taken.settled(next.value as PromiseLike<T>, source) };
+          }
           check(ctx);
         } catch (error) {
           this.#done(limited);
@@ -251,50 +269,44 @@ export class Group {
       }
     } catch (error) {
       this.#fail(error);
-      await source?.close();
-    }
-  }
-
-  /** Gives free slots to those who wait to start. */
-  #admit(): void {
-    while (!this.#isFull()) {
-      const starter = this.#starters.shift();
-      if (starter === undefined) return;
-      starter.resolve(this.#claim());
+      await taken?.close();
     }
   }
 
   #fail(error: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = { error };
+    formatStacks(error);
     dropped.register(this, this.#failure, this);
-    this.#cancel?.(error);
+    this.#scope?.cancel(error);
   }
 
   #done(limited: boolean): void {
     this.#running--;
-    if (limited) this.#slots--;
-    this.#admit();
-    if (this.#running > 0) return;
-    for (let w = this.#waiters.shift(); w !== undefined; w = this.#waiters.shift()) {
-      this.#tell();
-      if (this.#failure === undefined) w.resolve();
-      else w.reject(this.#failure.error);
-    }
+    if (limited) this.#slots.give(1);
+    if (this.#running > 0 || this.#waiters.size === 0) return;
+    this.#report();
+    if (this.#failure === undefined) this.#waiters.wakeAll(undefined);
+    else this.#waiters.failAll(this.#failure.error);
   }
 
   #conclude(): Promise<void> {
-    this.#tell();
+    this.#report();
     return this.#failure === undefined ? completed() : failedWith(this.#failure.error);
   }
 
-  /** The end has been told, with the error if there is one. */
-  #tell(): void {
-    this.#cancel?.(this.#failure?.error);
+  /** Somebody is about to learn of the end, with the error if there is one. */
+  #report(): void {
+    this.#scope?.cancel(this.#failure?.error);
     if (this.#failure === undefined) return;
     this.#reported = true;
     dropped.unregister(this);
   }
+}
+
+/** Whether an error is what somebody made of a context's end: that context's very error, or one that was caused by it. */
+function madeOf(error: unknown, ended: Error | undefined): boolean {
+  return ended !== undefined && findError(error, (e) => e === ended);
 }
 
 /**
@@ -302,31 +314,32 @@ export class Group {
  * `wait` has waited. Throws TypeError if `parent` is no context.
  */
 export function withContext(parent: Cancel): [group: Group, ctx: Context] {
-  const [ctx, cancel] = withCancel(parent);
-  return [new Group(cancel), ctx];
+  const scope = withCancel(parent);
+  return [new Group(scope), scope.ctx];
 }
 
 /**
  * Runs `body` with a group of its own and the group's context, and waits for all that it started.
  *
  * If `body` resolves, waits for the tasks and resolves to the same, or rejects with the group's error. If `body` throws,
- * cancels the context, waits for the tasks and rejects with what it threw; where that is only the context's own error,
- * because a task failed, with that task's error.
+ * cancels the context, waits for the tasks and rejects with what it threw; where that is only what `body` made of the
+ * context's end, because a task had failed, with that task's error.
  */
 export async function scope<T>(parent: Cancel, body: (group: Group, ctx: Context) => T | PromiseLike<T>): Promise<T> {
   callable(body, "scope's body");
-  const [ctx, cancel] = withCancel(parent);
-  const group = new Group(cancel);
+  const cancelScope = withCancel(parent);
+  const [ctx, cancel] = cancelScope;
+  const group = new Group(cancelScope);
   let result: T;
   try {
     result = await body(group, ctx);
   } catch (error) {
-    const fell = ctx.err();
+    const ended = ctx.err();
     cancel(error);
     try {
       await group.wait();
     } catch (first) {
-      if (fell !== undefined && error === fell) throw first;
+      if (madeOf(error, ended)) throw first;
     }
     throw error;
   }
@@ -386,22 +399,24 @@ async function each<T>(
   results?: unknown[],
 ): Promise<void> {
   const limit = limitOf(options);
-  // Awaited only if there is one: what is made below is to be found under the caller's stack.
-  const refusal = refused(ctx);
-  if (refusal !== undefined) await refusal;
-  const [inner, cancel] = withCancel(ctx);
-  const group = new Group(cancel);
+  const source = sourceOf(ctx);
+  const refusal = source.poll();
+  if (refusal !== undefined) throw refusal.error();
+  const parent = isSignal(ctx) ? fromSignal(ctx) : ctx;
+  const inner = withCancel(parent);
+  const group = new Group(inner);
   if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
-  await startEach(group, inner, items, work, results);
+  await startEach(group, inner.ctx, items, work, results);
   let failure: Failure | undefined;
   try {
     await group.wait();
   } catch (error) {
     failure = { error };
   }
-  // The caller's context may have ended first, which the group does not know if only the last calls ran. Its error is told
-  // then, a signal's reason by itself, instead of what a call made of it.
-  if (failure === undefined || cause(inner) !== failure.error) await refused(ctx);
+  // Whatever ended the inner context first is the error. If it was the end of the caller's context, which the group does not
+  // know if only the last calls ran, it is that one's error, or the signal's reason, instead of what a call made of it.
+  const ended = inner.ctx.err();
+  if (ended !== undefined && ended === parent.err()) throw source.poll()?.error();
   if (failure !== undefined) throw failure.error;
 }
 

@@ -18,28 +18,32 @@
  * // 42
  * ```
  *
- * Ports the go statement. Differences from Go:
+ * Ports the go statement. As there, the function's arguments are evaluated at the call: `void go(worker, ch, i)` starts a
+ * task with these, whatever becomes of the variables. Differences from Go:
  *
  * - It returns a promise of the function's result. In Go a result is lost.
  * - A task runs until its first `await` without being interrupted, and then between any two.
  */
-import { callable } from "./internal/errors.ts";
-import { closed, opened, TASK } from "./internal/tracker.ts";
-import { completed } from "./internal/turn.ts";
+import { callable } from "./internal/data/args.ts";
+import { completed } from "./internal/time/turn.ts";
+import { enter, exit, runTask, TASK } from "./internal/track/tracker.ts";
 
 /**
- * Runs `fn` as a task of its own and resolves or rejects as it does.
+ * Runs `fn(...args)` as a task of its own and resolves or rejects as it does.
  *
  * `fn` begins in a microtask, never inside this call, and runs in the caller's async context. Rejects with what `fn`
  * throws, and with TypeError if `fn` is no function.
  */
-export async function go<T>(fn: () => T | PromiseLike<T>): Promise<T> {
+export async function go<A extends readonly unknown[], T>(
+  fn: (...args: A) => T | PromiseLike<T>,
+  ...args: A
+): Promise<T> {
   callable(fn, "go's task");
-  const entry = opened(TASK);
+  const entry = enter(TASK, undefined, [go]);
   try {
     await completed();
-    return await fn();
+    return await runTask(() => fn(...args));
   } finally {
-    closed(TASK, entry);
+    exit(TASK, entry);
   }
 }

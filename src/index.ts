@@ -1,18 +1,19 @@
 /**
  * gopark: Go's concurrency discipline for TypeScript.
  *
- * The four names that read best bare, and the rest as namespaces, so that code reads as in Go.
+ * The names that read best bare, and the rest as namespaces, so that code reads as in Go.
  */
 
 export * as channel from "./channel.ts";
-export { Channel } from "./channel.ts";
+export { Channel, ClosedChannelError } from "./channel.ts";
+export type { Cancel, Context } from "./context.ts";
 export * as context from "./context.ts";
 export * as errgroup from "./errgroup.ts";
 export { go } from "./go.ts";
 export * as leak from "./leak.ts";
 export * as pool from "./pool.ts";
 export * as rate from "./rate.ts";
-export { select } from "./select.ts";
+export { select, trySelect } from "./select.ts";
 export * as semaphore from "./semaphore.ts";
 export * as shardmap from "./shardmap.ts";
 export * as time from "./time.ts";

@@ -28,9 +28,18 @@
  *   Go such a goroutine stays for ever; here its memory is freed, and the harm is the `finally` that never ran.
  * - Counters are always on, so a leak is found without tracking too; only the stack is missing then.
  */
-import { now } from "./internal/clock.ts";
-import { host } from "./internal/host.ts";
-import { allKinds, type Entry, entries, lostEntries, onLost, setFull, takeLost } from "./internal/tracker.ts";
+import { realSetTimeout } from "./internal/host/host.ts";
+import {
+  ageOf,
+  allKinds,
+  type Entry,
+  entries,
+  onProvedEntry,
+  PROVED,
+  provedEntries,
+  setFull,
+  takeProved,
+} from "./internal/track/tracker.ts";
 
 /** Something left behind. */
 export interface Leak {
@@ -89,13 +98,18 @@ export function current(): Snapshot {
 /** What is alive now, and what the collector has proved lost since the last {@link verifyNone}; oldest first. */
 export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
   const { ignore } = options;
-  const leaks = [...lostEntries()].map((entry) => leakOf(entry, true));
+  // What the snapshot knew is nobody's fault since, also once the collector has taken it.
+  const leaks = provedEntries()
+    .filter((entry) => !ignore?.entries.has(entry))
+    .map((entry) => leakOf(entry, true));
   const recorded = new Map<string, number>();
   for (const entry of entries()) {
     recorded.set(entry.kind.name, (recorded.get(entry.kind.name) ?? 0) + entry.units);
     if (!ignore?.entries.has(entry)) leaks.push(leakOf(entry, false));
   }
-  for (const { name, live } of allKinds()) {
+  for (const kind of allKinds()) {
+    if (kind === PROVED) continue; // Reported above, once.
+    const { name, live } = kind;
     let unrecorded = live - (recorded.get(name) ?? 0);
     if (ignore !== undefined) unrecorded -= unrecordedIn(ignore, name);
     if (unrecorded > 0)
@@ -115,20 +129,17 @@ export async function verifyNone(options: { readonly ignore?: Snapshot } = {}): 
     });
   }
   const leaks = find(options);
-  takeLost();
+  takeProved();
   if (leaks.length > 0) throw new LeakError(leaks);
 }
 
 /** Calls `fn` with each leak that the collector proves from now on, under full tracking; returns what ends that. */
 export function onProved(fn: (leak: Leak) => void): () => void {
-  return onLost((entry) => fn(leakOf(entry, true)));
+  return onProvedEntry((entry) => fn(leakOf(entry, true)));
 }
 
-// Taken once, so that a test's fake timers do not stop the looking.
-const realSetTimeout = host.setTimeout;
-
-function leakOf({ kind, units, since, stack }: Entry, proved: boolean): Leak {
-  return { kind: kind.name, count: units, ageMs: now() - since, stack, proved };
+function leakOf(entry: Entry, proved: boolean): Leak {
+  return { kind: entry.kind.name, count: entry.units, ageMs: ageOf(entry), stack: entry.stack, proved };
 }
 
 /** How many of the kind the snapshot counted without a record. */

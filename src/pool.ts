@@ -47,14 +47,17 @@
  * wipes it). From 256 bytes the pool wins: 0.1 µs instead of 0.7, at 16 kB 0.4 instead of 7, at 64 kB 1.4 instead of 24. The
  * rate decides whether that matters: 16 kB a thousand times a second is half a percent of a core, ten thousand times 5 %.
  */
-import { now } from "./internal/clock.ts";
-import { disposable } from "./internal/dispose.ts";
-import { callable, count, duration, show } from "./internal/errors.ts";
-import { Stamp } from "./internal/stamp.ts";
-import { type Alarm, arm, disarm } from "./internal/timers.ts";
-import { closed, type Entry, Kind, opened } from "./internal/tracker.ts";
+import { callable, count, duration, isThenable, noGenerator, show } from "./internal/data/args.ts";
+import { Stamp } from "./internal/data/stamp.ts";
+import { disposable } from "./internal/host/dispose.ts";
+import { now } from "./internal/time/clock.ts";
+import { type Alarm, arm, disarm } from "./internal/time/timers.ts";
+import { type Entry, enter, exit, Kind } from "./internal/track/tracker.ts";
 
-const OBJECT = new Kind("pool object");
+const OBJECT = new Kind("pool object", "resource", () => {
+  const { use, lease, get } = Pool.prototype;
+  return [use, lease, get];
+});
 
 export interface PoolOptions<T extends object> {
   /** Makes an object when none is idle. Must not return a promise, or an object that a pool has already. */
@@ -116,7 +119,7 @@ export class Lease<T extends object> {
   constructor(slot: Slot<T>) {
     this.#slot = slot;
     slot.place = "leased";
-    slot.entry = opened(OBJECT, this);
+    slot.entry = enter(OBJECT, this);
   }
 
   /** The object. Throws an Error once it has been released: it may be somebody else's now. */
@@ -181,7 +184,7 @@ export class Pool<T extends object> {
   get(): T {
     const slot = this.#take();
     slot.place = "out";
-    slot.entry = opened(OBJECT, slot.object);
+    slot.entry = enter(OBJECT, slot.object);
     return slot.object;
   }
 
@@ -214,7 +217,8 @@ export class Pool<T extends object> {
    * Runs `fn` with an object that is its own meanwhile, and resolves or rejects as it does. The object comes back when
    * `fn` has really ended, even if it throws.
    *
-   * Rejects without running `fn` as {@link get} throws, and with TypeError if `fn` is no function. Rejects with what
+   * Rejects without running `fn` as {@link get} throws, and with TypeError if `fn` is no function, or a generator function:
+   * what that does would come after the object is put back. Rejects with what
    * `reset` throws if `fn` did not fail; if both did, with the error of `fn`, and that of `reset` is reported as an
    * unhandled rejection.
    */
@@ -223,7 +227,7 @@ export class Pool<T extends object> {
     const lease = this.lease();
     let result: R;
     try {
-      result = await fn(lease.value);
+      result = noGenerator(await fn(lease.value), "use's function");
     } catch (error) {
       try {
         lease.release();
@@ -263,6 +267,7 @@ export class Pool<T extends object> {
   #take(): Slot<T> {
     if (this.#disposed) throw new Error("pool: get after dispose");
     const slot = this.#idle.pop() ?? this.#older.pop() ?? this.#make();
+    if (this.#disposed) throw new Error("pool: get after dispose"); // By `create`.
     this.#out++;
     return slot;
   }
@@ -281,7 +286,7 @@ export class Pool<T extends object> {
 
   #takeBack(slot: Slot<T>): void {
     slot.place = "inside";
-    closed(OBJECT, slot.entry);
+    exit(OBJECT, slot.entry);
     slot.entry = undefined;
     this.#out--;
     if (this.#disposed) return;
@@ -312,8 +317,4 @@ export class Pool<T extends object> {
 
 function isObject(value: unknown): boolean {
   return (typeof value === "object" && value !== null) || typeof value === "function";
-}
-
-function isThenable(value: unknown): boolean {
-  return typeof (value as { then?: unknown } | null)?.then === "function";
 }

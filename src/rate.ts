@@ -23,15 +23,21 @@
  *
  * - Durations are milliseconds: `every(100)`, `reservation.delay()`. Inside, time is whole nanoseconds, as in Go.
  * - `Limit` is a number of events a second; the instant is the last argument and may be left out.
- * - Counts are checked: negative, fractional and NaN ones throw RangeError, as do limits below 0 and NaN.
+ * - Counts are checked: negative, fractional and NaN ones throw RangeError, as do limits below 0 and NaN, and instants that
+ *   are not finite.
+ * - A wait that is cancelled gives back exactly what it took where nothing came after it. Go computes that, and on a real
+ *   clock loses part of it.
+ * - A wait that would outlast the deadline rejects with an error whose cause is DeadlineExceeded. Go's has none.
  */
-import { type Cancel, refused, sourceOf } from "./internal/cancel.ts";
-import { now } from "./internal/clock.ts";
-import { callable, count, duration, instant, show } from "./internal/errors.ts";
-import { type Owner, Park } from "./internal/park.ts";
-import { type Alarm, arm, disarm, drop, hold } from "./internal/timers.ts";
-import { Kind } from "./internal/tracker.ts";
-import { completed, failedWith } from "./internal/turn.ts";
+import { callable, count, duration, finiteInstant, show } from "./internal/data/args.ts";
+import { withoutStack } from "./internal/host/errors.ts";
+import { now } from "./internal/time/clock.ts";
+import { completed, failedBy, failedWith } from "./internal/time/turn.ts";
+import { Kind } from "./internal/track/tracker.ts";
+import { DeadlineExceeded } from "./internal/wait/endings.ts";
+import { isContext, sourceOf } from "./internal/wait/foreign.ts";
+import type { Cancel } from "./internal/wait/source.ts";
+import { TimedWaiters } from "./internal/wait/timed.ts";
 
 /** Events a second. */
 export type Limit = number;
@@ -44,10 +50,10 @@ export function every(ms: number): Limit {
   return duration(ms, "interval") <= 0 ? Inf : 1 / seconds(Math.round(ms * 1e6));
 }
 
-const WAIT = new Kind("rate wait");
+const WAIT = new Kind("rate wait", "wait", () => [Limiter.prototype.wait]);
 
 // The longest that a time.Duration can be, 292 years of nanoseconds: Go's InfDuration. From there on we say Infinity.
-const LONGEST = 2 ** 63;
+const LONGEST_DURATION = 2 ** 63;
 
 /** Nanoseconds as seconds, with Go's rounding: whole seconds and the rest apart. */
 function seconds(ns: number): number {
@@ -64,7 +70,7 @@ function tokensIn(ns: number, limit: Limit): number {
 /** How long, in whole nanoseconds, `tokens` take to come; Infinity if for ever. */
 function timeFor(tokens: number, limit: Limit): number {
   const ns = (tokens / limit) * 1e9;
-  return ns > LONGEST ? Number.POSITIVE_INFINITY : Math.trunc(ns);
+  return ns > LONGEST_DURATION ? Number.POSITIVE_INFINITY : Math.trunc(ns);
 }
 
 /** The promise of a number of events at a time to come. Made by {@link Limiter.reserve}. */
@@ -105,44 +111,15 @@ export class Reservation {
   }
 }
 
-class Waiter implements Alarm, Owner {
-  readonly park: Park<void>;
-  readonly when: number;
-  index = -1;
-  readonly #reservation: Reservation;
-
-  // The limiter's reservations whose waits have just been cancelled.
-  readonly #unused: Reservation[];
-
-  constructor(when: number, reservation: Reservation, unused: Reservation[], ctx: Cancel) {
-    this.park = new Park(WAIT, ctx, undefined, this);
-    this.when = when;
-    this.#reservation = reservation;
-    this.#unused = unused;
-    if (when !== Number.POSITIVE_INFINITY) hold();
-    arm(this);
-  }
-
-  fire(): void {
-    this.#end();
-    this.park.resolve();
-  }
-
-  cancelled(): void {
-    disarm(this);
-    this.#end();
-    this.#unused.push(this.#reservation);
-  }
-
-  // Called once for each wait cancelled together. The last reservation is given back first: the one before it is then
-  // the last, and nothing stands in the way of giving that back in full too.
-  abandoned(): void {
-    this.#unused.pop()?.cancel();
-  }
-
-  #end(): void {
-    if (this.when !== Number.POSITIVE_INFINITY) drop();
-  }
+/** What a wait took from the bucket, and what is needed to give it back. */
+interface Claim {
+  /** Counts the claims of one limiter. */
+  readonly sequence: number;
+  readonly tokens: number;
+  readonly limit: Limit;
+  readonly timeToAct: number;
+  /** The limiter's last event before this one. */
+  readonly previousEvent: number;
 }
 
 // For reservations, which live outside the class. Set by its static block.
@@ -160,7 +137,17 @@ export class Limiter {
   #tokens: number;
   #last = Number.NaN;
   #lastEvent = Number.NEGATIVE_INFINITY;
-  readonly #unused: Reservation[] = [];
+
+  // The waits that have been cancelled and not given back yet. Empty between any two calls.
+  #cancelled: Claim[] = [];
+  #claims = 0;
+
+  readonly #waiters = new TimedWaiters<Claim>(WAIT, {
+    cancelled: (wait) => {
+      this.#cancelled.push(wait.value.value);
+    },
+    abandoned: () => this.#giveBackCancelled(),
+  });
 
   /**
    * Allows `limit` events a second and bursts of `burst`. Throws RangeError unless `limit` is a number from 0 to
@@ -202,29 +189,42 @@ export class Limiter {
   }
 
   /**
-   * Waits until n events may happen. Callers are served in the order of their calls.
+   * Waits until n events may happen. Each caller waits for the instant that was reserved at its call: that is the order of
+   * the calls, unless a limit is changed or a wait is cancelled in between.
    *
    * Rejects, its tokens given back, with
    * - RangeError, if n exceeds the burst of a finite limit, or is no whole number from 0;
    * - the context's error or the signal's reason, if it has ended or ends while waiting;
-   * - Error, at once and without waiting, if the wait would outlast the context's deadline.
+   * - Error, at once and without waiting, if the wait would outlast the context's deadline. Its cause is a
+   *   DeadlineExceeded: `context.is(err, context.DeadlineExceeded)`.
+   *
+   * Waits that are cancelled together, or the newest first, leave the bucket as if they had never waited. Any other gives
+   * back what the reservations after it have not been promised, as {@link Reservation.cancel} does.
    */
   wait(ctx: Cancel, n = 1, at: number | Date = now()): Promise<void> {
+    if (!(Number.isSafeInteger(n) && n >= 0)) return failedBy(() => count(n, "events"));
     try {
-      count(n, "events");
-      const t = this.#nanos(at);
+      const ms = finiteInstant(at, "at");
+      const source = sourceOf(ctx);
+      const deadline = isContext(ctx) ? ctx.deadline() : undefined;
+      const t = this.#nanos(ms);
       if (n > this.#burst && this.#limit !== Inf) {
         throw new RangeError(`rate: Wait(n=${n}) exceeds limiter's burst ${this.#burst}`);
       }
-      const refusal = refused(ctx);
-      if (refusal !== undefined) return refusal;
-      const { expiry } = sourceOf(ctx);
-      const most = expiry === Number.POSITIVE_INFINITY ? expiry : this.#nanos(expiry) - t;
+      const ending = source.poll();
+      if (ending !== undefined) return failedWith(ending.error());
+      const most = deadline === undefined ? Number.POSITIVE_INFINITY : this.#nanosOf(deadline) - t;
+      const previousEvent = this.#lastEvent;
       const reservation = this.#reserve(n, t, most);
-      if (!reservation.ok) throw new Error(`rate: Wait(n=${n}) would exceed context deadline`);
-      const delay = reservation.delay(at);
+      if (!reservation.ok) {
+        const cause = withoutStack(() => new DeadlineExceeded());
+        throw new Error(`rate: Wait(n=${n}) would exceed context deadline`, { cause });
+      }
+      const delay = reservation.delay(ms);
       if (delay === 0) return completed();
-      return new Waiter(Number(at) + delay, reservation, this.#unused, ctx).park.promise;
+      const sequence = this.#claims++;
+      const claim = { sequence, tokens: n, limit: this.#limit, timeToAct: this.#lastEvent, previousEvent };
+      return this.#waiters.parkUntil(ms + delay, source, claim);
     } catch (error) {
       return failedWith(error);
     }
@@ -245,8 +245,12 @@ export class Limiter {
   }
 
   #nanos(at: number | Date): number {
-    const ms = instant(at, "at");
+    const ms = finiteInstant(at, "at");
     if (Number.isNaN(this.#base)) this.#base = ms;
+    return this.#nanosOf(ms);
+  }
+
+  #nanosOf(ms: number): number {
     return Math.round((ms - this.#base) * 1e6);
   }
 
@@ -281,15 +285,37 @@ export class Limiter {
 
   #giveBack(t: number, reserved: number, limit: Limit, timeToAct: number): void {
     if (this.#limit === Inf || reserved === 0 || timeToAct < t) return;
+    const newest = timeToAct === this.#lastEvent;
+    if (!this.#restore(t, reserved, limit, timeToAct) || !newest) return;
+    const previous = timeToAct - timeFor(reserved, limit);
+    if (previous >= t) this.#lastEvent = previous;
+  }
+
+  /** Puts tokens back at t, as far as later reservations allow; says whether there were any to put back. */
+  #restore(t: number, reserved: number, limit: Limit, timeToAct: number): boolean {
     // Later reservations were promised their times on the strength of these tokens: what came in between stays spent.
     const after = timeToAct === Number.POSITIVE_INFINITY ? 0 : this.#lastEvent - timeToAct;
     const restored = reserved - tokensIn(after, limit);
-    if (restored <= 0) return;
+    if (restored <= 0) return false;
     this.#tokens = Math.min(this.#advance(t) + restored, this.#burst);
     this.#last = t;
-    if (timeToAct === this.#lastEvent) {
-      const previous = timeToAct - timeFor(reserved, limit);
-      if (previous >= t) this.#lastEvent = previous;
+    return true;
+  }
+
+  /**
+   * Gives back what cancelled waits took. The newest first: then the one before it is the newest, and so on. Unlike a
+   * reservation's holder, a wait that was cancelled has certainly not acted, even where its time has come; and what the last
+   * event was before it is remembered, not computed.
+   */
+  #giveBackCancelled(): void {
+    if (this.#cancelled.length === 0) return;
+    const t = this.#nanos(now());
+    const claims = this.#cancelled.sort((a, b) => b.sequence - a.sequence);
+    this.#cancelled = [];
+    for (const { tokens, limit, timeToAct, previousEvent } of claims) {
+      const newest = timeToAct === this.#lastEvent;
+      if (this.#limit === Inf || (timeToAct < t && !newest)) continue;
+      if (this.#restore(t, tokens, limit, timeToAct) && newest) this.#lastEvent = previousEvent;
     }
   }
 
@@ -309,9 +335,9 @@ function validLimit(limit: Limit): Limit {
 export interface SometimesOptions {
   /** The first so many calls. */
   readonly first?: number;
-  /** Every so-manieth call, counted from the first. */
+  /** Every n-th call, counted from the first. */
   readonly every?: number;
-  /** A call at least so many milliseconds after the last that acted. */
+  /** A call at least so many milliseconds after the last that acted. Counted from its end, or from its `at` if given. */
   readonly interval?: number;
 }
 
@@ -331,9 +357,9 @@ export class Sometimes {
   }
 
   /** Calls `fn` if it is time. If `fn` throws, so does this, and the call does not count. */
-  do(fn: () => void, at: number | Date = now()): void {
+  do(fn: () => void, at?: number | Date): void {
     callable(fn, "do's function");
-    const t = instant(at, "at");
+    const t = finiteInstant(at ?? now(), "at");
     const due =
       this.#calls === 0 ||
       this.#calls < this.#first ||
@@ -341,7 +367,7 @@ export class Sometimes {
       (this.#interval > 0 && t - this.#last >= this.#interval);
     if (due) {
       fn();
-      if (this.#interval > 0) this.#last = t;
+      if (this.#interval > 0) this.#last = at === undefined ? now() : t;
     }
     this.#calls++;
   }

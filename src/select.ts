@@ -38,13 +38,26 @@
 
 import type { ReceiveChannel, SendCase } from "./channel.ts";
 import type { Context } from "./context.ts";
-import { type Cancel, type Ending, isContext, isSignal, sourceOf } from "./internal/cancel.ts";
-import { show } from "./internal/errors.ts";
-import type { Element } from "./internal/list.ts";
-import { Park } from "./internal/park.ts";
-import { Kind } from "./internal/tracker.ts";
-import { completedWith, failedWith } from "./internal/turn.ts";
-import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./internal/waitable.ts";
+import { show } from "./internal/data/args.ts";
+import type { Element } from "./internal/data/list.ts";
+import { setStack } from "./internal/host/errors.ts";
+import { completedWith, failedWith } from "./internal/time/turn.ts";
+import { Kind } from "./internal/track/tracker.ts";
+import { type Ending, Failed } from "./internal/wait/endings.ts";
+import { isContext, isSignal, sourceOf } from "./internal/wait/foreign.ts";
+import { type Cancel, type Dependent, Source } from "./internal/wait/source.ts";
+import { Wait } from "./internal/wait/wait.ts";
+import {
+  type Aftermath,
+  DEQUEUE,
+  ENQUEUE,
+  NOTHING,
+  type Outcome,
+  type Parked,
+  READY,
+  TAKE,
+  type Waitable,
+} from "./internal/wait/waitable.ts";
 import type { After } from "./time.ts";
 
 /** What can stand in a case; `null` and `undefined` are never ready. */
@@ -67,8 +80,8 @@ type Answer<K, V> = V extends null | undefined
           ? { readonly case: K; readonly value: Error }
           : { readonly case: K; readonly value: unknown };
 
-const SELECT = new Kind("select");
-const SELECT_NOTHING = new Kind("select (no cases)");
+const SELECT = new Kind("select", "wait", () => [select]);
+const SELECT_NOTHING = new Kind("select (no cases)", "wait", () => [select]);
 
 /**
  * Waits until one of the cases can go ahead, lets it, and answers which and with what:
@@ -106,19 +119,19 @@ export function trySelect<C extends { readonly [name: string]: Selectable }>(cas
  * One case that can ever be ready, and, if the select parks, its place in the queue of what it waits for. The first to be
  * claimed claims the select, and takes all of its cases out of their queues.
  */
-class Case implements Parked {
+class Case implements Parked, Dependent {
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;
   next: Element | undefined = undefined;
   value: unknown = undefined;
-  readonly name: string;
-  readonly waitable: Waitable;
+  name: string;
+  waitable: Waitable;
 
   /** The next case of the select: a chain, as arrays would cost more than the cases. */
   sibling: Case | undefined = undefined;
 
   /** The select, if it parks. It brings its first case with it. */
-  selection: Park<Outcome, Case | undefined> | undefined = undefined;
+  selection: Wait<Outcome, Case | undefined> | undefined = undefined;
 
   constructor(name: string, waitable: Waitable) {
     this.name = name;
@@ -132,6 +145,8 @@ class Case implements Parked {
   }
 
   reject(error: unknown): void {
+    const stack = this.selection?.link?.stack;
+    if (stack !== undefined && error instanceof Error) setStack(error, stack);
     this.claim().reject(error);
   }
 
@@ -139,28 +154,29 @@ class Case implements Parked {
     this.win({ case: this.name, value: at });
   }
 
-  end(ending: Ending): boolean {
-    this.win({ case: this.name, value: ending.error() });
-    return false;
+  ended(ending: Ending): Aftermath {
+    if (ending instanceof Failed) this.claim().reject(ending.error());
+    else this.win({ case: this.name, value: ending.error() });
+    return NOTHING;
   }
 
   private win(outcome: Outcome): void {
     this.claim().resolve(outcome);
   }
 
-  private claim(): Park<Outcome, Case | undefined> {
-    const selection = this.selection as Park<Outcome, Case | undefined>;
+  private claim(): Wait<Outcome, Case | undefined> {
+    const selection = this.selection as Wait<Outcome, Case | undefined>;
     for (let c = selection.value; c !== undefined; c = c.sibling) c.waitable[DEQUEUE](c);
     return selection;
   }
 }
 
-// Not Object.hasOwn: of this one the engine knows that it says yes in a for-in loop. A trySelect of 3 took 135 ns, now 95.
+// Not Object.hasOwn: of this one the engine knows that it says yes in a for-in loop.
 const hasOwn = Object.prototype.hasOwnProperty;
 
 /**
  * Pass 1: reads each case, once and in order, and returns the first of them. Getters and foreign contexts are user code;
- * none runs after this pass.
+ * none runs after this pass, until everything is linked.
  */
 function read(cases: { readonly [name: string]: Selectable }): Case | undefined {
   if (typeof cases !== "object" || cases === null || READY in cases || Symbol.iterator in cases) {
@@ -194,25 +210,52 @@ function takeReady(first: Case | undefined): Outcome | undefined {
   return chosen?.waitable[TAKE](chosen.name);
 }
 
-/** Pass 3: parks on all of the cases, of which none is ready. */
 function park(first: Case | undefined): Promise<Outcome> {
-  const selection = new Park<Outcome, Case | undefined>(
-    first === undefined ? SELECT_NOTHING : SELECT,
-    undefined,
-    first,
-  );
+  const kind = first === undefined ? SELECT_NOTHING : SELECT;
+  const selection = new Wait<Outcome, Case | undefined>(kind, undefined, first);
+  // Pass 3: parks on all of the cases, of which none is ready.
+  let foreign = false;
   for (let c = first; c !== undefined; c = c.sibling) {
     c.selection = selection;
     c.waitable[ENQUEUE](c);
+    if (c.prev !== undefined && (c.prev as Partial<Case>).selection === selection) mixTwins(c);
+    if (c.waitable instanceof Source) foreign = true;
+  }
+  // Pass 4: listens to what is foreign, which may call back and claim the select.
+  if (foreign) {
+    for (let c = first; c !== undefined; c = c.sibling) {
+      if (c.waitable instanceof Source && c.list !== undefined) c.waitable.listen(c);
+    }
   }
   return selection.promise;
 }
 
+/**
+ * Of cases that wait for the same thing the first in its queue would always win. So each one that joins the others changes
+ * places with one of them, or with itself, each with the same chance.
+ */
+function mixTwins(last: Case): void {
+  let twins = 1;
+  let chosen = last;
+  for (let c = last.prev as Case | undefined; c?.selection === last.selection; c = c?.prev as Case | undefined) {
+    if (Math.random() * ++twins < 1) chosen = c as Case;
+  }
+  const { name, value, waitable } = chosen;
+  chosen.name = last.name;
+  chosen.value = last.value;
+  chosen.waitable = last.waitable;
+  last.name = name;
+  last.value = value;
+  last.waitable = waitable;
+}
+
 function toWaitable(it: NonNullable<Selectable>, name: string): Waitable {
-  if ((it as Partial<Waitable>)[READY] !== undefined) return it as unknown as Waitable;
-  if (isContext(it) || isSignal(it)) {
-    const source = sourceOf(it);
-    source.poll();
+  const waitable = (it as Partial<Waitable>)[READY] !== undefined && !(it instanceof Source);
+  if (waitable) return it as unknown as Waitable;
+  if (it instanceof Source || isContext(it) || isSignal(it)) {
+    const source = sourceOf(it as Cancel);
+    const ending = source.poll();
+    if (ending instanceof Failed) throw ending.error();
     return source;
   }
   throw new TypeError(

@@ -35,41 +35,56 @@
  * - A grant is final: after `release(); cancel()` in one turn the acquire resolves. Go may give the units back.
  * - Permits, which release themselves at the end of a block.
  */
-import { type Cancel, refused } from "./internal/cancel.ts";
-import { disposable } from "./internal/dispose.ts";
-import { callable, count } from "./internal/errors.ts";
-import { List } from "./internal/list.ts";
-import { type Owner, Park } from "./internal/park.ts";
-import { close, type Entry, isFull, Kind, record } from "./internal/tracker.ts";
-import { charge, completed, deferred } from "./internal/turn.ts";
+import { callable, count, noGenerator } from "./internal/data/args.ts";
+import { Ring } from "./internal/data/ring.ts";
+import { disposable } from "./internal/host/dispose.ts";
+import { charge, completed, deferred, failedBy, failedWith } from "./internal/time/turn.ts";
+import { type Entry, erase, isFull, Kind, type PublicFunction, record } from "./internal/track/tracker.ts";
+import { sourceOf } from "./internal/wait/foreign.ts";
+import { type Asked, Slots } from "./internal/wait/slots.ts";
+import type { Cancel } from "./internal/wait/source.ts";
 
-const ACQUIRE = new Kind("semaphore acquire");
-const PERMIT = new Kind("semaphore permit");
-const UNITS = new Kind("semaphore unit");
+const entries = (): PublicFunction[] => {
+  const { withPermit, permit, acquire, tryAcquire } = Weighted.prototype;
+  return [withPermit, permit, acquire, tryAcquire];
+};
+const ACQUIRE = new Kind("semaphore acquire", "wait", entries);
+const PERMIT = new Kind("semaphore permit", "wait", entries);
+const UNITS = new Kind("semaphore unit", "resource", entries);
 
 /** Units held, to be released once. Made by {@link Weighted.permit}. */
-export class Permit {
+export class Permit implements Asked<Permit> {
   /** How many units. */
   readonly n: number;
 
-  // Undefined once released.
-  private sem: Weighted | undefined;
-  private readonly entry: Entry | undefined;
+  // Undefined before they are granted, and once they are released.
+  private slots: Slots<unknown> | undefined = undefined;
+  private readonly of: Slots<unknown>;
+  private entry: Entry | undefined = undefined;
 
   /** @internal */
-  constructor(sem: Weighted, n: number) {
-    this.sem = sem;
+  constructor(slots: Slots<unknown>, n: number) {
+    this.of = slots;
     this.n = n;
-    this.entry = isFull() ? record(UNITS, n, this) : undefined;
+  }
+
+  /** @internal The units have been taken for it. */
+  granted(): this {
+    this.slots = this.of;
+    UNITS.live += this.n;
+    if (isFull() && this.n > 0) this.entry = record(UNITS, this.n, this);
+    return this;
   }
 
   /** Gives the units back. Does nothing the second time. */
   release(): void {
-    const { sem } = this;
-    if (sem === undefined) return;
-    this.sem = undefined;
-    if (this.entry !== undefined) close(this.entry);
-    giveBack(sem, this.n);
+    const { slots } = this;
+    if (slots === undefined) return;
+    this.slots = undefined;
+    // What the collector has proved lost was counted there.
+    UNITS.live -= this.n;
+    if (this.entry !== undefined) erase(this.entry);
+    slots.give(this.n);
   }
 
   /** Gives the units back at the end of a `using` block. */
@@ -80,26 +95,28 @@ export class Permit {
   }
 }
 
-// For permits, which live outside the class. Set by its static block.
-let giveBack: (sem: Weighted, n: number) => void;
+/** Units to be released by hand, asked for by an acquire that waits. */
+class ByHand implements Asked<void> {
+  readonly n: number;
+  readonly #take: (n: number) => void;
+
+  constructor(n: number, take: (n: number) => void) {
+    this.n = n;
+    this.#take = take;
+  }
+
+  granted(): void {
+    this.#take(this.n);
+  }
+}
 
 export class Weighted {
-  // Between any two calls:
-  //   0 <= #held <= size;
-  //   if anyone waits, the front waiter does not fit: front.value > size - #held. (One of 0 units, when all are held, may
-  //   have come to the front by the cancel of the one before it; as in Go it waits for the next release.)
-  #held = 0;
-  readonly #waiters = new List<Park<never, number>>();
-
-  // When a cancel takes away the front waiter, those behind it may fit.
-  readonly #line: Owner = {
-    abandoned: () => {
-      if (this.#held < this.size) this.#admit();
-    },
-  };
+  // Between any two calls: 0 <= #byHand <= #slots.held, the rest being held by permits. Whose turn it is, Slots decides.
+  readonly #slots: Slots<unknown>;
+  #byHand = 0;
 
   // Under full tracking, what was acquired without a permit and where, oldest first; else empty.
-  readonly #records: { readonly entry: Entry; n: number }[] = [];
+  readonly #records = new Ring<{ readonly entry: Entry; n: number }>();
 
   /** How many units there are. */
   readonly size: number;
@@ -107,6 +124,7 @@ export class Weighted {
   /** Throws RangeError unless `size` is a whole number from 0 to 2⁵³−1. */
   constructor(size: number) {
     this.size = count(size, "semaphore size");
+    this.#slots = new Slots<unknown>(ACQUIRE, this.size);
   }
 
   /**
@@ -120,34 +138,44 @@ export class Weighted {
    * - RangeError, if n is not a whole number from 0 to `size`.
    */
   acquire(ctx: Cancel, n = 1): Promise<void> {
-    const refusal = this.#refuse(ctx, n);
-    if (refusal !== undefined) return refusal;
-    if (this.#fits(n)) {
-      this.#take(n);
+    if (!this.#canHold(n)) return this.#tooMany(n);
+    const source = sourceOf(ctx);
+    const ending = source.poll();
+    if (ending !== undefined) return failedWith(ending.error());
+    const slots = this.#slots;
+    if (n <= slots.free) {
+      slots.take(n);
+      this.#hold(n);
       return completed();
     }
-    return this.#park(ACQUIRE, ctx, n);
+    return slots.park(source, new ByHand(n, this.#granted)) as Promise<void>;
   }
 
   /**
    * As {@link acquire}, and answers with a permit that gives the units back:
    * `using permit = await sem.permit(ctx, 2)`.
+   *
+   * Units held by a permit are released by it alone: {@link release} does not count them.
    */
   permit(ctx: Cancel, n = 1): Promise<Permit> {
-    const refusal = this.#refuse(ctx, n);
-    if (refusal !== undefined) return refusal;
-    if (this.#fits(n)) {
-      // In this order the engine knows the permit's shape at the promise, and does not look for a `then` in it: a third less.
-      if (!charge()) return deferred(this.#permit(n));
-      return Promise.resolve(this.#permit(n));
+    if (!this.#canHold(n)) return this.#tooMany(n);
+    const source = sourceOf(ctx);
+    const ending = source.poll();
+    if (ending !== undefined) return failedWith(ending.error());
+    const slots = this.#slots;
+    const permit = new Permit(slots, n);
+    if (n <= slots.free) {
+      slots.take(n);
+      permit.granted();
+      return charge() ? Promise.resolve(permit) : deferred(permit);
     }
-    return this.#park(PERMIT, ctx, n);
+    return slots.park(source, permit, PERMIT) as Promise<Permit>;
   }
 
   /**
    * Runs `fn` holding n units, 1 if left out, and resolves or rejects as it does. The units come back when `fn` has
    * really ended, even if it throws. Rejects as {@link acquire} does, without running `fn`, and with TypeError if `fn`
-   * is no function.
+   * is no function, or a generator function: what that does would come after the permit.
    */
   withPermit<R>(ctx: Cancel, fn: () => R | PromiseLike<R>): Promise<R>;
   withPermit<R>(ctx: Cancel, n: number, fn: () => R | PromiseLike<R>): Promise<R>;
@@ -156,7 +184,7 @@ export class Weighted {
     const task = callable(fn, "withPermit's function") as () => R | PromiseLike<R>;
     const permit = await this.permit(ctx, n);
     try {
-      return await task();
+      return noGenerator(await task(), "withPermit's function");
     } finally {
       permit.release();
     }
@@ -168,106 +196,68 @@ export class Weighted {
    */
   tryAcquire(n = 1): boolean {
     count(n, "semaphore units");
-    if (!this.#fits(n)) return false;
-    this.#take(n);
+    if (n > this.#slots.free) return false;
+    this.#slots.take(n);
+    this.#hold(n);
     return true;
   }
 
   /**
    * Gives n units back and admits those waiters, in order, whom they suffice for. O(waiters admitted).
    *
-   * Throws, with nothing changed, an Error if fewer than n are held, and RangeError if n is not a whole number from 0.
+   * Throws, with nothing changed, an Error if fewer than n are held without a permit, and RangeError if n is not a whole
+   * number from 0.
    */
   release(n = 1): void {
     count(n, "semaphore units");
-    if (n > this.#held) throw new Error("semaphore: released more than held");
-    if (this.#records.length > 0) this.#forget(n);
-    this.#give(n);
+    if (n > this.#byHand) throw new Error("semaphore: released more than held");
+    if (this.#records.size > 0) this.#forget(n);
+    this.#byHand -= n;
+    UNITS.live -= n;
+    this.#slots.give(n);
   }
 
   /** How many units are held. */
   held(): number {
-    return this.#held;
+    return this.#slots.held;
   }
 
   /** How many callers wait. */
   waiting(): number {
-    return this.#waiters.size;
+    return this.#slots.waiters.size;
   }
 
-  #refuse(ctx: Cancel, n: number): Promise<never> | undefined {
-    if (!(Number.isSafeInteger(n) && n >= 0 && n <= this.size)) return this.#outOfRange(n);
-    return refused(ctx);
+  #canHold(n: number): boolean {
+    return Number.isSafeInteger(n) && n >= 0 && n <= this.size;
   }
 
-  async #outOfRange(n: number): Promise<never> {
-    count(n, "semaphore units");
-    throw new RangeError(`cannot acquire ${n} units of a semaphore of size ${this.size}`);
+  #tooMany(n: number): Promise<never> {
+    return failedBy(() => {
+      count(n, "semaphore units");
+      throw new RangeError(`cannot acquire ${n} units of a semaphore of size ${this.size}`);
+    });
   }
 
-  #fits(n: number): boolean {
-    return n <= this.size - this.#held && this.#waiters.size === 0;
-  }
-
-  #park(kind: Kind, ctx: Cancel, n: number): Promise<never> {
-    const waiter = new Park<never, number>(kind, ctx, n, this.#line);
-    this.#waiters.push(waiter);
-    return waiter.promise;
-  }
-
+  /** Counts n units that have been taken, to be released by hand. */
   #hold(n: number): void {
-    this.#held += n;
+    this.#byHand += n;
     UNITS.live += n;
-  }
-
-  #permit(n: number): Permit {
-    const permit = new Permit(this, n);
-    this.#hold(permit.n);
-    return permit;
-  }
-
-  #take(n: number): void {
-    this.#hold(n);
     if (isFull() && n > 0) this.#records.push({ entry: record(UNITS, n), n });
   }
 
-  #give(n: number): void {
-    this.#held -= n;
-    UNITS.live -= n;
-    if (this.#waiters.size > 0) this.#admit();
-  }
+  // One closure for all who wait.
+  readonly #granted = (n: number): void => this.#hold(n);
 
-  /** Closes the records of n units, oldest first: `release` does not say whose units come back. */
+  /** Erases the records of n units, oldest first: `release` does not say whose units come back. */
   #forget(n: number): void {
-    let left = n;
-    for (let first = this.#records[0]; first !== undefined && left > 0; first = this.#records[0]) {
+    for (let left = n; left > 0 && this.#records.size > 0; ) {
+      const first = this.#records.front;
       const part = Math.min(left, first.n);
       first.n -= part;
       left -= part;
       if (first.n > 0) return;
-      close(first.entry);
+      erase(first.entry);
       this.#records.shift();
     }
-  }
-
-  #admit(): void {
-    for (let w = this.#waiters.front; w !== undefined; w = this.#waiters.front) {
-      const n = w.value;
-      // Stop at the first waiter that does not fit, though a smaller one behind it might. Take a semaphore used as a
-      // read-write lock: readers acquire 1, the writer acquires `size`. If readers could overtake, there would always
-      // be a unit out and the writer would wait forever.
-      if (n > this.size - this.#held) return;
-      this.#waiters.remove(w);
-      if (w.kind === PERMIT) {
-        w.resolve(this.#permit(n) as never);
-      } else {
-        this.#take(n);
-        w.resolve(undefined as never);
-      }
-    }
-  }
-
-  static {
-    giveBack = (sem, n) => sem.#give(n);
   }
 }

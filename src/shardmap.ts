@@ -38,17 +38,21 @@
  * shards follows the number of entries; keys are compared as Map's are; `range` is iteration, which yields a key at most
  * once, even if it is deleted and put back meanwhile.
  */
-import { type Cancel, refused } from "./internal/cancel.ts";
-import { callable, show } from "./internal/errors.ts";
-import { List } from "./internal/list.ts";
-import { type Owner, Park } from "./internal/park.ts";
-import { Shards } from "./internal/shards.ts";
-import { closed, Kind, opened } from "./internal/tracker.ts";
-import { completed, completedWith, DONE } from "./internal/turn.ts";
+import { callable, show } from "./internal/data/args.ts";
+import { Shards } from "./internal/data/shards.ts";
+import { completed, completedWith, failedBy, failedWith } from "./internal/time/turn.ts";
+import { type Entry, enter, exit, Kind, type PublicFunction } from "./internal/track/tracker.ts";
+import { Flights } from "./internal/wait/flight.ts";
+import { sourceOf } from "./internal/wait/foreign.ts";
+import type { Cancel, Source } from "./internal/wait/source.ts";
+import { Waiters } from "./internal/wait/wait.ts";
 
-const UPDATE = new Kind("shardmap update");
-const LOAD = new Kind("shardmap load");
-const LOADER = new Kind("shardmap loader");
+const updating = (): PublicFunction[] => [ShardMap.prototype.update];
+const loading = (): PublicFunction[] => [ShardMap.prototype.getOrLoad];
+const UPDATE = new Kind("shardmap update", "wait", updating);
+const UPDATER = new Kind("shardmap updater", "task", updating);
+const LOAD = new Kind("shardmap load", "wait", loading);
+const LOADER = new Kind("shardmap loader", "task", loading);
 
 /** What was there: comma-ok, as in Go. */
 export type Loaded<V> =
@@ -61,33 +65,14 @@ export type Updater<V> = (value: V | undefined, ok: boolean) => V | PromiseLike<
 /** Loads what {@link ShardMap.getOrLoad} stores. The signal aborts when nobody waits for it any more. */
 export type Loader<K, V> = (key: K, signal: AbortSignal) => V | PromiseLike<V>;
 
-/** One load, and those who wait for it. */
-class Flight<V> implements Owner {
-  readonly waiters = new List<Park<V>>();
-
-  /** Nobody waits any more. Called by the last to leave, and by those who left with it; once is enough. */
-  abandon!: (reason: unknown) => void;
-
-  // Of the last to leave so far.
-  private reason: unknown;
-
-  cancelled(reason: unknown): void {
-    this.reason = reason;
-  }
-
-  abandoned(): void {
-    if (this.waiters.size === 0) this.abandon(this.reason);
-  }
-}
-
 export class ShardMap<K, V> {
   readonly #shards = new Shards<K, V>();
 
-  // The keys that are being updated, each with those who wait for their turn.
-  readonly #updates = new Map<K, List<Park<void>>>();
+  // The keys that are being updated, each with those who wait for their turn; null while nobody has.
+  readonly #updates = new Map<K, Waiters<void> | null>();
 
-  // The loads whose results are to be stored. Any write to its key takes a load out: what it read is older than that.
-  readonly #loads = new Map<K, Flight<V>>();
+  // The loads whose results are to be stored. Any write to its key makes it forgotten: what it read is older than that.
+  readonly #loads = new Flights<K, V>(LOAD, LOADER, (key, value) => this.#shards.set(key, value));
 
   /** Takes entries as `Map` does. Throws TypeError if they are not iterable, or one of them is no object. */
   constructor(entries?: Iterable<readonly [K, V]> | null) {
@@ -110,13 +95,13 @@ export class ShardMap<K, V> {
 
   set(key: K, value: V): this {
     this.#shards.set(key, value);
-    this.#outdate(key);
+    this.#loads.forget(key);
     return this;
   }
 
   /** Removes the entry; says whether there was one. */
   delete(key: K): boolean {
-    this.#outdate(key);
+    this.#loads.forget(key);
     return this.#shards.of(key).delete(key);
   }
 
@@ -228,16 +213,30 @@ export class ShardMap<K, V> {
    */
   async update(key: K, fn: Updater<V>, cancel?: Cancel): Promise<V> {
     callable(fn, "update's function");
-    await this.#turn(key, cancel);
+    let source: Source | undefined;
+    if (cancel !== undefined) {
+      source = sourceOf(cancel);
+      const ending = source.poll();
+      if (ending !== undefined) return failedWith(ending.error());
+    }
+    let entry: Entry | undefined;
+    const line = this.#updates.get(key);
+    if (line === undefined) {
+      this.#updates.set(key, null);
+      entry = enter(UPDATER);
+      await completed();
+    } else {
+      await (line ?? this.#queue(key)).park(source, undefined);
+      entry = enter(UPDATER);
+    }
     try {
       const { value, loaded } = this.#load(key);
       const next = await fn(value, loaded);
       this.set(key, next);
       return next;
     } finally {
-      const next = this.#updates.get(key)?.shift();
-      if (next === undefined) this.#updates.delete(key);
-      else next.resolve();
+      exit(UPDATER, entry);
+      if (this.#updates.get(key)?.wakeOne(undefined) !== true) this.#updates.delete(key);
     }
   }
 
@@ -255,19 +254,16 @@ export class ShardMap<K, V> {
    * still get that, but it is not set, and who asks next finds what was written or loads anew.
    */
   getOrLoad(key: K, load: Loader<K, V>, cancel?: Cancel): Promise<V> {
-    const refusal = this.#refuse(load, cancel);
-    if (refusal !== undefined) return refusal;
+    if (typeof load !== "function") return failedBy(() => callable(load, "getOrLoad's loader"));
+    let source: Source | undefined;
+    if (cancel !== undefined) {
+      source = sourceOf(cancel);
+      const ending = source.poll();
+      if (ending !== undefined) return failedWith(ending.error());
+    }
     const { value, loaded } = this.#load(key);
     if (loaded) return completedWith(value);
-    let flight = this.#loads.get(key);
-    if (flight === undefined) {
-      flight = new Flight();
-      this.#loads.set(key, flight);
-      void this.#fly(flight, key, load);
-    }
-    const waiter = new Park<V>(LOAD, cancel, undefined, flight);
-    flight.waiters.push(waiter);
-    return waiter.promise;
+    return this.#loads.join(key, (signal) => load(normal(key), signal), source);
   }
 
   #load(key: K): Loaded<V> {
@@ -277,58 +273,11 @@ export class ShardMap<K, V> {
     return { value: value as V, loaded: true };
   }
 
-  /** Keeps a load of the key that is in progress from being stored. */
-  #outdate(key: K): void {
-    if (this.#loads.size > 0) this.#loads.delete(key);
-  }
-
-  /** Waits until it is the caller's turn to update the key. */
-  #turn(key: K, cancel: Cancel | undefined): Promise<void> {
-    const refusal = cancel === undefined ? undefined : refused(cancel);
-    if (refusal !== undefined) return refusal;
-    const line = this.#updates.get(key);
-    if (line === undefined) {
-      this.#updates.set(key, new List());
-      return completed();
-    }
-    const park = new Park<void>(UPDATE, cancel);
-    line.push(park);
-    return park.promise;
-  }
-
-  #refuse(load: Loader<K, V>, cancel: Cancel | undefined): Promise<never> | undefined {
-    if (typeof load !== "function") return this.#notALoader(load);
-    return cancel === undefined ? undefined : refused(cancel);
-  }
-
-  async #notALoader(load: unknown): Promise<never> {
-    return callable(load, "getOrLoad's loader") as never;
-  }
-
-  async #fly(flight: Flight<V>, key: K, load: Loader<K, V>): Promise<void> {
-    const controller = new AbortController();
-    // The reaction is registered here, so that abort listeners run in the context of who loads, not of who leaves.
-    void new Promise((resolve) => {
-      flight.abandon = (reason) => {
-        if (this.#loads.get(key) === flight) this.#loads.delete(key);
-        resolve(reason);
-      };
-    }).then((reason) => controller.abort(reason));
-
-    const entry = opened(LOADER);
-    let settle: (waiter: Park<V>) => void;
-    try {
-      await DONE;
-      const value = await load(normal(key), controller.signal);
-      settle = (waiter) => waiter.resolve(value);
-      if (this.#loads.get(key) === flight) this.#shards.set(key, value);
-    } catch (error) {
-      settle = (waiter) => waiter.reject(error);
-    } finally {
-      closed(LOADER, entry);
-    }
-    if (this.#loads.get(key) === flight) this.#loads.delete(key);
-    for (let w = flight.waiters.shift(); w !== undefined; w = flight.waiters.shift()) settle(w);
+  /** A queue for those who wait to update the key. */
+  #queue(key: K): Waiters<void> {
+    const queue = new Waiters<void>(UPDATE);
+    this.#updates.set(key, queue);
+    return queue;
   }
 }
 

@@ -27,68 +27,44 @@
  * - Durations past 2³¹−1 ms, and Infinity, work. A wait of Infinity ends by its `cancel` alone.
  * - A process stays alive while something waits for a finite instant; an armed timer that nobody waits for lets it exit.
  */
-import { Channel, type ReceiveChannel } from "./channel.ts";
-import { type Cancel, refused } from "./internal/cancel.ts";
-import { now } from "./internal/clock.ts";
-import { disposable } from "./internal/dispose.ts";
-import { duration } from "./internal/errors.ts";
-import { List } from "./internal/list.ts";
-import { type Owner, Park } from "./internal/park.ts";
-import { type Alarm, arm, disarm, drop, HoldingList, hold } from "./internal/timers.ts";
-import { closed, type Entry, Kind, opened } from "./internal/tracker.ts";
-import { completed } from "./internal/turn.ts";
-import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE } from "./internal/waitable.ts";
+import type { ReceiveChannel, Received } from "./channel.ts";
+import { duration } from "./internal/data/args.ts";
+import { List } from "./internal/data/list.ts";
+import { disposable } from "./internal/host/dispose.ts";
+import { now } from "./internal/time/clock.ts";
+import { type Alarm, arm, disarm, fireNow, refTimer, unrefTimer } from "./internal/time/timers.ts";
+import { completed, failedBy, failedWith } from "./internal/time/turn.ts";
+import { type Entry, enter, exit, Kind } from "./internal/track/tracker.ts";
+import { sourceOf } from "./internal/wait/foreign.ts";
+import { InternalChannel } from "./internal/wait/receive.ts";
+import type { Cancel, Source } from "./internal/wait/source.ts";
+import { TimedWaiters } from "./internal/wait/timed.ts";
+import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE } from "./internal/wait/waitable.ts";
 
-export { now } from "./internal/clock.ts";
+export { now } from "./internal/time/clock.ts";
 
-const SLEEP = new Kind("sleep");
-const TIMER = new Kind("timer");
-const TICKER = new Kind("ticker");
+const SLEEP = new Kind("sleep", "wait", () => [sleep]);
+const TIMER = new Kind("timer", "resource", () => [Timer, Timer.prototype.reset]);
+const TICKER = new Kind("ticker", "resource", () => [Ticker, Ticker.prototype.reset]);
 
-/** A sleeper. A finite sleep keeps the process alive. */
-class Sleep implements Alarm, Owner {
-  readonly park: Park<void>;
-  readonly when: number;
-  index = -1;
-
-  constructor(when: number, cancel: Cancel | undefined) {
-    this.park = new Park(SLEEP, cancel, undefined, this);
-    this.when = when;
-    if (when !== Number.POSITIVE_INFINITY) hold();
-    arm(this);
-  }
-
-  fire(): void {
-    this.#end();
-    this.park.resolve();
-  }
-
-  cancelled(): void {
-    disarm(this);
-    this.#end();
-  }
-
-  #end(): void {
-    if (this.when !== Number.POSITIVE_INFINITY) drop();
-  }
-}
+const sleepers = new TimedWaiters<undefined>(SLEEP);
 
 /**
- * Waits for `ms` milliseconds. Zero or less resolves at once.
+ * Waits for `ms` milliseconds. Zero or less resolves at once. A finite sleep keeps the process alive.
  *
  * Rejects, its timer disarmed, with
  * - the context's error or the signal's reason, if `cancel` is done (even for a sleep of 0) or ends while waiting;
  * - RangeError, if `ms` is NaN.
  */
 export function sleep(ms: number, cancel?: Cancel): Promise<void> {
-  try {
-    duration(ms, "sleep");
-  } catch (error) {
-    return Promise.reject(error);
+  if (typeof ms !== "number" || Number.isNaN(ms)) return failedBy(() => duration(ms, "sleep"));
+  let source: Source | undefined;
+  if (cancel !== undefined) {
+    source = sourceOf(cancel);
+    const ending = source.poll();
+    if (ending !== undefined) return failedWith(ending.error());
   }
-  const refusal = cancel === undefined ? undefined : refused(cancel);
-  if (refusal !== undefined) return refusal;
-  return ms <= 0 ? completed() : new Sleep(now() + ms, cancel).park.promise;
+  return ms <= 0 ? completed() : sleepers.parkUntil(now() + ms, source, undefined);
 }
 
 /** A timeout in a select's case. Made by {@link after}. */
@@ -99,7 +75,7 @@ export class After {
   /** @internal Its place among the alarms: armed exactly while a select is parked on it. */
   index = -1;
 
-  // Made by the first select that parks on it: most never are.
+  // The selects that are parked on it. Made by the first one: most never are.
   private parked: List<Parked> | undefined = undefined;
   private taken = false;
 
@@ -114,6 +90,7 @@ export class After {
     const first = this.parked?.shift();
     // It is ready once: any other select that is parked on it waits for its other cases from now on.
     while (this.parked?.shift() !== undefined);
+    if (first !== undefined) unrefTimer();
     first?.fire(now());
   }
 
@@ -131,14 +108,16 @@ export class After {
   /** @internal */
   [ENQUEUE](parked: Parked): void {
     if (this.taken) return;
-    this.parked ??= this.when === Number.POSITIVE_INFINITY ? new List() : new HoldingList();
-    if (this.parked.size === 0) arm(this);
+    this.parked ??= new List();
     this.parked.push(parked);
+    if (this.parked.size > 1 || this.when === Number.POSITIVE_INFINITY) return;
+    arm(this);
+    refTimer();
   }
 
   /** @internal */
   [DEQUEUE](parked: Parked): void {
-    if (this.parked?.remove(parked) && this.parked.size === 0) disarm(this);
+    if (this.parked?.remove(parked) && this.parked.size === 0 && disarm(this)) unrefTimer();
   }
 }
 
@@ -150,36 +129,61 @@ export function after(ms: number): After {
   return new After(now() + duration(ms, "after"));
 }
 
-/** A channel that gets instants, and what sends them. */
-abstract class Clockwork implements Alarm {
+/** The channel of a timer or ticker, and the alarm that sends on it. Receiving looks at the clock. */
+abstract class Clockwork extends InternalChannel<number> implements Alarm {
   when = Number.POSITIVE_INFINITY;
   index = -1;
-  readonly channel = new Channel<number>(1, new HoldingList());
-  readonly #kind: Kind;
-  #entry: Entry | undefined = undefined;
+
+  // The instant that was sent and not received yet.
+  private sent: number | undefined = undefined;
+  private readonly kind: Kind;
+  private entry: Entry | undefined = undefined;
 
   constructor(kind: Kind) {
-    this.#kind = kind;
+    super();
+    this.kind = kind;
   }
 
   abstract fire(): void;
+
+  tryReceive(): Received<number> | undefined {
+    if (!this.ready()) return undefined;
+    const value = this.sent as number;
+    this.sent = undefined;
+    return { value, ok: true };
+  }
 
   /** Arms for `when`; it is not armed. */
   start(when: number): void {
     this.when = when;
     arm(this);
-    if (this.index >= 0) this.#entry = opened(this.#kind);
+    if (this.index < 0) return; // At Infinity.
+    this.entry = enter(this.kind);
+    this.receivers.setRef(true);
   }
 
   /** Disarms and drains; says whether it was armed, or had sent an instant that nobody received. */
   stop(): boolean {
-    const armed = disarm(this);
-    if (armed) this.ended();
-    return this.channel.tryReceive() !== undefined || armed;
+    const active = this.index >= 0 || this.sent !== undefined;
+    if (disarm(this)) this.disarmed();
+    this.sent = undefined;
+    return active;
   }
 
-  ended(): void {
-    closed(this.#kind, this.#entry);
+  /** It is not armed any more. */
+  protected disarmed(): void {
+    exit(this.kind, this.entry);
+    this.receivers.setRef(false);
+  }
+
+  /** Hands an instant to a receiver, or keeps it for the next, unless the last one is still there. */
+  protected send(at: number): void {
+    if (!this.receivers.wakeOne({ value: at, ok: true })) this.sent ??= at;
+  }
+
+  protected override ready(): boolean {
+    if (this.sent === undefined && this.index >= 0 && now() >= this.when) fireNow(this);
+    return this.sent !== undefined;
   }
 }
 
@@ -189,8 +193,8 @@ class Once extends Clockwork {
   }
 
   fire(): void {
-    this.ended();
-    this.channel.trySend(now());
+    this.disarmed();
+    this.send(now());
   }
 }
 
@@ -206,7 +210,7 @@ class Periodic extends Clockwork {
     // Stay on the grid of the first tick: a late one does not delay those after it, and missed ones are dropped.
     this.when += this.period * (1 + Math.floor((t - this.when) / this.period));
     arm(this);
-    this.channel.trySend(t);
+    this.send(t);
   }
 }
 
@@ -225,7 +229,7 @@ export class Timer {
 
   /** Gets the instant of firing, in epoch milliseconds. */
   get c(): ReceiveChannel<number> {
-    return this.#clockwork.channel;
+    return this.#clockwork;
   }
 
   /** Prevents the firing. False if the timer had fired, and its instant was received, or was stopped before. */
@@ -265,7 +269,7 @@ export class Ticker {
 
   /** Gets the instant of each tick, in epoch milliseconds. Not closed by `stop`. */
   get c(): ReceiveChannel<number> {
-    return this.#clockwork.channel;
+    return this.#clockwork;
   }
 
   /** Ends the ticking. A tick not yet received is dropped. */

@@ -22,7 +22,7 @@ import {
 import { track } from "gopark/leak";
 import { now } from "gopark/time";
 import { expect, test, vi } from "vitest";
-import { armed } from "../src/internal/timers.ts";
+import { armed } from "../src/internal/time/timers.ts";
 import { golden } from "./support/golden.ts";
 import { turns } from "./support/turn.ts";
 

@@ -19,7 +19,7 @@ import { find } from "gopark/leak";
 import { trySelect } from "gopark/select";
 import { now } from "gopark/time";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { armed } from "../src/internal/timers.ts";
+import { armed } from "../src/internal/time/timers.ts";
 
 beforeEach(() => {
   vi.useFakeTimers();

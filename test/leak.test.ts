@@ -1,6 +1,6 @@
 /** The leak checks themselves: what is left behind is found, named, and shown with the line that made it. */
 import { Channel } from "gopark/channel";
-import { background, withCancel } from "gopark/context";
+import { background, withCancel, withTimeout } from "gopark/context";
 import { forEach, Group } from "gopark/errgroup";
 import { go } from "gopark/go";
 import { counters, current, find, type Leak, LeakError, onProved, track, verifyNone } from "gopark/leak";
@@ -11,6 +11,7 @@ import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
 import { sleep, Ticker, Timer } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { turn } from "./support/turn.ts";
 import { collectUntil } from "./support/unhandled.ts";
 
 beforeEach(() => track("full"));
@@ -94,7 +95,7 @@ const leaks: Record<string, () => () => unknown> = {
     void g.go(() => new Promise<void>((resolve) => (end = resolve)));
     void g.wait();
     return async () => {
-      await Promise.resolve();
+      await turn();
       end();
     };
   },
@@ -102,7 +103,7 @@ const leaks: Record<string, () => () => unknown> = {
     let end = () => {};
     void go(() => new Promise<void>((resolve) => (end = resolve)));
     return async () => {
-      await Promise.resolve();
+      await turn();
       end();
     };
   },
@@ -125,7 +126,16 @@ const leaks: Record<string, () => () => unknown> = {
     map.update("a", () => 1, scope).catch(() => {});
     return async () => {
       cancel();
-      await Promise.resolve();
+      await turn();
+      end(1);
+    };
+  },
+  "shardmap updater": () => {
+    const map = new ShardMap<string, number>();
+    let end = (_: number) => {};
+    void map.update("a", () => new Promise<number>((resolve) => (end = resolve)));
+    return async () => {
+      await turn();
       end(1);
     };
   },
@@ -140,7 +150,7 @@ const leaks: Record<string, () => () => unknown> = {
     let end = (_: number) => {};
     void map.getOrLoad("a", () => new Promise<number>((resolve) => (end = resolve)));
     return async () => {
-      await Promise.resolve();
+      await turn();
       end(1);
     };
   },
@@ -160,7 +170,9 @@ describe("verifyNone finds", () => {
   });
 
   test("every kind there is", () => {
-    expect(new Set(Object.keys(counters()))).toEqual(new Set([...Object.keys(leaks), "select (no cases)"]));
+    expect(new Set(Object.keys(counters()))).toEqual(
+      new Set([...Object.keys(leaks), "select (no cases)", "proved leak"]),
+    );
   });
 });
 
@@ -215,12 +227,17 @@ test("a snapshot is ignored, whether it was tracked or not; what came after it i
   ch.close();
 });
 
-test("age is told in milliseconds", () => {
+test("age is told in milliseconds of the real clock, whatever clock was mocked meanwhile", () => {
   vi.useFakeTimers();
   const ch = new Channel<number>();
   void ch.receive();
-  vi.advanceTimersByTime(1234);
-  expect(find()[0]?.ageMs).toBeCloseTo(1234, 3);
+  vi.advanceTimersByTime(3_600_000);
+  vi.setSystemTime(0);
+  const age = find()[0]?.ageMs as number;
+  expect(age).toBeGreaterThanOrEqual(0);
+  expect(age).toBeLessThan(3_600_000);
+  vi.useRealTimers();
+  expect(find()[0]?.ageMs).toBeLessThan(3_600_000);
   ch.close();
 });
 
@@ -258,13 +275,23 @@ describe("the collector proves", () => {
     await verifyNone();
   });
 
-  test("that a context whose cancel function was dropped will not be cancelled", async () => {
-    const parent = withCancel(ctx);
-    const seen = await proved(() => void withCancel(parent.ctx));
+  test("that a context whose cancel function was dropped will not be cancelled, if nothing above can end it", async () => {
+    const seen = await proved(() => void withCancel(ctx));
     expect(seen).toMatchObject([{ kind: "context", proved: true }]);
     await expect(verifyNone()).rejects.toThrow(LeakError);
+  });
+
+  test("nothing of a context that its parent or its deadline can still end; it stays counted", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+    const parent = withCancel(ctx);
+    const seen = await proved(() => {
+      withCancel(parent.ctx);
+      withTimeout(ctx, 60_000);
+    });
+    expect(seen).toEqual([]);
+    expect(counters().context).toBe(3);
     parent.cancel();
-    await verifyNone();
+    vi.advanceTimersByTime(60_000);
   });
 
   test("that a dropped permit will not be released", async () => {

@@ -1,6 +1,6 @@
 /** The list inside: random programs against an array. */
 import { expect, test } from "vitest";
-import { type Element, List, unlink } from "../src/internal/list.ts";
+import { type Element, List, unlink } from "../src/internal/data/list.ts";
 import { random, seeds } from "./support/random.ts";
 
 class Item implements Element {

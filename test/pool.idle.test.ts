@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { Pool, type PoolOptions } from "gopark/pool";
 import { sleep } from "gopark/time";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { armed } from "../src/internal/timers.ts";
+import { armed } from "../src/internal/time/timers.ts";
 import { ROOT } from "./support/examples.ts";
 
 /** A pool with so many idle objects. */

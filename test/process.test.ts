@@ -146,3 +146,19 @@ test("two copies of the package know each other's errors and contexts", async ()
   expect(err).toBe("");
   expect(out).toBe("true false\ntrue why\nAbortError: context canceled\n");
 });
+
+test("all deadlines share one host timer, and cancelling never touches it", async () => {
+  const code = `
+    let calls = 0;
+    for (const name of ["setTimeout", "clearTimeout"]) {
+      const real = globalThis[name];
+      globalThis[name] = (...args) => { calls++; return real(...args); };
+    }
+    const { context } = await import("gopark");
+    const first = context.withTimeout(context.background(), 1000);
+    const before = calls;
+    for (let i = 0; i < 100; i++) context.withTimeout(context.background(), 1001 + i).cancel();
+    first.cancel();
+    console.log(before, calls);`;
+  expect(await run(code)).toEqual({ status: 0, out: "1 1\n", err: "" });
+});

@@ -1,11 +1,11 @@
 /** Sharded map: keys whose hashes no split can part, all of them or most. */
 import { ShardMap } from "gopark/shardmap";
 import { afterEach, expect, test, vi } from "vitest";
-import { FULL } from "../src/internal/shards.ts";
+import { FULL } from "../src/internal/data/shards.ts";
 
 const hashes = vi.hoisted(() => ({ of: (_key: unknown): number => 0 }));
 
-vi.mock("../src/internal/hash.ts", () => ({ hash: (key: unknown) => hashes.of(key) >>> 0 }));
+vi.mock("../src/internal/data/hash.ts", () => ({ hash: (key: unknown) => hashes.of(key) >>> 0 }));
 
 afterEach(() => {
   hashes.of = () => 0;

@@ -1,7 +1,7 @@
 /** Sharded map: each key at most once, whatever happens meanwhile; over one shard and over many that split. */
 import { ShardMap } from "gopark/shardmap";
 import { describe, expect, test } from "vitest";
-import { FULL } from "../src/internal/shards.ts";
+import { FULL } from "../src/internal/data/shards.ts";
 
 // One shard; and many, with more splits to come at the next insertions.
 const sizes = [10, 4 * FULL];

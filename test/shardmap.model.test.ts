@@ -1,7 +1,7 @@
 /** Sharded map: random programs of synchronous calls against a plain Map, with iterations in progress. */
 import { ShardMap } from "gopark/shardmap";
 import { expect, test } from "vitest";
-import { FULL } from "../src/internal/shards.ts";
+import { FULL } from "../src/internal/data/shards.ts";
 import { type Random, random, seeds } from "./support/random.ts";
 
 type Key = unknown;

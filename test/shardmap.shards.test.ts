@@ -2,8 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { ShardMap } from "gopark/shardmap";
 import { describe, expect, test } from "vitest";
-import { hash } from "../src/internal/hash.ts";
-import { FULL } from "../src/internal/shards.ts";
+import { hash } from "../src/internal/data/hash.ts";
+import { FULL } from "../src/internal/data/shards.ts";
 import { random } from "./support/random.ts";
 
 const SHARDS = 256;

@@ -12,19 +12,14 @@ import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
 import { sleep } from "gopark/time";
-import { beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { turn } from "./support/turn.ts";
 
 const OPERATIONS = 20_000;
 const PER_TURN = 2 * 256;
 
-// The clock goes on by a millisecond with every look at it, on any machine: a turn then has its two slices and no more.
-let now = Math.ceil(performance.now());
-
-beforeEach(() => {
-  track("counters");
-  vi.spyOn(performance, "now").mockImplementation(() => ++now);
-});
+// In tests a turn is two slices of 256 completions, on any machine: see setup.ts.
+beforeEach(() => track("counters"));
 
 /** How many turns the event loop gets while `work` goes on. */
 async function turnsDuring(work: () => Promise<unknown>): Promise<number> {

@@ -14,6 +14,11 @@ export class Ring<T> {
     this.size++;
   }
 
+  /** The oldest element. The ring must not be empty. */
+  get front(): T {
+    return this.slots[this.head] as T;
+  }
+
   /** Takes the oldest element. The ring must not be empty. */
   shift(): T {
     const value = this.slots[this.head] as T;

@@ -2,13 +2,12 @@
  * The items of any iterable, taken one at a time and not before they are wanted; with an exit from the wait for one, and
  * the iterator told when no more are.
  */
-import type { Context } from "../context.ts";
-import { show } from "./errors.ts";
-import { List } from "./list.ts";
-import { Park } from "./park.ts";
-import { Kind } from "./tracker.ts";
+import { show } from "../data/args.ts";
+import { Kind } from "../track/tracker.ts";
+import type { Source } from "./source.ts";
+import { Waiters } from "./wait.ts";
 
-const NEXT = new Kind("iterator next");
+const NEXT = new Kind("iterator next", "wait");
 
 export class Items<T> {
   readonly isAsync: boolean;
@@ -17,15 +16,17 @@ export class Items<T> {
   // Whether the iterator gives no more: set when it is asked, cleared when it answers with an item.
   private over = false;
 
-  // Whether an async `next` still owes its answer, which may be after the wait for it; and that wait, while there is one.
+  // Whether an async `next` still owes its answer, which may be after the wait for it.
   private owing = false;
-  private readonly waits = new List<Park<IteratorResult<T>>>();
+
+  // The wait for what is to come, while there is one.
+  private readonly waits: Waiters<unknown> = new Waiters(NEXT);
 
   /** Opens the iterable. Throws TypeError if it is none. */
   constructor(items: Iterable<T> | AsyncIterable<T>) {
-    const source = Object(items) as Partial<AsyncIterable<T> & Iterable<T>>;
-    const later = source[Symbol.asyncIterator] ?? undefined;
-    const open: (() => Iterator<T> | AsyncIterator<T>) | undefined = later ?? source[Symbol.iterator];
+    const opened = Object(items) as Partial<AsyncIterable<T> & Iterable<T>>;
+    const later = opened[Symbol.asyncIterator] ?? undefined;
+    const open: (() => Iterator<T> | AsyncIterator<T>) | undefined = later ?? opened[Symbol.iterator];
     if (typeof open !== "function") throw new TypeError(`items must be iterable, got ${show(items)}`);
     this.isAsync = later !== undefined;
     this.iterator = open.call(items as Iterable<T>);
@@ -37,12 +38,27 @@ export class Items<T> {
     return this.read((this.iterator as Iterator<T>).next());
   }
 
-  /** The next item of an async iterator, if it comes before the context ends. Rejects with what the iterator throws. */
-  nextLater(ctx: Context): Promise<IteratorResult<T>> {
-    const wait = new Park<IteratorResult<T>>(NEXT, ctx);
-    this.waits.push(wait);
-    void this.pull(wait);
-    return wait.promise;
+  /**
+   * The next item of an async iterator, if it comes before the source ends, which has not ended. Rejects with what the
+   * iterator throws.
+   */
+  nextLater(source: Source): Promise<IteratorResult<T>> {
+    const next = this.waits.park(source, undefined) as Promise<IteratorResult<T>>;
+    void this.pull();
+    return next;
+  }
+
+  /** What a promise among the items resolves to, if that is before the source ends. Rejects as the promise does. */
+  settled(item: PromiseLike<T>, source: Source): Promise<T> {
+    const settled = this.waits.park(source, undefined) as Promise<T>;
+    void (async () => {
+      try {
+        this.waits.wakeOne(await item);
+      } catch (error) {
+        this.waits.failAll(error);
+      }
+    })();
+    return settled;
   }
 
   /** Tells the iterator that no more is wanted, and waits for it to finish unless it still owes an answer. */
@@ -53,17 +69,16 @@ export class Items<T> {
       if (this.owing) Promise.resolve(returned).catch(() => {});
       else await returned;
     } catch {
-      // As in `for await`: what stopped the loop is the error to tell.
+      // As in `for await`: what stopped the loop is the error to report.
     }
   }
 
-  private async pull(wait: Park<IteratorResult<T>>): Promise<void> {
+  private async pull(): Promise<void> {
     this.over = this.owing = true;
     try {
-      const next = this.read(await this.iterator.next());
-      if (this.waits.remove(wait)) wait.resolve(next);
+      this.waits.wakeOne(this.read(await this.iterator.next()));
     } catch (error) {
-      if (this.waits.remove(wait)) wait.reject(error);
+      this.waits.failAll(error);
     } finally {
       this.owing = false;
     }

@@ -1,42 +1,7 @@
-/** What the errors of all modules share, and the checks of arguments that throw them. */
-
-const BRAND = Symbol.for("gopark.brand");
-
 /**
- * Lets `instanceof cls` recognise the errors that another copy of the package made, by a brand instead of by identity,
- * and sets the `name` of its objects. Call it from the class's static block. A user's subclass keeps the ordinary
- * meaning of `instanceof`.
+ * The checks of arguments. Each returns what it was given, or throws an error that says what was given. An `async` function
+ * lets it throw; any other that returns a promise rejects by `failedBy(() => count(n, "units"))`.
  */
-export function brand(cls: abstract new (...args: never[]) => Error, is: string, name: string = is): void {
-  Object.defineProperty(cls.prototype, BRAND, { value: is });
-  Object.defineProperty(cls.prototype, "name", { value: name, writable: true, configurable: true });
-  Object.defineProperty(cls, Symbol.hasInstance, {
-    value(this: unknown, value: unknown): boolean {
-      if (this !== cls) return Function.prototype[Symbol.hasInstance].call(this, value);
-      return value instanceof Error && (value as { [BRAND]?: unknown })[BRAND] === is;
-    },
-  });
-}
-
-/**
- * Makes an error without a stack: capturing one costs microseconds, too much on a path that rejects under load, and the
- * stack of whoever cancelled says nothing to whoever waited.
- */
-export function withoutStack<E extends Error>(make: () => E): E {
-  const traces = Error as { stackTraceLimit?: number };
-  const limit = traces.stackTraceLimit;
-  try {
-    traces.stackTraceLimit = 0;
-  } catch {
-    return make(); // A host with frozen intrinsics: the stack stays, that is all.
-  }
-  try {
-    return make();
-  } finally {
-    if (limit === undefined) delete traces.stackTraceLimit;
-    else traces.stackTraceLimit = limit;
-  }
-}
 
 /** A value as an error message shows it: short, on one line, never throwing. */
 export function show(value: unknown): string {
@@ -74,7 +39,7 @@ export function duration(ms: number, what: string): number {
 
 /** Returns the instant as epoch milliseconds; throws for NaN, an invalid Date and other types. */
 export function instant(at: number | Date, what: string): number {
-  if (typeof at === "number" && !Number.isNaN(at)) return at; // On hot paths; instanceof is dear.
+  if (typeof at === "number" && !Number.isNaN(at)) return at; // The hot path: `instanceof` costs more.
   const ms = at instanceof Date ? at.getTime() : at;
   if (typeof ms !== "number") throw new TypeError(`${what} must be epoch milliseconds or a Date, got ${show(at)}`);
   if (Number.isNaN(ms)) throw new RangeError(`${what} must be an instant, got ${at instanceof Date ? at : "NaN"}`);
@@ -85,4 +50,31 @@ export function instant(at: number | Date, what: string): number {
 export function callable<F>(fn: F, what: string): F {
   if (typeof fn === "function") return fn;
   throw new TypeError(`${what} must be a function, got ${show(fn)}`);
+}
+
+/** As {@link instant}, and finite. */
+export function finiteInstant(at: number | Date, what: string): number {
+  const ms = instant(at, what);
+  if (Number.isFinite(ms)) return ms;
+  throw new RangeError(`${what} must be a finite instant, got ${ms}`);
+}
+
+/**
+ * Returns what a function has returned, unless that is a generator: then nothing has been done yet, and what is done later
+ * is done without what the function was given. Throws TypeError for one.
+ */
+export function noGenerator<R>(result: R, what: string): R {
+  if (isGenerator(result)) throw new TypeError(`${what} must not be a generator function`);
+  return result;
+}
+
+function isGenerator(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const tag = Object.prototype.toString.call(value);
+  return tag === "[object Generator]" || tag === "[object AsyncGenerator]";
+}
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  const mayBe = (typeof value === "object" && value !== null) || typeof value === "function";
+  return mayBe && typeof (value as { then?: unknown }).then === "function";
 }

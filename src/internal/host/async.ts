@@ -1,0 +1,52 @@
+/**
+ * Where code runs: in whose async context (AsyncLocalStorage), on whose stack, and what becomes of an error that nobody
+ * is there to catch.
+ */
+import { builtin, host, realSetTimeout } from "./host.ts";
+
+type Run = <R>(fn: () => R) => R;
+
+/**
+ * Runs `fn` in the async context in which the library was loaded. What outlives a request (the host timer, the next turn)
+ * is started by this: otherwise it would run in the context of whichever request came first, and keep it alive.
+ * Where the host has no `AsyncLocalStorage.snapshot` it runs `fn` in the caller's.
+ */
+export const inRootContext: Run =
+  builtin<{ AsyncLocalStorage: { snapshot?(): Run } }>("node:async_hooks")?.AsyncLocalStorage?.snapshot?.() ??
+  ((fn) => fn());
+
+/**
+ * Registers `fn` as a promise reaction now, and returns what triggers it: `fn` then runs in a microtask, in the async
+ * context of whoever called `reaction`, not of whoever triggers it. What it throws is an unhandled rejection.
+ */
+export function reaction(fn: () => unknown): () => void {
+  let trigger!: () => void;
+  void new Promise<void>((resolve) => {
+    trigger = resolve;
+  }).then(fn);
+  return trigger;
+}
+
+/** Reports an error that has no caller to go to: by `reportError` where the host has it, else as an uncaught error. */
+export function report(error: unknown): void {
+  try {
+    if (typeof host.reportError === "function") {
+      host.reportError(error);
+      return;
+    }
+  } catch {
+    // A reportError that throws reports nothing.
+  }
+  realSetTimeout(() => {
+    throw error;
+  }, 0);
+}
+
+/** Calls `fn`; an error it throws is reported, and the caller goes on. */
+export function guarded(fn: () => void): void {
+  try {
+    fn();
+  } catch (error) {
+    report(error);
+  }
+}

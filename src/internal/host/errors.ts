@@ -1,0 +1,56 @@
+/** What the error classes of all modules share: names and brands, and errors made without a stack. */
+
+const BRAND = Symbol.for("gopark.brand");
+
+/**
+ * Lets `instanceof cls` recognise the errors that another copy of the package made, by a brand instead of by identity,
+ * and sets the `name` of its objects. Call it from the class's static block. A user's subclass keeps the ordinary
+ * meaning of `instanceof`.
+ */
+export function brand(cls: abstract new (...args: never[]) => Error, is: string, name: string = is): void {
+  Object.defineProperty(cls.prototype, BRAND, { value: is });
+  Object.defineProperty(cls.prototype, "name", { value: name, writable: true, configurable: true });
+  Object.defineProperty(cls, Symbol.hasInstance, {
+    value(this: unknown, value: unknown): boolean {
+      if (this !== cls) return Function.prototype[Symbol.hasInstance].call(this, value);
+      return value instanceof Error && (value as { [BRAND]?: unknown })[BRAND] === is;
+    },
+  });
+}
+
+/**
+ * Makes an error without a stack: capturing one costs microseconds, too much on a path that rejects under load, and the
+ * stack of whoever cancelled says nothing to whoever waited.
+ */
+export function withoutStack<E extends Error>(make: () => E): E {
+  const traces = Error as { stackTraceLimit?: number };
+  const limit = traces.stackTraceLimit;
+  try {
+    traces.stackTraceLimit = 0;
+  } catch {
+    return make(); // A host with frozen intrinsics: the stack stays, that is all.
+  }
+  try {
+    return withHeader(make());
+  } finally {
+    if (limit === undefined) delete traces.stackTraceLimit;
+    else traces.stackTraceLimit = limit;
+  }
+}
+
+/** JavaScriptCore leaves `stack` undefined where there are no frames; code that splits it would break. */
+function withHeader<E extends Error>(error: E): E {
+  if (typeof error.stack !== "string") setStack(error, "");
+  return error;
+}
+
+/** Gives an error the stack `name: message`, followed by `frames`. */
+export function setStack(error: Error, frames: string): void {
+  const header = `${error.name}: ${error.message}`;
+  try {
+    const value = frames === "" ? header : `${header}\n${frames}`;
+    Object.defineProperty(error, "stack", { value, configurable: true, writable: true });
+  } catch {
+    // A frozen error keeps the stack it has.
+  }
+}

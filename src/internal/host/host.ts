@@ -1,0 +1,62 @@
+/**
+ * The few globals of the host that the library uses, typed here: what every supported runtime has, and what only some
+ * have, marked optional. And the originals of those that fake timers replace.
+ */
+interface Host {
+  readonly performance: Performance;
+  readonly setTimeout: (fn: () => void, ms: number) => unknown;
+  readonly clearTimeout: (timer: unknown) => void;
+  readonly setImmediate?: (fn: () => void) => unknown;
+  readonly MessageChannel?: new () => { readonly port1: Port; readonly port2: Port };
+  readonly reportError?: (error: unknown) => void;
+  readonly crypto?: { getRandomValues(array: Uint32Array): Uint32Array };
+  readonly Deno?: { refTimer(id: number): void; unrefTimer(id: number): void };
+  readonly process?: { getBuiltinModule?(name: string): unknown };
+}
+
+interface Performance {
+  readonly timeOrigin: number;
+  now(): number;
+}
+
+interface Port {
+  onmessage: (() => void) | null;
+  postMessage(message: undefined): void;
+  close(): void;
+}
+
+export const host = globalThis as unknown as Host;
+
+// sinon's fake timers, which vitest and jest use, mark what they install with their clock, and keep the originals there
+// under the same names with an underscore. So a library that is loaded under them still finds the originals.
+const fakes = (host.setTimeout as { readonly clock?: { readonly [name: string]: unknown } }).clock;
+
+function original<K extends "setTimeout" | "setImmediate" | "performance">(name: K): Host[K] {
+  return (fakes?.[`_${name}`] as Host[K] | undefined) ?? host[name];
+}
+
+/** The host's own `setTimeout`. While the global one is another, the host's timers are mocked. */
+export const realSetTimeout: Host["setTimeout"] = original("setTimeout");
+
+/** The host's own `setImmediate`, where it has one. */
+export const realSetImmediate: Host["setImmediate"] = original("setImmediate");
+
+/** The host's own performance object. */
+export const realPerformance: Performance = original("performance");
+
+/** Milliseconds since `realPerformance.timeOrigin`, whatever is mocked. */
+export const realNow: () => number = realPerformance.now.bind(realPerformance);
+
+/** Whether somebody has replaced the host's timers by fake ones. */
+export function timersAreMocked(): boolean {
+  return host.setTimeout !== realSetTimeout;
+}
+
+/** A module of Node, Bun or Deno; undefined where there is none, and no `import` could say so without an error. */
+export function builtin<M>(name: "node:events" | "node:async_hooks"): Partial<M> | undefined {
+  try {
+    return host.process?.getBuiltinModule?.(name) as Partial<M> | undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * What is alive in the library: counters that are always on, and records with stacks that a switch turns on.
+ *
+ * Counters cost an increment and a decrement. Full tracking adds to every entry a record that says where it was made;
+ * that costs a formatted stack, some microseconds, so it is for tests and development.
+ *
+ * A record is held strongly, the thing it describes never: a registry that held parked waits would keep alive what the
+ * collector would otherwise free, and no leak could ever be proved. When the collector takes a thing whose record is
+ * still there, nobody could have reached it any more, so nobody could ever have ended it: the leak is proved.
+ */
+
+import { guarded } from "../host/async.ts";
+import { setStack } from "../host/errors.ts";
+import { realNow } from "../host/host.ts";
+import { callerStack } from "./stack.ts";
+
+/** What sort of thing a kind counts: something that waits, something that runs, or something held. */
+export type KindClass = "wait" | "task" | "resource";
+
+/** A public function of any signature, to be compared by identity. */
+// biome-ignore lint/complexity/noBannedTypes: nothing else is a supertype of all functions and classes.
+export type PublicFunction = Function;
+
+/** A sort of thing that can be left behind. */
+export class Kind {
+  /** How many are alive now. */
+  live = 0;
+
+  readonly name: string;
+  readonly class: KindClass;
+
+  /** The public functions that make one, the outer ones first: where a stack begins. Called when a record is made. */
+  readonly entries: () => readonly PublicFunction[];
+
+  constructor(name: string, kindClass: KindClass, entries: () => readonly PublicFunction[] = () => []) {
+    this.name = name;
+    this.class = kindClass;
+    this.entries = entries;
+    kinds.push(this);
+  }
+}
+
+const kinds: Kind[] = [];
+
+/** What `go` and groups run. */
+export const TASK: Kind = new Kind("task", "task");
+
+/** What the collector proved lost. It stays counted here, so that a gauge does not show less under full tracking. */
+export const PROVED: Kind = new Kind("proved leak", "wait");
+
+/** Every kind known so far. A module's kinds appear when the module is loaded. */
+export function allKinds(): readonly Kind[] {
+  return kinds;
+}
+
+/** One thing of a kind, from its making to its end. */
+export interface Entry {
+  readonly kind: Kind;
+  /** How many of the kind it stands for. */
+  readonly units: number;
+  /** When it was made, by the real clock: {@link ageOf}. */
+  readonly madeAt: number;
+  /** Formatted at once: an unformatted Error keeps the receivers of its frames alive, and the proof would never come. */
+  readonly stack: string;
+}
+
+/** For how many milliseconds an entry has been there, whatever clock was mocked when it was made. */
+export function ageOf(entry: Entry): number {
+  return realNow() - entry.madeAt;
+}
+
+/**
+ * Sees everything that parks or runs: for sampling, profiles, traces and virtual time. There is one at most. What its
+ * functions throw is reported and changes nothing.
+ */
+export interface Observer {
+  /** A wait of the kind has parked. What this returns is handed to `unparked`. */
+  parked?(kind: Kind): unknown;
+  /** That wait has been claimed. */
+  unparked?(kind: Kind, mark: unknown): void;
+  /** Runs a task's function; to be called instead of it. */
+  task?<R>(fn: () => R): R;
+}
+
+let observer: Observer | undefined;
+let full = false;
+let watching = false;
+
+export function setFull(on: boolean): void {
+  full = on;
+  watching = full || observer !== undefined;
+}
+
+export function setObserver(next: Observer | undefined): void {
+  observer = next;
+  watching = full || observer !== undefined;
+}
+
+/** Whether records are kept of everything that is made from now on. */
+export function isFull(): boolean {
+  return full;
+}
+
+/** Whether a wait is to be shown to {@link watch}: records are kept, or somebody observes. One test where nothing is. */
+export function isWatching(): boolean {
+  return watching;
+}
+
+/** What is known of one wait beside its counter. */
+export interface Watch {
+  readonly entry: Entry | undefined;
+  readonly observer: Observer | undefined;
+  readonly mark: unknown;
+}
+
+/** Begins to watch a wait; see {@link isWatching}. */
+export function watch(kind: Kind, wait: WeakKey): Watch | undefined {
+  if (!watching) return undefined;
+  const entry = full ? record(kind, 1, wait) : undefined;
+  let mark: unknown;
+  guarded(() => {
+    mark = observer?.parked?.(kind);
+  });
+  return { entry, observer, mark };
+}
+
+/** The wait has been claimed. */
+export function unwatch(kind: Kind, { entry, observer, mark }: Watch): void {
+  if (entry !== undefined) erase(entry);
+  if (observer !== undefined) guarded(() => observer.unparked?.(kind, mark));
+}
+
+/** Runs a task's function, as the observer wants it run. */
+export function runTask<R>(fn: () => R): R {
+  return observer?.task === undefined ? fn() : observer.task(fn);
+}
+
+const records = new Set<Entry>();
+
+// Proved leaks that nobody has asked for yet: what the collector took must still be reported. The oldest give way.
+const proved: Entry[] = [];
+const PROVED_MOST = 1000;
+
+const listeners = new Set<(entry: Entry) => void>();
+
+const registry = new FinalizationRegistry<Entry>((entry) => {
+  if (!records.delete(entry)) return;
+  entry.kind.live -= entry.units;
+  PROVED.live += entry.units;
+  if (proved.push(entry) > PROVED_MOST) proved.shift();
+  for (const listener of [...listeners]) guarded(() => listener(entry));
+});
+
+/**
+ * Counts one more of the kind. Under full tracking, returns the entry to hand to {@link exit}; `thing` is what the
+ * collector must take to prove the leak, where it can be proved so; `from` names the public functions that may have
+ * been called, where the kind does not.
+ */
+export function enter(kind: Kind, thing?: WeakKey, from?: readonly PublicFunction[]): Entry | undefined {
+  kind.live++;
+  return full ? record(kind, 1, thing, from) : undefined;
+}
+
+/** Counts one less, and erases the entry. What the collector took was counted then. */
+export function exit(kind: Kind, entry: Entry | undefined): void {
+  if (entry === undefined || erase(entry)) kind.live--;
+}
+
+/** Records units that the caller counts. Not to be called where the records are not wanted: see {@link isFull}. */
+export function record(
+  kind: Kind,
+  units: number,
+  thing?: WeakKey,
+  from: readonly PublicFunction[] = kind.entries(),
+): Entry {
+  const entry = { kind, units, madeAt: realNow(), stack: callerStack(from) };
+  records.add(entry);
+  if (thing !== undefined) registry.register(thing, entry, entry);
+  return entry;
+}
+
+/** Erases an entry that {@link record} made; false if the collector has been there first. */
+export function erase(entry: Entry): boolean {
+  registry.unregister(entry);
+  return records.delete(entry);
+}
+
+/** The entries, oldest first. */
+export function entries(): Iterable<Entry> {
+  return records;
+}
+
+/** The proved leaks that {@link takeProved} has not taken yet. */
+export function provedEntries(): readonly Entry[] {
+  return proved;
+}
+
+/** Takes the proved leaks since the last call. */
+export function takeProved(): Entry[] {
+  return proved.splice(0);
+}
+
+/** Calls `listener` for each proved leak from now on; returns what ends that. */
+export function onProvedEntry(listener: (entry: Entry) => void): () => void {
+  listeners.add(listener);
+  return () => {
+    listeners.delete(listener);
+  };
+}
+
+// Of the errors that waits were rejected with under full tracking: the first wait's stack, and how many more there were.
+const places = new WeakMap<Error, { readonly stack: string; more: number }>();
+
+/** Lets the stack of a shared error, which has none of its own, show the first wait that it rejected. */
+export function showPlace(error: Error, entry: Entry): void {
+  const place = places.get(error);
+  if (place === undefined) {
+    places.set(error, { stack: entry.stack, more: 0 });
+    setStack(error, entry.stack);
+  } else {
+    place.more++;
+    setStack(error, `${place.stack}\n    (and ${place.more} more ${place.more === 1 ? "wait" : "waits"})`);
+  }
+}
