@@ -1,0 +1,211 @@
+/** One wait of every sort that takes a `Cancel`, parked, with what grants it. For tests under fake timers. */
+import { Channel } from "gopark/channel";
+import { background, type Cancel, withCancel } from "gopark/context";
+import { Group } from "gopark/errgroup";
+import { Limiter } from "gopark/rate";
+import { select } from "gopark/select";
+import { Weighted } from "gopark/semaphore";
+import { ShardMap } from "gopark/shardmap";
+import { after, sleep, Ticker, Timer } from "gopark/time";
+import { vi } from "vitest";
+
+export interface Waiting {
+  readonly promise: Promise<unknown>;
+  /** Lets the wait end by what it waits for. If there is no wait any more, it does no harm. */
+  grant(): unknown;
+  /** What the promise answers then. */
+  readonly answer: unknown;
+  /** Whether something of the wait is left, once it has been refused. Called before {@link grant}. */
+  ghost?(): boolean;
+  /** Clears away what the test needed beside the wait. Called last. */
+  clear?(): unknown;
+}
+
+export const waits: Record<string, (cancel: Cancel) => Waiting> = {
+  "a receive": (cancel) => {
+    const ch = new Channel<number>();
+    return {
+      promise: ch.receive(cancel),
+      grant: () => ch.trySend(7),
+      answer: { value: 7, ok: true },
+      ghost: () => ch.trySend(0),
+    };
+  },
+  "a receive, granted by a close": (cancel) => {
+    const ch = new Channel<number>();
+    return { promise: ch.receive(cancel), grant: () => ch.close(), answer: { value: undefined, ok: false } };
+  },
+  "a send": (cancel) => {
+    const ch = new Channel<number>();
+    return {
+      promise: ch.send(7, cancel),
+      grant: () => ch.tryReceive(),
+      answer: undefined,
+      ghost: () => ch.tryReceive() !== undefined,
+    };
+  },
+  "a send, refused by a close": (cancel) => {
+    const ch = new Channel<number>();
+    const message = (error: Error) => {
+      if (error.message !== "send on closed channel") throw error;
+      return error.message;
+    };
+    return { promise: ch.send(7, cancel).catch(message), grant: () => ch.close(), answer: "send on closed channel" };
+  },
+  "an iterator's next": (cancel) => {
+    const ch = new Channel<number>();
+    return {
+      promise: ch.values(cancel).next(),
+      grant: () => ch.trySend(7),
+      answer: { value: 7, done: false },
+      ghost: () => ch.trySend(0),
+    };
+  },
+  "an iterator's next, ended by return": (cancel) => {
+    const ch = new Channel<number>();
+    const values = ch.values(cancel);
+    return { promise: values.next(), grant: () => values.return?.(), answer: { value: undefined, done: true } };
+  },
+  "a select, to receive": (cancel) => {
+    const ch = new Channel<number>();
+    return {
+      promise: select({ before: new Channel(), ch, stop: cancel, behind: new Channel() }).then(unlessStopped),
+      grant: () => ch.trySend(7),
+      answer: { case: "ch", value: 7, ok: true },
+      ghost: () => ch.trySend(0),
+    };
+  },
+  "a select, to send": (cancel) => {
+    const ch = new Channel<number>();
+    return {
+      promise: select({ stop: cancel, sent: ch.sending(7) }).then(unlessStopped),
+      grant: () => ch.tryReceive(),
+      answer: { case: "sent" },
+      ghost: () => ch.tryReceive() !== undefined,
+    };
+  },
+  "a select, granted by the clock": (cancel) => {
+    const late = after(10);
+    return {
+      promise: select({ stop: cancel, late }).then(unlessStopped),
+      grant: () => vi.advanceTimersByTime(10),
+      answer: { case: "late", value: late.when },
+    };
+  },
+  "an acquire": (cancel) => {
+    const sem = new Weighted(1);
+    sem.tryAcquire();
+    return {
+      promise: sem.acquire(cancel),
+      grant: () => sem.release(),
+      answer: undefined,
+      ghost: () => sem.waiting() !== 0,
+      clear: () => sem.held() > 0 && sem.release(),
+    };
+  },
+  "a permit": (cancel) => {
+    const sem = new Weighted(1);
+    sem.tryAcquire();
+    return {
+      promise: sem.permit(cancel).then((permit) => permit.release()),
+      grant: () => sem.release(),
+      answer: undefined,
+      ghost: () => sem.waiting() !== 0,
+    };
+  },
+  "withPermit's": (cancel) => {
+    const sem = new Weighted(1);
+    sem.tryAcquire();
+    return {
+      promise: sem.withPermit(cancel, () => 7),
+      grant: () => sem.release(),
+      answer: 7,
+      ghost: () => sem.waiting() !== 0,
+    };
+  },
+  "a sleep": (cancel) => ({
+    promise: sleep(10, cancel),
+    grant: () => vi.advanceTimersByTime(10),
+    answer: undefined,
+  }),
+  "a receive from a timer": (cancel) => {
+    const timer = new Timer(10);
+    return {
+      promise: timer.c.receive(cancel).then(({ ok }) => ok),
+      grant: () => vi.advanceTimersByTime(10),
+      answer: true,
+      clear: () => timer.stop(),
+    };
+  },
+  "a receive from a ticker": (cancel) => {
+    const ticker = new Ticker(10);
+    return {
+      promise: ticker.c.receive(cancel).then(({ ok }) => ok),
+      grant: () => vi.advanceTimersByTime(10),
+      answer: true,
+      clear: () => ticker.stop(),
+    };
+  },
+  "a limiter's wait": (cancel) => {
+    const limiter = new Limiter(100, 1);
+    limiter.allow();
+    return {
+      promise: limiter.wait(cancel),
+      grant: () => vi.advanceTimersByTime(10),
+      answer: undefined,
+      ghost: () => limiter.tokens() < 0,
+    };
+  },
+  "a group's go": (cancel) => {
+    const gate = new Channel<void>();
+    const g = new Group();
+    g.setLimit(1);
+    void g.go(() => gate.receive());
+    return {
+      promise: g.go(() => {}, cancel),
+      grant: () => gate.close(),
+      answer: undefined,
+      clear: () => g.wait(),
+    };
+  },
+  "a group's wait": (cancel) => {
+    const gate = new Channel<void>();
+    const g = new Group();
+    void g.go(() => gate.receive());
+    return { promise: g.wait(cancel), grant: () => gate.close(), answer: undefined, clear: () => g.wait() };
+  },
+  "a map's update": (cancel) => {
+    const gate = new Channel<void>();
+    const map = new ShardMap<string, number>();
+    const first = map.update("key", () => gate.receive().then(() => 1));
+    return {
+      promise: map.update("key", (n = 0) => n + 1, cancel),
+      grant: () => gate.close(),
+      answer: 2,
+      clear: () => first,
+    };
+  },
+  "a map's getOrLoad": (cancel) => {
+    const gate = new Channel<void>();
+    const map = new ShardMap<string, number>();
+    return {
+      promise: map.getOrLoad("key", () => gate.receive().then(() => 7), cancel),
+      grant: () => gate.close(),
+      answer: 7,
+    };
+  },
+  "a wait for another context's done channel": (cancel) => {
+    const other = withCancel(background());
+    return {
+      promise: (other.ctx.done() as Channel<never>).receive(cancel),
+      grant: () => other.cancel(),
+      answer: { value: undefined, ok: false },
+    };
+  },
+};
+
+/** A select's answer; throws, as the other waits reject, if it was the end of its cancel. */
+function unlessStopped<A extends { readonly case: string; readonly value?: unknown }>(answer: A): A {
+  if (answer.case === "stop") throw answer.value;
+  return answer;
+}
