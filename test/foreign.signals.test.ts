@@ -1,0 +1,72 @@
+/** Abort signals of somebody else's, whose earlier listeners do what they like with the event. */
+import { Channel } from "gopark/channel";
+import { afterFunc, fromSignal, withCancel } from "gopark/context";
+import { Group } from "gopark/errgroup";
+import { select } from "gopark/select";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import { turns } from "./support/turn.ts";
+import { waits } from "./support/waits.ts";
+import { watch } from "./support/watch.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+
+const stop = (event: Event) => event.stopImmediatePropagation();
+
+/** What has been done to a signal before anything of ours waits on it. */
+const tampered: Record<string, (signal: AbortSignal) => void> = {
+  "a listener that stops immediate propagation": (signal) => signal.addEventListener("abort", stop),
+  "a capturing listener that stops immediate propagation": (signal) =>
+    signal.addEventListener("abort", stop, { capture: true }),
+  "an onabort that stops immediate propagation": (signal) => {
+    signal.onabort = stop;
+  },
+  "a listener that stops propagation": (signal) => signal.addEventListener("abort", (event) => event.stopPropagation()),
+};
+
+describe.each(Object.keys(tampered))("behind %s", (how) => {
+  const reason = new Error("reason");
+
+  function made(): { signal: AbortSignal; abort(): void } {
+    const controller = new AbortController();
+    const { signal } = controller;
+    (tampered[how] as (signal: AbortSignal) => void)(signal);
+    return { signal, abort: () => controller.abort(reason) };
+  }
+
+  test.each(Object.keys(waits))("%s hears the abort", async (name) => {
+    const { signal, abort } = made();
+    const wait = waits[name] as (typeof waits)[string];
+    const { promise, grant, clear } = wait(signal);
+    const waiting = watch(promise);
+    await turns(1);
+    expect(waiting.state).toBe("pending");
+    abort();
+    await turns(2);
+    grant();
+    await clear?.();
+    expect(waiting.reason).toBe(reason);
+  });
+
+  test("a context, its children, its functions and its signal hear it", async () => {
+    const { signal, abort } = made();
+    const ctx = fromSignal(signal);
+    const child = withCancel(ctx);
+    const childSignal = child.ctx.signal;
+    const ran = vi.fn();
+    afterFunc(signal, ran);
+    const below = watch(new Channel<number>().receive(child.ctx));
+    const done = watch(ctx.done()?.receive() as Promise<unknown>);
+    const selected = watch(select({ signal, never: new Channel() }));
+    const waited = watch(new Group().wait(child.ctx));
+    abort();
+    await turns(2);
+    expect(ctx.err()).toMatchObject({ name: "AbortError", cause: reason });
+    expect([child.ctx.err(), below.reason, childSignal.reason]).toEqual([ctx.err(), ctx.err(), ctx.err()]);
+    expect(done.value).toEqual({ value: undefined, ok: false });
+    expect(selected.value).toEqual({ case: "signal", value: reason });
+    expect(waited.state).toBe("fulfilled");
+    expect(ran).toHaveBeenCalledTimes(1);
+  });
+});
