@@ -14,6 +14,7 @@ const BEGIN = `${IMPORT}
 const wait = (cancel: string) => `
   const ch = new Channel();
   const received = ch.receive(${cancel}).then(({ value }) => console.log("received", value));
+  await new Promise((resolve) => setImmediate(resolve));
   console.log("sent", ch.trySend(1));
   await received;
   await time.sleep(20);
@@ -44,9 +45,12 @@ describe.each(["source", "signal"])("a %s whose listener cannot be taken off", (
     const code = `${BEGIN} ${listening}
       import { mock } from "node:test";
       delete globalThis.reportError;
+      const realImmediate = setImmediate;
       mock.timers.enable({ apis: ["setTimeout", "setInterval", "setImmediate", "Date"] });
       const ch = new Channel();
+      const turn = new Promise((resolve) => realImmediate(resolve));
       const received = ch.receive(${cancel}).then(({ value }) => console.log("received", value));
+      await turn;
       ch.trySend(1);
       await received;
       mock.timers.reset();

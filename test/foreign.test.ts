@@ -91,6 +91,7 @@ describe.each(Object.keys(unstoppable))("%s", (source) => {
     const { ctx, cancel } = withCancel((unstoppable[source] as (stopped: () => void) => Cancel)(() => {}));
     const below = withCancel(ctx);
     const waiting = [ctx, below.ctx].map((c) => watch(new Channel<number>().receive(c)));
+    await turns(1);
     cancel();
     await reportsDue();
     expect(waiting.map(({ reason }) => reason)).toEqual([ctx.err(), ctx.err()]);
@@ -105,6 +106,7 @@ describe.each(Object.keys(unstoppable))("%s", (source) => {
       (unstoppable[source] as (stopped: () => void) => Cancel)(() => {}),
       ran,
     );
+    await turns(1);
     expect(stop()).toBe(true);
     expect(stop()).toBe(false);
     await reportsDue();
@@ -214,6 +216,7 @@ test("a foreign source is left only if nobody waits on it some microtasks later"
   const receives: Promise<unknown>[] = [];
   for (let i = 0; i < 3; i++) {
     receives.push(ch.receive(signal));
+    if (i === 0) await turns(1);
     ch.trySend(i);
   }
   expect([added.mock.calls.length, removed.mock.calls.length]).toEqual([1, 0]);
