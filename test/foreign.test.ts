@@ -66,7 +66,7 @@ describe.each(Object.keys(unstoppable))("%s", (source) => {
   const begin = (wait: string, stopped: () => void): Waiting =>
     (waits[wait] as (cancel: Cancel) => Waiting)((unstoppable[source] as (stopped: () => void) => Cancel)(stopped));
 
-  test.each(names)("does not disturb who grants %s; its error is reported", async (wait) => {
+  test.each(names)("does not disturb the granter of %s, and its error is reported", async (wait) => {
     const reported = collectReported();
     let granting = false;
     const stops: boolean[] = [];
@@ -86,7 +86,7 @@ describe.each(Object.keys(unstoppable))("%s", (source) => {
     expect(aliveSince(before)).toEqual({});
   });
 
-  test("ends nobody's wait but its own when a context below it is cancelled", async () => {
+  test("does not keep a cancel below it from reaching the whole tree", async () => {
     const reported = collectReported();
     const { ctx, cancel } = withCancel((unstoppable[source] as (stopped: () => void) => Cancel)(() => {}));
     const below = withCancel(ctx);
@@ -114,7 +114,7 @@ describe.each(Object.keys(unstoppable))("%s", (source) => {
     expect(reported).toEqual([doom]);
   });
 
-  test("lets all others have what they are granted with it", async () => {
+  test("does not keep others from being served in the same call", async () => {
     collectReported();
     const bad = (unstoppable[source] as (stopped: () => void) => Cancel)(() => {});
 
@@ -140,7 +140,7 @@ describe.each(Object.keys(unstoppable))("%s", (source) => {
     sem.release(2);
   });
 
-  test("loses no value and no unit: what was handed over has arrived", async () => {
+  test("loses no value that was handed over", async () => {
     collectReported();
     const bad = (unstoppable[source] as (stopped: () => void) => Cancel)(() => {});
     const ch = new Channel<string>();
@@ -186,7 +186,7 @@ describe.each(Object.keys(deaf))("%s", (source) => {
     expect([first.value, bad.reason, last.value]).toEqual([{ value: 1, ok: true }, doom, { value: 2, ok: true }]);
   });
 
-  test("does not hold back who stands behind in a line of order", async () => {
+  test("does not hold back the waiters behind it", async () => {
     const sem = new Weighted(2);
     sem.tryAcquire();
     const bad = watch(sem.acquire(cancel(), 2));

@@ -81,7 +81,7 @@ describe.each(Object.keys(shapes))("%s", (shape) => {
       expect(derived.err()).toBeDefined();
     });
 
-    test("has its done channel and its signal, whoever asks first", async () => {
+    test("has its done channel and its signal, in whichever order they are read", async () => {
       for (const first of ["derived", "context"]) {
         const { ctx, end } = made();
         const derived = shaped(ctx);

@@ -37,7 +37,7 @@ function work(): void {
   while (performance.now() < until);
 }
 
-describe("with a millisecond of work for each item, at least a third of the ticks of 10 ms come beside", () => {
+describe("with 1 ms of work per item, at least a third of the due ticks of a 10 ms interval come during", () => {
   const ITEMS = 600;
 
   const loops: Record<string, () => Promise<unknown>> = {
@@ -143,7 +143,7 @@ describe("with a millisecond of work for each item, at least a third of the tick
   });
 });
 
-describe("whatever settles a promise is charged: a 1 ms interval ticks several times beside many rounds of", () => {
+describe("every completion is charged: a 1 ms interval ticks several times during many rounds of", () => {
   const SEVERAL = 3;
 
   // Enough for a tenth of a second of processor time: errors with a stack cost the most, an iterator the least.
