@@ -1,0 +1,191 @@
+/**
+ * What the types promise. Nothing here runs: the gate compiles this file. A line that must compile stands as it is; one
+ * that must not has `@ts-expect-error` above it, which is an error itself where the line compiles.
+ */
+import {
+  after,
+  type Cancel,
+  Channel,
+  ClosedChannelError,
+  type Context,
+  type channel,
+  context,
+  go,
+  type Received,
+  select,
+  trySelect,
+} from "gopark";
+import type { ReceiveChannel, SendCase, SendChannel } from "gopark/channel";
+import { expectTypeOf } from "vitest";
+
+declare const none: Channel<never>;
+declare const text: Channel<string>;
+declare const either: Channel<string | number>;
+
+/** The views of a channel take what they can: a sender of less, a receiver of more. */
+export function views(): unknown {
+  const sendsText: SendChannel<string> = either;
+  const sendsNothing: SendChannel<never> = either;
+  const receivesEither: ReceiveChannel<string | number> = text;
+  const receivesAnything: ReceiveChannel<unknown> = either;
+  const receivesNothing: ReceiveChannel<string> = none;
+
+  const sendsEither: SendChannel<string | number> = either;
+  const sendsNumbers: SendChannel<number> = sendsEither;
+  const receivesText: ReceiveChannel<string> = text;
+  const receivesMore: ReceiveChannel<string | undefined> = receivesText;
+
+  const send = (to: SendChannel<string>) => to.send("x");
+  const receive = (from: ReceiveChannel<string | number>) => from.receive();
+  const calls = [send(either), send(text), receive(text), receive(either)];
+  return [
+    sendsText,
+    sendsNothing,
+    receivesEither,
+    receivesAnything,
+    receivesNothing,
+    sendsNumbers,
+    receivesMore,
+    calls,
+  ];
+}
+
+/** And no more than that. */
+export function refusedViews(): unknown {
+  // @ts-expect-error It takes no numbers.
+  const sendsEither: SendChannel<string | number> = text;
+  const sendsText: SendChannel<string> = text;
+  // @ts-expect-error Nor does a view of it.
+  const sendsMore: SendChannel<string | number> = sendsText;
+  // @ts-expect-error It may give a number.
+  const receivesText: ReceiveChannel<string> = either;
+  const receivesEither: ReceiveChannel<string | number> = either;
+  // @ts-expect-error So may a view of it.
+  const receivesLess: ReceiveChannel<string> = receivesEither;
+  // @ts-expect-error A view does not become a channel again.
+  const whole: Channel<string> = sendsText;
+  // @ts-expect-error A channel that may give a number is none of texts.
+  const narrower: Channel<string> = either;
+  return [sendsEither, sendsMore, receivesText, receivesLess, whole, narrower];
+}
+
+/** A view does what its type says. */
+export async function throughViews(): Promise<void> {
+  const sender: SendChannel<string> = either;
+  expectTypeOf(sender.send).parameter(0).toEqualTypeOf<string>();
+  // @ts-expect-error Only texts are sent through it.
+  void sender.send(1);
+  // @ts-expect-error Without waiting, too.
+  sender.trySend(1);
+  // @ts-expect-error In a select, too.
+  sender.sending(1);
+  // @ts-expect-error A view for sending does not receive.
+  void sender.receive();
+
+  const receiver: ReceiveChannel<string | number> = text;
+  expectTypeOf(await receiver.receive()).toEqualTypeOf<Received<string | number>>();
+  for await (const value of receiver) expectTypeOf(value).toEqualTypeOf<string | number>();
+  // @ts-expect-error A view for receiving does not send.
+  void receiver.send("x");
+  // @ts-expect-error Nor close.
+  receiver.close();
+}
+
+/** What was received is told apart by `ok`. */
+export async function received(): Promise<void> {
+  const answer = await text.receive();
+  if (answer.ok) expectTypeOf(answer.value).toEqualTypeOf<string>();
+  else expectTypeOf(answer.value).toEqualTypeOf<undefined>();
+  const error = new ClosedChannelError("unsent");
+  expectTypeOf(error.value).toEqualTypeOf<string>();
+}
+
+/** The answer of a select is a union told apart by `case`, typed from the cases. */
+export async function selected(signal: AbortSignal): Promise<void> {
+  const ctx: Context = context.background();
+  const s = await select({ got: text, sent: either.sending(1), stop: ctx, signal, late: after(1), off: null });
+  expectTypeOf(s.case).toEqualTypeOf<"got" | "sent" | "stop" | "signal" | "late">();
+  switch (s.case) {
+    case "got":
+      if (s.ok) expectTypeOf(s.value).toEqualTypeOf<string>();
+      else expectTypeOf(s.value).toEqualTypeOf<undefined>();
+      break;
+    case "sent":
+      // @ts-expect-error A send has no value.
+      void s.value;
+      break;
+    case "stop":
+      expectTypeOf(s.value).toEqualTypeOf<Error>();
+      // @ts-expect-error Only a receive has `ok`.
+      void s.ok;
+      break;
+    case "signal":
+      expectTypeOf(s.value).toEqualTypeOf<unknown>();
+      break;
+    case "late":
+      expectTypeOf(s.value).toEqualTypeOf<number>();
+      break;
+    default:
+      expectTypeOf(s).toEqualTypeOf<never>();
+  }
+}
+
+/** The same over views, over a channel that may be missing, and where nothing may be ready. */
+export async function selectedOthers(maybe: Channel<string> | null): Promise<void> {
+  const receiver: ReceiveChannel<string | number> = text;
+  const sender: SendChannel<string> = either;
+  const sending: SendCase<string> = sender.sending("x");
+  const s = await select({ got: receiver, sent: sending, maybe });
+  expectTypeOf(s.case).toEqualTypeOf<"got" | "sent" | "maybe">();
+  if (s.case === "got" && s.ok) expectTypeOf(s.value).toEqualTypeOf<string | number>();
+  if (s.case === "maybe" && s.ok) expectTypeOf(s.value).toEqualTypeOf<string>();
+
+  const t = trySelect({ got: text });
+  expectTypeOf(t).not.toBeAny();
+  expectTypeOf(t?.case).toEqualTypeOf<"got" | undefined>();
+  // @ts-expect-error Nothing may have been ready.
+  void t.case;
+}
+
+/** What can stand in no case. */
+export function refusedCases(): void {
+  // @ts-expect-error A text.
+  void select({ got: "text" });
+  // @ts-expect-error A view for sending: `sending(value)` is a case.
+  void select({ got: either as SendChannel<string> });
+  // @ts-expect-error What a receive promises: the channel is a case.
+  void select({ got: text.receive() });
+  // @ts-expect-error The same without waiting.
+  void trySelect({ got: text.receive() });
+}
+
+/** `go` knows the task's arguments and its answer. */
+export function tasks(): void {
+  const task = async (n: number, name: string, more?: boolean) => `${n} ${name} ${more}`;
+  expectTypeOf(go(task, 1, "x")).toEqualTypeOf<Promise<string>>();
+  expectTypeOf(go(task, 1, "x", true)).toEqualTypeOf<Promise<string>>();
+  expectTypeOf(go(() => 7)).toEqualTypeOf<Promise<number>>();
+  expectTypeOf(go((...ns: number[]) => ns.length, 1, 2, 3)).toEqualTypeOf<Promise<number>>();
+  // @ts-expect-error The task wants arguments.
+  void go(task);
+  // @ts-expect-error Two of them.
+  void go(task, 1);
+  // @ts-expect-error In their order.
+  void go(task, "x", 1);
+  // @ts-expect-error And no more than it takes.
+  void go(() => 7, 1);
+}
+
+/** The root has the types that signatures name. */
+export function rootTypes(): unknown {
+  const wait = async (ctx: Context, cancel: Cancel, ch: Channel<string>): Promise<Received<string>> => {
+    await ch.receive(ctx);
+    return ch.receive(cancel);
+  };
+  expectTypeOf<Context>().toEqualTypeOf<context.Context>();
+  expectTypeOf<Cancel>().toEqualTypeOf<context.Cancel>();
+  expectTypeOf<Cancel>().toEqualTypeOf<Context | AbortSignal>();
+  expectTypeOf<Received<string>>().toEqualTypeOf<channel.Received<string>>();
+  expectTypeOf(Channel).toEqualTypeOf<typeof channel.Channel>();
+  return wait;
+}
