@@ -232,11 +232,12 @@ describe("ClosedChannelError", () => {
 
   test.each(Object.keys(refusals))("without full tracking, has no frames: %s", async (name) => {
     track("counters");
+    const refused = refusals[name] as (typeof refusals)[string];
     const ch = new Channel<number>();
-    const waiting = reasonOf(firstSends(refusals[name] as (typeof refusals)[string], ch));
+    const waiting = reasonOf(firstSends(refused, ch));
     ch.close();
     expect((await waiting).stack).toBe(CLOSED);
-    expect((await reasonOf(ch.send(1))).stack).toBe(CLOSED);
+    expect((await reasonOf(firstSends(refused, ch))).stack).toBe(CLOSED);
   });
 });
 

@@ -15,7 +15,7 @@ import {
   select,
   trySelect,
 } from "gopark";
-import type { ReceiveChannel, SendCase, SendChannel } from "gopark/channel";
+import type { ReceiveChannel, SendChannel } from "gopark/channel";
 import { expectTypeOf } from "vitest";
 
 declare const none: Channel<never>;
@@ -134,8 +134,7 @@ export async function selected(signal: AbortSignal): Promise<void> {
 export async function selectedOthers(maybe: Channel<string> | null): Promise<void> {
   const receiver: ReceiveChannel<string | number> = text;
   const sender: SendChannel<string> = either;
-  const sending: SendCase<string> = sender.sending("x");
-  const s = await select({ got: receiver, sent: sending, maybe });
+  const s = await select({ got: receiver, sent: sender.sending("x"), maybe });
   expectTypeOf(s.case).toEqualTypeOf<"got" | "sent" | "maybe">();
   if (s.case === "got" && s.ok) expectTypeOf(s.value).toEqualTypeOf<string | number>();
   if (s.case === "maybe" && s.ok) expectTypeOf(s.value).toEqualTypeOf<string>();
