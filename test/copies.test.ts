@@ -260,7 +260,7 @@ beforeAll(async () => {
       answers[name] = await run().then((value) => value ?? null, String);
     });
     // A case that hangs must not keep the others from being told.
-    await Promise.race([Promise.all(all), new Promise((resolve) => setTimeout(resolve, 5_000))]);
+    await Promise.race([Promise.all(all), new Promise((resolve) => setTimeout(resolve, 15_000))]);
     console.log(JSON.stringify(answers));
     process.exit();`,
   );

@@ -15,7 +15,7 @@ export interface Ended {
 }
 
 // Far beyond what any of these programs needs. What still runs then would run for ever.
-const HUNG = 10_000;
+const HUNG = 30_000;
 
 /** Runs node to its end, or kills it where it hangs. */
 export function node(cwd: string, ...args: string[]): Promise<Ended> {
