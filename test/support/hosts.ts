@@ -1,6 +1,6 @@
 /** Processes of node beside the test: the package as a stranger installs it, bundles of it, and programs run to their end. */
 import { spawn } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -56,11 +56,12 @@ export function project(name = ""): Project {
   };
 }
 
-/** Copies the built package into the node_modules of a folder. A link would lead back to the one in the repository. */
+/** Copies what is published into the node_modules of a folder. A link would lead back to the files in the repository. */
 export function install(folder: string): void {
   const place = join(folder, "node_modules/gopark");
   mkdirSync(place, { recursive: true });
-  for (const part of ["package.json", "dist", "src"]) cpSync(join(ROOT, part), join(place, part), { recursive: true });
+  const { files } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { files: string[] };
+  for (const part of ["package.json", ...files]) cpSync(join(ROOT, part), join(place, part), { recursive: true });
 }
 
 function write(path: string, text: string): string {
