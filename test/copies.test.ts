@@ -260,12 +260,12 @@ beforeAll(async () => {
       answers[name] = await run().then((value) => value ?? null, String);
     });
     // A case that hangs must not keep the others from being told.
-    await Promise.race([Promise.all(all), new Promise((resolve) => setTimeout(resolve, 15_000))]);
+    await Promise.race([Promise.all(all), new Promise((resolve) => setTimeout(resolve, 10_000))]);
     console.log(JSON.stringify(answers));
     process.exit();`,
   );
   answers = await answer(home.path, program);
-});
+}, 60_000);
 afterAll(() => home.remove());
 
 test.each(Object.keys(CASES))("%s", (name) => {
