@@ -50,11 +50,14 @@ export type { Cancel } from "./internal/wait/source.ts";
 /** What a receive answers: a value, or the news that the channel is closed and drained. */
 export type Received<T> = { readonly value: T; readonly ok: true } | { readonly value: undefined; readonly ok: false };
 
-/** The sending half of a channel, Go's `chan<- T`. A channel of more is one of less: what it takes, it takes too. */
+/**
+ * The sending half of a channel, Go's `chan<- T`. Who takes a `SendChannel<string>` may be given a channel of more:
+ * `Channel<string | number>`. (Function properties, since methods would be checked loosely, and one of less be accepted.)
+ */
 export interface SendChannel<in T> {
-  send(value: T, cancel?: Cancel): Promise<void>;
-  trySend(value: T): boolean;
-  sending(value: T): SendCase<unknown>;
+  readonly send: (value: T, cancel?: Cancel) => Promise<void>;
+  readonly trySend: (value: T) => boolean;
+  readonly sending: (value: T) => SendCase;
   close(): void;
   len(): number;
   cap(): number;
@@ -71,7 +74,7 @@ export interface ReceiveChannel<out T> extends AsyncIterable<T> {
 }
 
 /** A send that waits in a select's case. Made by {@link Channel.sending}. */
-export interface SendCase<out T> {
+export interface SendCase<out T = unknown> {
   readonly channel: SendChannel<never>;
   readonly value: T;
 }

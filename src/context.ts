@@ -205,6 +205,10 @@ class Done extends InternalChannel<never> implements Dependent {
     return this.#source.poll() === undefined ? undefined : { value: undefined, ok: false };
   }
 
+  override poll(): void {
+    this.#source.poll();
+  }
+
   protected override ready(): boolean {
     return this.#source.ending !== undefined;
   }
@@ -214,7 +218,8 @@ class Done extends InternalChannel<never> implements Dependent {
 class Empty implements Context {
   readonly [SOURCE]: Source = NEVER;
   readonly name: string;
-  lazySignal: AbortSignal | undefined = undefined;
+  private readonly self: this = this;
+  private lazySignal: AbortSignal | undefined = undefined;
 
   constructor(name: string) {
     this.name = name;
@@ -231,8 +236,9 @@ class Empty implements Context {
   value(): undefined {}
 
   get signal(): AbortSignal {
-    this.lazySignal ??= signalOf(this, NEVER);
-    return this.lazySignal;
+    const { self } = this;
+    self.lazySignal ??= signalOf(self, NEVER);
+    return self.lazySignal;
   }
 
   toString(): string {
@@ -378,7 +384,7 @@ class SignalContext extends Source implements Context {
   readonly [SOURCE]: this = this;
   readonly signal: AbortSignal;
   private readonly above: Source;
-  private lazyDone: ReceiveChannel<never> | undefined = undefined;
+  lazyDone: ReceiveChannel<never> | undefined = undefined;
 
   constructor(signal: AbortSignal) {
     super();
@@ -492,6 +498,7 @@ class ValueContext implements Context {
 class Detached implements Context {
   readonly [SOURCE]: Source = NEVER;
   readonly parent: Context;
+  private readonly self: this = this;
   private lazySignal: AbortSignal | undefined = undefined;
 
   constructor(parent: Context) {
@@ -511,8 +518,9 @@ class Detached implements Context {
   }
 
   get signal(): AbortSignal {
-    this.lazySignal ??= signalOf(this, NEVER);
-    return this.lazySignal;
+    const { self } = this;
+    self.lazySignal ??= signalOf(self, NEVER);
+    return self.lazySignal;
   }
 
   toString(): string {

@@ -5,7 +5,7 @@
  */
 
 export * as channel from "./channel.ts";
-export { Channel, ClosedChannelError } from "./channel.ts";
+export { Channel, ClosedChannelError, type Received } from "./channel.ts";
 export type { Cancel, Context } from "./context.ts";
 export * as context from "./context.ts";
 export * as errgroup from "./errgroup.ts";

@@ -45,6 +45,7 @@ import { completedWith, failedWith } from "./internal/time/turn.ts";
 import { Kind } from "./internal/track/tracker.ts";
 import { type Ending, Failed } from "./internal/wait/endings.ts";
 import { isContext, isSignal, sourceOf } from "./internal/wait/foreign.ts";
+import { InternalChannel } from "./internal/wait/receive.ts";
 import { type Cancel, type Dependent, Source } from "./internal/wait/source.ts";
 import { Wait } from "./internal/wait/wait.ts";
 import {
@@ -250,8 +251,10 @@ function mixTwins(last: Case): void {
 }
 
 function toWaitable(it: NonNullable<Selectable>, name: string): Waitable {
-  const waitable = (it as Partial<Waitable>)[READY] !== undefined && !(it instanceof Source);
-  if (waitable) return it as unknown as Waitable;
+  if ((it as Partial<Waitable>)[READY] !== undefined && !(it instanceof Source)) {
+    if (it instanceof InternalChannel) it.poll();
+    return it as unknown as Waitable;
+  }
   if (it instanceof Source || isContext(it) || isSignal(it)) {
     const source = sourceOf(it as Cancel);
     const ending = source.poll();

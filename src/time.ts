@@ -177,7 +177,7 @@ abstract class Clockwork extends InternalChannel<number> implements Alarm {
   }
 
   /** Hands an instant to a receiver, or keeps it for the next, unless the last one is still there. */
-  protected send(at: number): void {
+  protected deliver(at: number): void {
     if (!this.receivers.wakeOne({ value: at, ok: true })) this.sent ??= at;
   }
 
@@ -194,7 +194,7 @@ class Once extends Clockwork {
 
   fire(): void {
     this.disarmed();
-    this.send(now());
+    this.deliver(now());
   }
 }
 
@@ -210,7 +210,7 @@ class Periodic extends Clockwork {
     // Stay on the grid of the first tick: a late one does not delay those after it, and missed ones are dropped.
     this.when += this.period * (1 + Math.floor((t - this.when) / this.period));
     arm(this);
-    this.send(t);
+    this.deliver(t);
   }
 }
 

@@ -13,9 +13,15 @@ import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
 import { sleep } from "gopark/time";
-import { beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { countTurns } from "../src/internal/time/turn.ts";
 
-beforeEach(() => track("counters"));
+beforeEach(() => {
+  track("counters");
+  countTurns(false);
+});
+
+afterEach(() => countTurns(true));
 
 const ctx = background();
 

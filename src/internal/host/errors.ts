@@ -38,9 +38,19 @@ export function withoutStack<E extends Error>(make: () => E): E {
   }
 }
 
-/** JavaScriptCore leaves `stack` undefined where there are no frames; code that splits it would break. */
+// Whether the host leaves `stack` undefined where there are no frames, as JavaScriptCore does: code that splits it would
+// break. Found out once, for reading a stack formats it.
+let leavesNoStack: boolean | undefined;
+
 function withHeader<E extends Error>(error: E): E {
-  if (typeof error.stack !== "string") setStack(error, "");
+  if (leavesNoStack === undefined) {
+    try {
+      leavesNoStack = typeof error.stack !== "string";
+    } catch {
+      return error; // A user's prepareStackTrace has thrown.
+    }
+  }
+  if (leavesNoStack) setStack(error, "");
   return error;
 }
 

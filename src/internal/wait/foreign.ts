@@ -135,8 +135,9 @@ class SignalSource extends Listening {
   }
 
   protected override check(): Ending | undefined {
-    const signal = this.signal;
-    return signal.aborted ? { error: () => signal.reason, cause: () => signal.reason } : undefined;
+    if (!this.signal.aborted) return undefined;
+    const { reason } = this.signal;
+    return { error: () => reason, cause: () => reason };
   }
 
   protected override begin(heard: () => void): () => void {

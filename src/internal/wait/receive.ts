@@ -30,7 +30,10 @@ export abstract class InternalChannel<T> implements ReceiveChannel<T>, Waitable 
   /** Receives if that needs no waiting; `undefined` if it would have to wait. */
   abstract tryReceive(): Received<T> | undefined;
 
-  /** Whether {@link tryReceive} would receive. Runs no user code. */
+  /** Looks at what is outside, as select does before it looks at any of its cases. */
+  poll(): void {}
+
+  /** Whether {@link tryReceive} would receive, as far as is known inside. */
   protected abstract ready(): boolean;
 
   receive(cancel?: Cancel): Promise<Received<T>> {
