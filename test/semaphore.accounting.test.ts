@@ -1,0 +1,210 @@
+/** Weighted semaphore: units belong to whoever took them, and no cancel admits a waiter that it ends. */
+import { background, type Cancel, fromSignal, withCancel } from "gopark/context";
+import { counters, track } from "gopark/leak";
+import { type Permit, Weighted } from "gopark/semaphore";
+import { afterEach, describe, expect, test } from "vitest";
+import { random, seeds } from "./support/random.ts";
+import { turn } from "./support/turn.ts";
+import { watch } from "./support/watch.ts";
+
+const bg = background();
+const REFUSED = "semaphore: released more than held";
+
+afterEach(() => track("full"));
+
+describe.each(["full", "counters"] as const)(
+  "units that permits hold cannot be released by hand, tracking %s",
+  (level) => {
+    test("the release is refused, and the permit gives them back as ever", async () => {
+      track(level);
+      const sem = new Weighted(1);
+      const permit = await sem.permit(bg);
+      expect(() => sem.release()).toThrow(REFUSED);
+      expect([sem.held(), counters()["semaphore unit"]]).toEqual([1, 1]);
+      expect(sem.tryAcquire()).toBe(false);
+      permit.release();
+      expect([sem.held(), counters()["semaphore unit"]]).toEqual([0, 0]);
+      expect([sem.tryAcquire(), sem.tryAcquire()]).toEqual([true, false]);
+      sem.release();
+    });
+
+    test("those held by hand can, and no more of them", async () => {
+      track(level);
+      const sem = new Weighted(5);
+      const permit = await sem.permit(bg, 3);
+      await sem.acquire(bg, 2);
+      expect(() => sem.release(3)).toThrow(REFUSED);
+      expect(sem.held()).toBe(5);
+      sem.release(2);
+      expect(() => sem.release()).toThrow(REFUSED);
+      expect(sem.held()).toBe(3);
+      sem.release(0);
+      permit.release();
+      expect(() => sem.release()).toThrow(REFUSED);
+      expect(sem.held()).toBe(0);
+    });
+
+    test("a permit that is released before leaves the units held by hand alone", async () => {
+      track(level);
+      const sem = new Weighted(2);
+      expect(sem.tryAcquire()).toBe(true);
+      const permit = await sem.permit(bg);
+      permit.release();
+      permit.release();
+      expect(sem.held()).toBe(1);
+      sem.release();
+      expect(sem.held()).toBe(0);
+    });
+
+    test("what a release grants belongs to whom it is granted to, before that one goes on", async () => {
+      track(level);
+      const sem = new Weighted(1);
+      sem.tryAcquire();
+      const permit = sem.permit(bg);
+      const byHand = sem.acquire(bg);
+      sem.release(); // Grants the permit.
+      expect(() => sem.release()).toThrow(REFUSED);
+      (await permit).release(); // Grants the acquire.
+      sem.release();
+      await byHand;
+      expect(sem.held()).toBe(0);
+    });
+
+    test("a refused release wakes nobody", async () => {
+      track(level);
+      const sem = new Weighted(1);
+      const permit = await sem.permit(bg);
+      const next = watch(sem.acquire(bg));
+      expect(() => sem.release()).toThrow(REFUSED);
+      await turn();
+      expect([next.state, sem.waiting(), sem.held()]).toEqual(["pending", 1, 1]);
+      permit.release();
+      await turn();
+      expect(next.state).toBe("fulfilled");
+      sem.release();
+    });
+  },
+);
+
+test("a function that runs with a permit cannot have it taken away", async () => {
+  const sem = new Weighted(1);
+  let running = 0;
+  const work = async () => {
+    running++;
+    expect(() => sem.release()).toThrow(REFUSED);
+    await turn();
+    expect(running).toBe(1);
+    running--;
+  };
+  await Promise.all([sem.withPermit(bg, work), sem.withPermit(bg, 1, work)]);
+  expect(sem.held()).toBe(0);
+});
+
+test.each(seeds(200))("random: what is held is what permits and hands hold, seed %d", async (seed) => {
+  const rnd = random(seed);
+  const size = rnd.int(1, 6);
+  const sem = new Weighted(size);
+  const permits: Permit[] = [];
+  let byHand = 0;
+  let permitted = 0;
+  for (let i = 0; i < 60; i++) {
+    const n = rnd.int(0, size);
+    switch (rnd.int(0, 3)) {
+      case 0:
+        if (sem.tryAcquire(n)) byHand += n;
+        break;
+      case 1:
+        if (n > size - byHand - permitted) break;
+        permits.push(await sem.permit(bg, n));
+        permitted += n;
+        break;
+      case 2: {
+        const permit = rnd.bool(0.8) ? permits.splice(rnd.int(0, permits.length), 1)[0] : permits[0];
+        if (permit === undefined || (permits.includes(permit) && rnd.bool(0.5))) break;
+        if (!permits.includes(permit)) permitted -= permit.n;
+        else permitted -= permits.splice(permits.indexOf(permit), 1)[0]?.n ?? 0;
+        permit.release();
+        permit.release();
+        break;
+      }
+      default:
+        if (n <= byHand) {
+          sem.release(n);
+          byHand -= n;
+        } else expect(() => sem.release(n)).toThrow(REFUSED);
+    }
+    expect([sem.held(), sem.waiting()]).toEqual([byHand + permitted, 0]);
+  }
+  sem.release(byHand);
+  for (const permit of permits) permit.release();
+  expect(sem.held()).toBe(0);
+});
+
+describe("a waiter held back by one that a cancel ends", () => {
+  /** One unit of two is held; the first to wait asks for both, and those behind for one. */
+  async function held(first: Cancel, second: Cancel, cancel: (why: unknown) => void) {
+    const sem = new Weighted(2);
+    sem.tryAcquire();
+    const waits = [sem.acquire(first, 2), sem.acquire(second), sem.permit(bg)].map(watch);
+    cancel(new Error("why"));
+    await turn();
+    const states = waits.map(({ state }) => state);
+    const reasons = waits.map(({ reason }) => reason);
+    const held = sem.held();
+    sem.release(); // What was taken first.
+    (waits[2]?.value as Permit | undefined)?.release();
+    if (states[1] === "fulfilled") sem.release();
+    expect(sem.held()).toBe(0);
+    return { states, reasons, held };
+  }
+
+  const ended = { states: ["rejected", "rejected", "fulfilled"], held: 2 };
+
+  test("is not granted if the cancel ends it too: by the same context", async () => {
+    const { ctx, cancel } = withCancel(bg);
+    expect(await held(ctx, ctx, cancel)).toMatchObject(ended);
+  });
+
+  test.each<[string, (signal: AbortSignal) => Cancel]>([
+    ["the context's signal", (signal) => signal],
+    ["a signal that follows the context's", (signal) => AbortSignal.any([signal])],
+    [
+      "one that follows that one",
+      (signal) => AbortSignal.any([AbortSignal.any([signal]), new AbortController().signal]),
+    ],
+    ["the context of a signal that follows", (signal) => fromSignal(AbortSignal.any([signal]))],
+    ["a child of a signal that follows", (signal) => withCancel(AbortSignal.any([signal])).ctx],
+  ])("is not granted if the cancel ends it too: by %s", async (_, follow) => {
+    const { ctx, cancel } = withCancel(bg);
+    const { reasons, ...result } = await held(ctx, follow(ctx.signal), cancel);
+    expect(result).toEqual(ended);
+    expect((reasons[1] as Error).name).toBe("AbortError");
+  });
+
+  test("is not granted if a listener of the cancelled context's signal ends it", async () => {
+    const { ctx, cancel } = withCancel(bg);
+    const other = withCancel(bg);
+    ctx.signal.addEventListener("abort", () => other.cancel());
+    const { reasons, ...result } = await held(ctx, other.ctx, cancel);
+    expect(result).toEqual(ended);
+    expect(reasons[1]).toBe(other.ctx.err());
+  });
+
+  test("is not granted if a listener ends the controller it waits on", async () => {
+    const { ctx, cancel } = withCancel(bg);
+    const other = new AbortController();
+    const why = new Error("other");
+    ctx.signal.addEventListener("abort", () => other.abort(why));
+    const { reasons, ...result } = await held(ctx, other.signal, cancel);
+    expect(result).toEqual(ended);
+    expect(reasons[1]).toBe(why);
+  });
+
+  test("is granted if the cancel does not reach it", async () => {
+    const { ctx, cancel } = withCancel(bg);
+    const other = withCancel(bg);
+    const { states } = await held(ctx, other.ctx, cancel);
+    expect(states.slice(0, 2)).toEqual(["rejected", "fulfilled"]);
+    other.cancel();
+  });
+});

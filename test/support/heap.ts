@@ -1,0 +1,54 @@
+/** What a piece of work leaves on the heap. For tests under --expose-gc. */
+import { turn } from "./turn.ts";
+
+/** The bytes in use after collections, and turns in which finalizers and deferred completions run. */
+export async function bytesInUse(): Promise<number> {
+  const gc = globalThis.gc;
+  if (gc === undefined) throw new Error("run with --expose-gc");
+  for (let i = 0; i < 3; i++) {
+    gc();
+    await turn();
+  }
+  gc();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+/**
+ * How many bytes a round leaves behind: after a stretch of rounds to warm up, the least that each of three more stretches
+ * adds. What the engine allocates once, for compiled code say, falls into one of them; a leak is in all.
+ */
+export async function bytesPerRound(round: () => unknown, rounds: number): Promise<number> {
+  let least = Number.POSITIVE_INFINITY;
+  let before = 0;
+  for (let stretch = 0; stretch < 4; stretch++) {
+    for (let i = 0; i < rounds; i++) await round();
+    const after = await bytesInUse();
+    if (stretch > 0) least = Math.min(least, after - before);
+    before = after;
+  }
+  return least / rounds;
+}
+
+/** The processor time that `work` takes, in microseconds. */
+function cost(work: () => void): number {
+  const before = process.cpuUsage();
+  work();
+  const { user, system } = process.cpuUsage(before);
+  return user + system;
+}
+
+/**
+ * How much dearer `large` is than `small`, by the processor time of this process: the least of three ratios, each of two
+ * measurements made one after the other. Each work is prepared anew by the function that returns it.
+ */
+export function costRatio(small: () => () => void, large: () => () => void): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 3; i++) {
+    const [a, b] = [small(), large()];
+    globalThis.gc?.();
+    const first = Math.max(cost(a), 1);
+    least = Math.min(least, cost(b) / first);
+  }
+  return least;
+}
