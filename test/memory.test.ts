@@ -550,7 +550,7 @@ describe("what was large once is small again when it is over:", () => {
 });
 
 describe("clearing a map", () => {
-  const CLEARS = 2000;
+  const CLEARS = 100;
 
   /** Clears of a map with one entry, over and over, after `before` has made of it what it was. */
   const clears = (before: (shards: ShardMap<unknown, number>) => void) => () => {
