@@ -63,13 +63,17 @@ describe("a dropped cancel function", () => {
     "withCancel, kept without its cancel function": (parent) => void kept.push(withCancel(parent).ctx),
   };
   let kept: Context[] = [];
+  let ends: (() => unknown)[] = [];
   afterEach(() => {
     kept = [];
+    for (const end of ends) end(); // Again, or because the test has failed.
+    ends = [];
   });
 
   describe.each(Object.entries(parents))("under %s", (_, make) => {
     test.each(Object.entries(children))("is no proof, but a lost cancel: %s", async (_, drop) => {
       const [parent, end] = make();
+      ends.push(end);
       const before = total();
       expect(await proved(() => drop(parent))).toEqual([]);
       // A foreign context may be watched by a wait of the library's own.
@@ -102,6 +106,7 @@ describe("a dropped cancel function", () => {
 
   test("under a parent with a deadline is no proof", async () => {
     const parent = withTimeout(bg, HOUR);
+    ends.push(parent.cancel);
     expect(await proved(() => void withCancel(parent.ctx))).toEqual([]);
     parent.cancel();
   });

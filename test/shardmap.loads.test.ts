@@ -2,7 +2,7 @@
 import { background, type Cancel, withCancel } from "gopark/context";
 import { counters, find, track, verifyNone } from "gopark/leak";
 import { ShardMap } from "gopark/shardmap";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { loads } from "./support/loads.ts";
 import { turn, turns } from "./support/turn.ts";
 import { watch } from "./support/watch.ts";
@@ -10,11 +10,17 @@ import { watch } from "./support/watch.ts";
 const bg = background();
 const doom = new Error("doomed");
 
+// A failed test must not fail the next one.
+let base = 0;
+beforeEach(() => {
+  base = 0;
+  base = alive();
+});
 afterEach(() => track("full"));
 
-/** How many things of the map's kinds are alive. */
+/** How many things of the map's kinds are alive that were not when the test began. */
 function alive(): number {
-  let n = 0;
+  let n = -base;
   for (const [kind, count] of Object.entries(counters())) if (kind.startsWith("shardmap")) n += count;
   return n;
 }
