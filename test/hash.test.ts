@@ -82,7 +82,7 @@ const families: Record<string, (i: number) => unknown> = {
     h ^= h >>> 15;
     return (BigInt((h ^ 0x1234_5678) >>> 0) << 32n) | BigInt(i);
   },
-  "bigints of either sign": (i) => (i % 2 === 0 ? BigInt(i + 2) : -BigInt(i + 1)) << 64n,
+  "bigints of either sign": (i) => (i % 2 === 0 ? BigInt(i + 2) : -BigInt(i + 1)),
 };
 
 describe("no shard has over twice the mean of", () => {
@@ -111,7 +111,7 @@ describe("two processes place the same keys differently:", () => {
     ["strings", "'key ' + i"],
     ["integers", "i"],
     ["fractions", "i + 0.5"],
-    ["bigints", "BigInt(i) << 70n"],
+    ["bigints", "BigInt(i) * 3n"],
     ["registered symbols", "Symbol.for('key ' + i)"],
   ])("%s", async (_, key) => {
     const code = `
@@ -129,7 +129,7 @@ describe("a key four times as long costs about four times as much:", () => {
   const filled = new ShardMap<unknown, number>();
   for (let i = 0; i < 20_000; i++) filled.set(i, i);
 
-  const digits = 25_000;
+  const digits = 50_000;
   const long: Record<string, (n: number) => unknown> = {
     "a bigint": (n) => BigInt(`0x${"7".repeat(n)}`),
     "a negative bigint": (n) => -BigInt(`0x${"7".repeat(n)}`),
@@ -139,13 +139,13 @@ describe("a key four times as long costs about four times as much:", () => {
 
   test.each(Object.entries(long))("%s", (_, make) => {
     const look = (n: number) => () => {
-      const keys = Array.from({ length: 20 }, () => make(n));
+      const keys = Array.from({ length: 5 }, () => make(n));
       filled.has(keys[0]);
       return () => {
         for (const key of keys) expect(filled.has(key)).toBe(false);
       };
     };
     // 16 times as much, if each step walks over the whole key.
-    expect(costRatio(look(digits), look(4 * digits))).toBeLessThan(9);
+    expect(costRatio(look(digits), look(4 * digits))).toBeLessThan(8);
   });
 });
