@@ -16,7 +16,8 @@ const HOUR = 3_600_000;
 describe("the error of a group that nobody waits for is reported, and the group is collected,", () => {
   /** Tasks that fail with an error made inside, and what is expected to be reported. */
   const failures: Record<string, string> = {
-    "made outside": "(() => { const made = new Error('lost'); return () => { throw made; }; })()",
+    "made before the group": "() => { throw made; }",
+    "made beside the group": "(() => { const made = new Error('lost'); return () => { throw made; }; })()",
     "made by the task's first step": "() => { throw new Error('lost'); }",
     "made after an await": "async () => { await turn(); throw new Error('lost'); }",
     "made by a method of an object that knows the group":
@@ -31,6 +32,7 @@ describe("the error of a group that nobody waits for is reported, and the group 
 
   test.each(Object.entries(failures))("%s", async (_, task) => {
     const code = `
+      const made = new Error("lost");
       const reported = [];
       process.on("unhandledRejection", (reason) => reported.push(reason.message));
       let collected = 0;

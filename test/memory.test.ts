@@ -388,7 +388,14 @@ test.each(Object.entries(endings))("nothing is kept of %s", async (_, make) => {
 });
 
 describe("under full tracking", () => {
-  beforeEach(() => track("full"));
+  const { stackTraceLimit } = Error;
+  beforeEach(() => {
+    track("full");
+    Error.stackTraceLimit = 1; // What a record costs is not the question here.
+  });
+  afterEach(() => {
+    Error.stackTraceLimit = stackTraceLimit;
+  });
 
   const ctx = background();
   const tracked: Record<string, () => Case> = {
