@@ -1,7 +1,7 @@
 /** Sharded map: keys whose hashes no split can part, all of them or most. */
 import { ShardMap } from "gopark/shardmap";
 import { afterEach, expect, test, vi } from "vitest";
-import { FULL } from "../src/internal/data/shards.ts";
+import { FULL, Shards } from "../src/internal/data/shards.ts";
 
 const hashes = vi.hoisted(() => ({ of: (_key: unknown): number => 0 }));
 
@@ -67,4 +67,63 @@ test("a split in the middle of an iteration, at any depth, gives each key once",
   }
   expect(seen.sort((a, b) => a - b)).toEqual(Array.from({ length: n }, (_, i) => i));
   expect(map.size).toBe(8 * n);
+});
+
+/** How many shards there are, and how many places of the directory they stand in. */
+function inside(shards: Shards<number, number>): [shards: number, places: number] {
+  const { directory } = shards as unknown as { directory: unknown[] };
+  return [new Set(directory).size, directory.length];
+}
+
+test.each(Object.entries(hostile))("%s: the directory has few places for each shard", (_, of) => {
+  hashes.of = (key) => of(key as number);
+  const shards = new Shards<number, number>();
+  for (let key = 0; key < 3 * FULL; key++) shards.set(key, key);
+  const [count, places] = inside(shards);
+  expect(places).toBeLessThanOrEqual(16 * count);
+});
+
+test("a shard that could not be split is split when the others have caught up", () => {
+  const spread = (key: number) => Math.imul(key, 0x9e37_79b1);
+  // The first keys have their first eight bits in common.
+  hashes.of = (key) => ((key as number) < 2 * FULL ? spread(key as number) >>> 8 : spread(key as number));
+  const shards = new Shards<number, number>();
+  for (let key = 0; key < 2 * FULL; key++) shards.set(key, key);
+  expect(shards.of(0).size).toBeGreaterThan(FULL);
+  for (let key = 2 * FULL; key < 60 * FULL; key++) shards.set(key, key);
+  for (let key = 0; key < 2 * FULL; key++) shards.set(key, -key);
+  expect(shards.of(0).size).toBeLessThanOrEqual(FULL);
+  let right = 0;
+  for (let key = 0; key < 60 * FULL; key++) if (shards.of(key).get(key) === (key < 2 * FULL ? -key : key)) right++;
+  expect([right, shards.size]).toEqual([60 * FULL, 60 * FULL]);
+});
+
+test("hashes that are spread evenly are split at once: no shard is ever full", () => {
+  hashes.of = (key) => Math.imul(key as number, 0x9e37_79b1);
+  const shards = new Shards<number, number>();
+  let fullest = 0;
+  for (let key = 0; key < 40 * FULL; key++) {
+    shards.set(key, key);
+    fullest = Math.max(fullest, shards.of(key).size);
+  }
+  expect(fullest).toBeLessThan(FULL);
+});
+
+test("what was cleared costs nothing any more: there is one shard, as at the start", () => {
+  hashes.of = (key) => Math.imul(key as number, 0x9e37_79b1);
+  const shards = new Shards<number, number>();
+  for (let round = 0; round < 2; round++) {
+    for (let key = 0; key < 10 * FULL; key++) shards.set(key, key);
+    const [count] = inside(shards);
+    expect(count).toBeGreaterThan(10);
+    expect(shards.size).toBe(10 * FULL);
+    shards.clear();
+    expect([...inside(shards), shards.size, shards.of(1).has(1)]).toEqual([1, 1, 0, false]);
+  }
+  // As long as there is one shard, nothing is hashed.
+  hashes.of = () => {
+    throw new Error("hashed");
+  };
+  shards.set(1, 1);
+  expect([...shards.entries()]).toEqual([[1, 1]]);
 });

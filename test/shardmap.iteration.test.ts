@@ -60,6 +60,58 @@ describe.each(sizes)("of %d entries", (n) => {
     expect(map.size).toBe(0);
   });
 
+  test.each([0, 0.1, 0.5, 0.9, 1])(
+    "a map that is cleared and filled again at %d of the way gives no key twice",
+    (part) => {
+      const map = filled(n);
+      const seen: number[] = [];
+      const stop = Math.max(1, Math.floor(part * n));
+      for (const [key, value] of map) {
+        seen.push(key);
+        if (seen.length > stop) expect(value).toBe(`new ${key}`);
+        if (seen.length === stop) {
+          map.clear();
+          for (const each of numbers(n + 5)) map.set(each, `new ${each}`);
+        }
+      }
+      const keys = once(seen);
+      expect(keys.length).toBeGreaterThanOrEqual(stop);
+      expect(keys.length).toBeLessThanOrEqual(n + 5);
+      expect(once(map.keys())).toEqual(numbers(n + 5));
+    },
+  );
+
+  test.each([0.1, 0.5, 0.9])(
+    "a map that is cleared at %d of the way, and filled by and by, gives no key twice",
+    (part) => {
+      const map = filled(n);
+      const seen: number[] = [];
+      const all = numbers(3 * n);
+      for (const [key] of map) {
+        seen.push(key);
+        if (seen.length === Math.ceil(part * n)) {
+          map.clear();
+          for (const each of seen) map.set(each, "again");
+        }
+        if (seen.length >= Math.ceil(part * n)) for (const each of all.splice(0, 4)) map.set(each, "added");
+      }
+      once(seen);
+      for (const each of numbers(3 * n)) map.set(each, "all");
+      expect(once(map.keys())).toEqual(numbers(3 * n));
+    },
+  );
+
+  test("a map that is cleared again and again at each key, and gets all of them back, ends", () => {
+    const map = filled(10);
+    const seen: number[] = [];
+    for (const [key] of map) {
+      seen.push(key);
+      map.clear();
+      for (const each of numbers(10)) map.set(each, "again");
+    }
+    expect(once(seen)).toEqual(numbers(10));
+  });
+
   test("a key that is deleted and set again at its turn comes once", () => {
     const map = filled(n);
     const seen: number[] = [];

@@ -1,32 +1,63 @@
 /**
  * Hashes of keys of every type, equal for keys that a Map takes for one (`0` and `-0`, `NaN` and `NaN`), with every bit
- * depending on the whole key.
+ * depending on the whole key and on a seed.
  *
- * A string is read whole, at 1–2 ns a character: keys differ in their ends, in their middles, or in one digit of a long
- * path, and any sample of the characters puts some family of keys into one place. Objects and symbols have no content to
- * hash, so they are numbered when first seen.
+ * The seed is drawn once per process. Without it nobody can say which keys have hashes in common: keys
+ * that were prepared elsewhere, to fall all into one shard, spread as any others do. The seed does not protect from a
+ * stranger who can measure how long single calls take and sends new keys by what was measured, nor from one who sees
+ * hashes. It is no cryptographic hash: never show a hash to a stranger, and use none to tell keys apart.
+ *
+ * A string is read whole, unit by unit: keys differ in their ends, in their middles, or in one digit of a long path, and
+ * any sample of the units puts some family of keys into one place. Objects and symbols have no content to hash, so they
+ * are numbered when first seen.
  */
 import { Stamp } from "./stamp.ts";
+
+interface RandomSource {
+  getRandomValues(array: Int32Array): unknown;
+}
+
+/** The seed. From Math.random where the host has no better source, or none to use while modules are being loaded. */
+function draw(): Int32Array {
+  const seed = new Int32Array(7);
+  try {
+    (globalThis as unknown as { crypto: RandomSource }).crypto.getRandomValues(seed);
+  } catch {
+    for (let i = 0; i < seed.length; i++) seed[i] = Math.random() * 2 ** 32;
+  }
+  return seed;
+}
+
+// Where the lanes of a string start, and what is multiplied by: odd numbers, so that nothing is lost. Constants, which
+// the compiler puts into the code: drawn at the first hash instead, they made a hash a third slower.
+const seed = draw();
+const evenStart = seed[0] as number;
+const evenTimes = (seed[1] as number) | 1;
+const oddStart = seed[2] as number;
+const oddTimes = (seed[3] as number) | 1;
+const lastTimes = (seed[4] as number) | 1;
+const plainStart = seed[5] as number;
+const plainTimes = (seed[6] as number) | 1;
 
 /** An unsigned integer of 32 bits. */
 export function hash(key: unknown): number {
   switch (typeof key) {
     case "string":
-      return ofString(key);
+      return ofUnits(key, STRING);
     case "number":
       return ofNumber(key);
     case "bigint":
-      return ofBigInt(key);
+      return ofUnits(key.toString(16), BIGINT); // In linear time, as the base is a power of two.
     case "symbol":
       return ofSymbol(key);
     case "object":
-      return key === null ? mix(1) : ofObject(key);
+      return key === null ? ofSerial(NULL) : ofObject(key);
     case "function":
       return ofObject(key);
     case "boolean":
-      return mix(key ? 2 : 3);
+      return ofSerial(key ? TRUE : FALSE);
     default:
-      return mix(4);
+      return ofSerial(UNDEFINED);
   }
 }
 
@@ -37,82 +68,116 @@ function mix(bits: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-const GOLDEN = 0x9e3779b1;
+// What the units are of, so that equal units of two types are two keys.
+const STRING = 0;
+const BIGINT = 1;
+const SYMBOL = 2;
+const FLOAT = 3;
 
-function ofString(s: string): number {
-  let h = s.length;
-  // Four characters to a step: a step each took twice as long for a key of ten.
-  const fours = s.length & ~3;
-  for (let i = 0; i < fours; i += 4) {
-    const word =
-      s.charCodeAt(i) ^ (s.charCodeAt(i + 1) << 8) ^ (s.charCodeAt(i + 2) << 16) ^ (s.charCodeAt(i + 3) << 24);
-    h = Math.imul(h ^ word, GOLDEN);
-    h ^= h >>> 15;
+/**
+ * The units at even and at odd places go through two lanes, which the processor runs side by side.
+ *
+ * A unit is 16 bits of the 32 that a lane has. Two at a time would reach the top bit, and a flip of that passes a
+ * multiplication unchanged whatever the multiplier is: the next units could cancel it, under every seed.
+ */
+function ofUnits(s: string, type: number): number {
+  let even = evenStart;
+  let odd = oddStart;
+  const { length } = s;
+  const pairs = length & ~1;
+  for (let i = 0; i < pairs; i += 2) {
+    even = Math.imul(even ^ s.charCodeAt(i), evenTimes);
+    odd = Math.imul(odd ^ s.charCodeAt(i + 1), oddTimes);
+    even ^= even >>> 15;
+    odd ^= odd >>> 15;
   }
-  for (let i = fours; i < s.length; i++) h = Math.imul(h ^ s.charCodeAt(i), GOLDEN);
-  return mix(h);
+  if (pairs < length) {
+    even = Math.imul(even ^ s.charCodeAt(pairs), evenTimes);
+    even ^= even >>> 15;
+  }
+  return ofLanes(even, odd, length, type);
+}
+
+/** The lanes' end. Their sum under a secret multiplier, so that no change of the one cancels one of the other. */
+function ofLanes(even: number, odd: number, length: number, type: number): number {
+  return mix(Math.imul(even ^ (4 * length + type), lastTimes) + odd);
 }
 
 const float = new Float64Array(1);
 const words = new Uint32Array(float.buffer);
 
 function ofNumber(n: number): number {
-  if (n === (n | 0)) return mix(n);
+  if (n === (n | 0)) return mix(Math.imul(n ^ plainStart, plainTimes));
   // Every NaN has the bits of this one, and -0 was an integer above.
   float[0] = Number.isNaN(n) ? Number.NaN : n;
-  return mix((words[0] as number) ^ Math.imul(words[1] as number, GOLDEN));
+  const low = words[0] as number;
+  const high = words[1] as number;
+  let even = Math.imul(evenStart ^ (low & 0xffff), evenTimes);
+  let odd = Math.imul(oddStart ^ (low >>> 16), oddTimes);
+  even ^= even >>> 15;
+  odd ^= odd >>> 15;
+  even = Math.imul(even ^ (high & 0xffff), evenTimes);
+  odd = Math.imul(odd ^ (high >>> 16), oddTimes);
+  return ofLanes(even ^ (even >>> 15), odd ^ (odd >>> 15), 4, FLOAT);
 }
 
-function ofBigInt(n: bigint): number {
-  let h = n < 0n ? 5 : 6;
-  for (let rest = n < 0n ? -n : n; rest > 0n; rest >>= 32n) {
-    h = Math.imul(h ^ Number(BigInt.asIntN(32, rest)), GOLDEN);
-    h ^= h >>> 15;
-  }
-  return mix(h);
-}
+// The serial numbers: of the keys that are the only ones of their kind, then of objects and symbols.
+const NULL = 0;
+const TRUE = 1;
+const FALSE = 2;
+const UNDEFINED = 3;
+let serials = 4;
 
-let numbered = 0;
+function ofSerial(serial: number): number {
+  return mix(Math.imul(serial ^ oddStart, oddTimes));
+}
 
 class Numbered extends Stamp {
-  readonly #number: number;
+  readonly #serial: number;
 
-  constructor(object: object, number: number) {
+  constructor(object: object, serial: number) {
     super(object);
-    this.#number = number;
+    this.#serial = serial;
   }
 
-  static numberOf(object: object): number | undefined {
-    return #number in object ? object.#number : undefined;
+  static serialOf(object: object): number | undefined {
+    return #serial in object ? object.#serial : undefined;
   }
 }
 
 // The numbers of what cannot be stamped: symbols, and frozen objects where the host refuses.
 const unstamped = new WeakMap<WeakKey, number>();
 
+function nextSerial(): number {
+  const serial = serials;
+  serials = (serials + 1) | 0;
+  return serial;
+}
+
 function ofObject(object: object): number {
-  const number = Numbered.numberOf(object) ?? unstamped.get(object);
-  if (number !== undefined) return mix(number);
-  numbered = (numbered + 1) | 0;
-  try {
-    new Numbered(object, numbered);
-  } catch {
-    unstamped.set(object, numbered);
+  let serial = Numbered.serialOf(object) ?? unstamped.get(object);
+  if (serial === undefined) {
+    serial = nextSerial();
+    try {
+      new Numbered(object, serial);
+    } catch {
+      unstamped.set(object, serial);
+    }
   }
-  return mix(numbered);
+  return ofSerial(serial);
 }
 
 function ofSymbol(symbol: symbol): number {
   const name = Symbol.keyFor(symbol);
-  if (name !== undefined) return ofString(name);
-  let number = unstamped.get(symbol);
-  if (number === undefined) {
-    number = numbered = (numbered + 1) | 0;
+  if (name !== undefined) return ofUnits(name, SYMBOL);
+  let serial = unstamped.get(symbol);
+  if (serial === undefined) {
+    serial = nextSerial();
     try {
-      unstamped.set(symbol, number);
+      unstamped.set(symbol, serial);
     } catch {
-      return ofString(symbol.description ?? ""); // A host that takes no symbols as weak keys.
+      return ofUnits(symbol.description ?? "", SYMBOL); // A host that takes no symbols as weak keys.
     }
   }
-  return mix(number);
+  return ofSerial(serial);
 }

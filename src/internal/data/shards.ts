@@ -16,6 +16,12 @@ export const FULL: number = 2 ** 13;
 /** At most 2 ** DEEPEST shards. One that deep grows as any Map does. */
 const DEEPEST = 16;
 
+/**
+ * The directory doubles only while it has at most so many places for each shard. Where hashes are spread evenly it has
+ * hardly two, so this stops nothing; keys that no split can part would make it as deep as it can be.
+ */
+const PLACES = 8;
+
 /** The entries whose hashes begin with the same `depth` bits. */
 class Shard<K, V> {
   readonly map = new Map<K, V>();
@@ -24,9 +30,6 @@ class Shard<K, V> {
   /** The stretch of the hashes that it has, by their first DEEPEST bits: from `first`, up to and without `end`. */
   readonly first: number;
   readonly end: number;
-
-  /** Set once, when the entries have moved to two new shards. */
-  retired = false;
 
   constructor(depth: number, first: number) {
     this.depth = depth;
@@ -38,8 +41,12 @@ class Shard<K, V> {
 export class Shards<K, V> {
   // Between any two calls: the directory has 2 ** depth places, and place i has the shard of the hashes that begin with
   // i's bits. A shard of a lesser depth stands in all the places it has, side by side.
+  // A shard that was divided or cleared stands in none, and its map is stale.
   private directory: Shard<K, V>[] = [new Shard(0, 0)];
   private depth = 0;
+
+  /** How many shards the directory has. */
+  private count = 1;
 
   /** The Map that has the key's entry, if there is one. Entries may be removed and overwritten there, not added. */
   of(key: K): Map<K, V> {
@@ -50,7 +57,7 @@ export class Shards<K, V> {
   set(key: K, value: V): void {
     const shard = this.shard(key);
     shard.map.set(key, value);
-    if (shard.map.size >= FULL && shard.depth < DEEPEST) this.divide(shard);
+    if (shard.map.size >= FULL && this.isDivisible(shard)) this.divide(shard);
   }
 
   /** How many entries there are; asks every shard. */
@@ -64,9 +71,11 @@ export class Shards<K, V> {
     return size;
   }
 
-  /** Removes every entry. The shards stay, for whoever is walking over them. */
+  /** Removes every entry, in a time that does not depend on how many there are or were: it starts anew with one shard. */
   clear(): void {
-    for (const shard of this.directory) shard.map.clear();
+    this.directory = [new Shard(0, 0)];
+    this.depth = 0;
+    this.count = 1;
   }
 
   /**
@@ -77,10 +86,12 @@ export class Shards<K, V> {
   *entries(): Generator<[K, V], void, undefined> {
     for (let at = 0; at < 2 ** DEEPEST; ) {
       const shard = this.at(at);
+      // After a clear the shard that comes may have begun before `at`. What it has from there is done with.
+      const isPast = (key: K) => shard.first < at && hash(key) >>> (32 - DEEPEST) < at;
       for (const key of [...shard.map.keys()]) {
-        const map = shard.retired ? this.of(key) : shard.map;
+        const map = this.at(shard.first) === shard ? shard.map : this.of(key);
         const value = map.get(key);
-        if (value !== undefined || map.has(key)) yield [key, value as V];
+        if ((value !== undefined || map.has(key)) && !isPast(key)) yield [key, value as V];
       }
       at = shard.end;
     }
@@ -94,6 +105,11 @@ export class Shards<K, V> {
   /** The shard of the hashes that begin with these DEEPEST bits. */
   private at(bits: number): Shard<K, V> {
     return this.directory[bits >>> (DEEPEST - this.depth)] as Shard<K, V>;
+  }
+
+  private isDivisible(shard: Shard<K, V>): boolean {
+    if (shard.depth < this.depth) return true;
+    return shard.depth < DEEPEST && this.directory.length <= PLACES * this.count;
   }
 
   private divide(shard: Shard<K, V>): void {
@@ -111,6 +127,6 @@ export class Shards<K, V> {
     const places = 2 ** (this.depth - shard.depth - 1);
     const from = shard.first >>> (DEEPEST - this.depth);
     this.directory.fill(lower, from, from + places).fill(upper, from + places, from + 2 * places);
-    shard.retired = true;
+    this.count++;
   }
 }
