@@ -38,6 +38,7 @@ import { count } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
 import { brand, setStack, withoutStack } from "./internal/host/errors.ts";
 import { charge, completed, completedWith, deferred, failedWith } from "./internal/time/turn.ts";
+import { callerStack } from "./internal/track/stack.ts";
 import { isFull, Kind } from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
 import { RECEIVE, type Receivers, receivedBy, Values } from "./internal/wait/receive.ts";
@@ -98,6 +99,7 @@ const SEND = new Kind("chan send", "wait", () => [Channel.prototype.send]);
 
 // For send cases, which live outside the class. Set by its static block.
 let canSend: <T>(ch: Channel<T>) => boolean;
+let isClosed: <T>(ch: Channel<T>) => boolean;
 let sendersOf: <T>(ch: Channel<T>) => Waiters<void, T>;
 
 // The buffer of every unbuffered channel: nothing is ever put into it.
@@ -282,6 +284,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   static {
     receivedBy(this.prototype.receive);
     canSend = (ch) => ch.#closed || ch.#receivers.size > 0 || ch.#buffer.size < ch.#capacity;
+    isClosed = (ch) => ch.#closed;
     sendersOf = (ch) => ch.#senders;
   }
 }
@@ -294,10 +297,15 @@ function received<T>(value: T): Promise<Received<T>> {
 
 // Apart from `send`: with the closure in it, every send would allocate what the closure captures.
 function closedSend(value: unknown): Promise<never> {
-  return failedWith(isFull() ? new ClosedChannelError(value) : closedError(value, undefined));
+  return failedWith(refusal(value));
 }
 
-/** Under full tracking the error shows where its own send waited. */
+/** The error of an operation that finds the channel closed. Under full tracking it shows the call. */
+function refusal(value: unknown): ClosedChannelError {
+  return closedError(value, isFull() ? callerStack(SEND.entries()) : undefined);
+}
+
+/** An error without a stack of its own: capturing one costs too much on a path that fails under load. */
 function closedError(value: unknown, stack: string | undefined): ClosedChannelError {
   const error = withoutStack(() => new ClosedChannelError(value));
   if (stack !== undefined) setStack(error, stack);
@@ -318,6 +326,7 @@ class Sending<T> implements SendCase<T>, Waitable {
   }
 
   [TAKE](key: string): Outcome {
+    if (isClosed(this.channel)) throw refusal(this.value);
     this.channel.trySend(this.value);
     return { case: key };
   }

@@ -43,10 +43,12 @@ import { reaction } from "./internal/host/async.ts";
 import { disposable } from "./internal/host/dispose.ts";
 import { now } from "./internal/time/clock.ts";
 import { type Alarm, arm, disarm, fireNow } from "./internal/time/timers.ts";
-import { type Entry, enter, exit, Kind } from "./internal/track/tracker.ts";
+import { charge, defer } from "./internal/time/turn.ts";
+import { type Entry, enter, exit, Kind, noteLoss } from "./internal/track/tracker.ts";
 import {
   Canceled,
   Cancellation,
+  causeOf,
   DeadlineExceeded,
   type Ending,
   Failed,
@@ -120,7 +122,8 @@ class OnEnd implements Dependent {
   next: Element | undefined = undefined;
   readonly settle: () => void;
 
-  /** Set if the source could not be listened to. */
+  /** Whether the source is about to be listened to, and if that has failed, how. */
+  beginning = false;
   failed: Failed | undefined = undefined;
 
   constructor(trigger: () => void) {
@@ -128,7 +131,7 @@ class OnEnd implements Dependent {
   }
 
   ended(ending: Ending): Aftermath {
-    if (!(ending instanceof Failed)) return REACT;
+    if (!(this.beginning && ending instanceof Failed)) return REACT;
     this.failed = ending;
     return NOTHING;
   }
@@ -219,7 +222,7 @@ class Empty implements Context {
   readonly [SOURCE]: Source = NEVER;
   readonly name: string;
   private readonly self: this = this;
-  private lazySignal: AbortSignal | undefined = undefined;
+  lazySignal: AbortSignal | undefined = undefined;
 
   constructor(name: string) {
     this.name = name;
@@ -287,7 +290,9 @@ class CancelContext extends Source implements Context {
     this.counted = true;
     const provable = this.above === NEVER && this.deadlineSource === undefined;
     const entry = enter(CONTEXT, provable ? cancel : undefined);
-    if (entry !== undefined) this.extra().entry = entry;
+    if (entry === undefined) return;
+    this.extra().entry = entry;
+    if (!provable) noteLoss(entry, cancel);
   }
 
   /** Ends the context by its cancel function. */
@@ -445,7 +450,7 @@ class SignalContext extends Source implements Context {
 
 /** The end of a context by a signal's reason. */
 function contextEnding(reason: unknown): Ending {
-  if (isContextError(reason)) return { error: () => reason, cause: () => (reason as Error).cause ?? reason };
+  if (isContextError(reason)) return { error: () => reason, cause: () => causeOf(reason) };
   const late = (reason as { name?: unknown } | null | undefined)?.name === "TimeoutError";
   return new Cancellation(late ? DeadlineExceeded : Canceled, reason);
 }
@@ -499,7 +504,7 @@ class Detached implements Context {
   readonly [SOURCE]: Source = NEVER;
   readonly parent: Context;
   private readonly self: this = this;
-  private lazySignal: AbortSignal | undefined = undefined;
+  lazySignal: AbortSignal | undefined = undefined;
 
   constructor(parent: Context) {
     this.parent = parent;
@@ -675,13 +680,17 @@ export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
   const ending = source.poll();
   if (ending instanceof Failed) throw ending.error();
   const run = reaction(() => fn());
+  // Charged: a loop that only ends contexts must not starve the event loop either.
+  const trigger = () => (charge() ? run() : defer(run, undefined));
   if (ending !== undefined) {
-    run();
+    trigger();
     return () => false;
   }
-  const link = new OnEnd(run);
+  const link = new OnEnd(trigger);
   source.attach(link);
+  link.beginning = true;
   source.listen(link);
+  link.beginning = false;
   if (link.failed !== undefined) throw link.failed.error();
   return () => source.detach(link);
 }
@@ -694,7 +703,7 @@ export function cause(ctx: Cancel): unknown {
   const c = contextOf(ctx);
   const inner = c.value(ASK_SOURCE);
   const above = inner instanceof Source ? inner.poll()?.cause() : undefined;
-  return above ?? c.err(); // The end of somebody else's context in between is its own cause.
+  return above ?? causeOf(c.err()); // The end of somebody else's context in between is its own cause.
 }
 
 /** Makes a key for {@link withValue}. Two keys of one description are different keys. */

@@ -35,7 +35,7 @@ import { type Cancel, type CancelScope, type Context, fromSignal, withCancel } f
 import { callable, count, isThenable, show } from "./internal/data/args.ts";
 import { asyncDisposable } from "./internal/host/dispose.ts";
 import { completed, failedBy, failedWith } from "./internal/time/turn.ts";
-import { enter, exit, Kind, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
+import { callOthers, enter, exit, Kind, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
 import { findError } from "./internal/wait/endings.ts";
 import { isSignal, sourceOf } from "./internal/wait/foreign.ts";
 import { Items } from "./internal/wait/items.ts";
@@ -43,9 +43,11 @@ import { type Asked, Slots } from "./internal/wait/slots.ts";
 import type { Source } from "./internal/wait/source.ts";
 import { Waiters } from "./internal/wait/wait.ts";
 
-const entries = (): PublicFunction[] => [map, forEach, scope, Group.prototype.go, Group.prototype.tryGo];
+callOthers(() => [map, forEach, scope, withContext]);
+
+const entries = (): PublicFunction[] => [Group.prototype.go, Group.prototype.tryGo];
 const GO = new Kind("errgroup go", "wait", entries);
-const WAIT = new Kind("errgroup wait", "wait", () => [Group.prototype.wait, map, forEach, scope]);
+const WAIT = new Kind("errgroup wait", "wait", () => [Group.prototype.wait]);
 
 /** What a group runs. */
 export type Task = () => unknown;
@@ -326,7 +328,7 @@ export function withContext(parent: Cancel): [group: Group, ctx: Context] {
  * context's end, because a task had failed, with that task's error.
  */
 export async function scope<T>(parent: Cancel, body: (group: Group, ctx: Context) => T | PromiseLike<T>): Promise<T> {
-  callable(body, "scope's body");
+  if (typeof body !== "function") return failedBy(() => callable(body, "scope's body"));
   const cancelScope = withCancel(parent);
   const [ctx, cancel] = cancelScope;
   const group = new Group(cancelScope);
@@ -374,7 +376,7 @@ export async function map<T, R>(
   fn: (item: T, ctx: Context, index: number) => R | PromiseLike<R>,
   options: EachOptions,
 ): Promise<R[]> {
-  callable(fn, "map's function");
+  if (typeof fn !== "function") return failedBy(() => callable(fn, "map's function"));
   const results: R[] = [];
   await each(ctx, items, fn, options, results);
   return results;
@@ -387,7 +389,7 @@ export async function forEach<T>(
   fn: (item: T, ctx: Context, index: number) => unknown,
   options: EachOptions,
 ): Promise<void> {
-  callable(fn, "forEach's function");
+  if (typeof fn !== "function") return failedBy(() => callable(fn, "forEach's function"));
   await each(ctx, items, fn, options);
 }
 

@@ -25,7 +25,7 @@
  * - A task runs until its first `await` without being interrupted, and then between any two.
  */
 import { callable } from "./internal/data/args.ts";
-import { completed } from "./internal/time/turn.ts";
+import { completed, failedBy } from "./internal/time/turn.ts";
 import { enter, exit, runTask, TASK } from "./internal/track/tracker.ts";
 
 /**
@@ -38,7 +38,7 @@ export async function go<A extends readonly unknown[], T>(
   fn: (...args: A) => T | PromiseLike<T>,
   ...args: A
 ): Promise<T> {
-  callable(fn, "go's task");
+  if (typeof fn !== "function") return failedBy(() => callable(fn, "go's task"));
   const entry = enter(TASK, undefined, [go]);
   try {
     await completed();

@@ -53,12 +53,15 @@ export interface Leak {
   readonly stack: string | undefined;
   /** Whether the collector has proved that nobody could have ended it any more. */
   readonly proved: boolean;
+  /** Whether its cancel function was dropped: only its parent or its deadline can end it now. */
+  readonly lostCancel: boolean;
 }
 
 /** What was alive at some moment. Made by {@link current}. */
 export interface Snapshot {
   readonly counts: ReadonlyMap<string, number>;
   readonly entries: ReadonlySet<object>;
+  readonly proved: ReadonlySet<object>;
 }
 
 /** Something was left behind. */
@@ -92,7 +95,7 @@ export function counters(): Record<string, number> {
 /** What is alive now, to be left out later: `verifyNone({ ignore: before })`. */
 export function current(): Snapshot {
   const counts = new Map(allKinds().map(({ name, live }) => [name, live]));
-  return { counts, entries: new Set(entries()) };
+  return { counts, entries: new Set(entries()), proved: new Set(provedEntries()) };
 }
 
 /** What is alive now, and what the collector has proved lost since the last {@link verifyNone}; oldest first. */
@@ -100,7 +103,7 @@ export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
   const { ignore } = options;
   // What the snapshot knew is nobody's fault since, also once the collector has taken it.
   const leaks = provedEntries()
-    .filter((entry) => !ignore?.entries.has(entry))
+    .filter((entry) => !ignore?.entries.has(entry) && !ignore?.proved.has(entry))
     .map((entry) => leakOf(entry, true));
   const recorded = new Map<string, number>();
   for (const entry of entries()) {
@@ -113,7 +116,14 @@ export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
     let unrecorded = live - (recorded.get(name) ?? 0);
     if (ignore !== undefined) unrecorded -= unrecordedIn(ignore, name);
     if (unrecorded > 0)
-      leaks.push({ kind: name, count: unrecorded, ageMs: undefined, stack: undefined, proved: false });
+      leaks.push({
+        kind: name,
+        count: unrecorded,
+        ageMs: undefined,
+        stack: undefined,
+        proved: false,
+        lostCancel: false,
+      });
   }
   return leaks;
 }
@@ -139,7 +149,8 @@ export function onProved(fn: (leak: Leak) => void): () => void {
 }
 
 function leakOf(entry: Entry, proved: boolean): Leak {
-  return { kind: entry.kind.name, count: entry.units, ageMs: ageOf(entry), stack: entry.stack, proved };
+  const { kind, units, stack, lost } = entry;
+  return { kind: kind.name, count: units, ageMs: ageOf(entry), stack, proved, lostCancel: lost && !proved };
 }
 
 /** How many of the kind the snapshot counted without a record. */
@@ -149,18 +160,39 @@ function unrecordedIn(snapshot: Snapshot, name: string): number {
   return n;
 }
 
-/** How many leaks a report shows in full. */
+/** How many groups of leaks a report shows in full. */
 const DETAILED = 10;
 
 function report(leaks: readonly Leak[]): string {
   const counts = new Map<string, number>();
   for (const { kind, count } of leaks) counts.set(kind, (counts.get(kind) ?? 0) + count);
   const summary = [...counts].map(([kind, n]) => `${n} ${kind}`).join(", ");
-  const details = leaks.slice(0, DETAILED).map(({ kind, count, ageMs, stack, proved }) => {
+  const groups = grouped(leaks);
+  const details = groups.slice(0, DETAILED).map(({ kind, count, ageMs, stack, proved, lostCancel }) => {
     if (stack === undefined) return `${count} ${kind}: made without full tracking, so it is not known where`;
-    const lost = proved ? ", lost: collected, so nobody could have ended it" : "";
-    return `${count} ${kind}, for ${Math.round(ageMs ?? 0)} ms${lost}, made at\n${stack}`;
+    let fate = "";
+    if (proved) fate = ", lost: collected, so nobody could have ended it";
+    if (lostCancel) fate = ", lost cancel: its cancel function was dropped";
+    return `${count} ${kind}, for ${Math.round(ageMs ?? 0)} ms${fate}, made at\n${stack}`;
   });
-  if (leaks.length > DETAILED) details.push(`and ${leaks.length - DETAILED} more: see the error's \`leaks\``);
+  if (groups.length > DETAILED) {
+    const more = groups.slice(DETAILED).reduce((sum, { count }) => sum + count, 0);
+    details.push(`and ${more} more: see the error's \`leaks\``);
+  }
   return [`found unexpected leaks: ${summary}`, ...details].join("\n\n");
+}
+
+/** Leaks of one kind, made at one place, as one: the oldest, with how many there are. */
+function grouped(leaks: readonly Leak[]): Leak[] {
+  const groups = new Map<string, Leak>();
+  for (const leak of leaks) {
+    const key = JSON.stringify([leak.kind, leak.stack, leak.proved, leak.lostCancel]);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, leak);
+    else {
+      const oldest = (group.ageMs ?? 0) >= (leak.ageMs ?? 0) ? group : leak;
+      groups.set(key, { ...oldest, count: group.count + leak.count });
+    }
+  }
+  return [...groups.values()];
 }

@@ -42,7 +42,7 @@ import { show } from "./internal/data/args.ts";
 import type { Element } from "./internal/data/list.ts";
 import { setStack } from "./internal/host/errors.ts";
 import { completedWith, failedWith } from "./internal/time/turn.ts";
-import { Kind } from "./internal/track/tracker.ts";
+import { callOthers, Kind } from "./internal/track/tracker.ts";
 import { type Ending, Failed } from "./internal/wait/endings.ts";
 import { isContext, isSignal, sourceOf } from "./internal/wait/foreign.ts";
 import { InternalChannel } from "./internal/wait/receive.ts";
@@ -80,6 +80,8 @@ type Answer<K, V> = V extends null | undefined
         : V extends Context
           ? { readonly case: K; readonly value: Error }
           : { readonly case: K; readonly value: unknown };
+
+callOthers(() => [select, trySelect]);
 
 const SELECT = new Kind("select", "wait", () => [select]);
 const SELECT_NOTHING = new Kind("select (no cases)", "wait", () => [select]);

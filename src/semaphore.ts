@@ -179,12 +179,15 @@ export class Weighted {
    */
   withPermit<R>(ctx: Cancel, fn: () => R | PromiseLike<R>): Promise<R>;
   withPermit<R>(ctx: Cancel, n: number, fn: () => R | PromiseLike<R>): Promise<R>;
-  async withPermit<R>(ctx: Cancel, n: number | (() => R | PromiseLike<R>), fn?: () => R | PromiseLike<R>): Promise<R> {
-    if (typeof n === "function") return this.withPermit(ctx, 1, n);
-    const task = callable(fn, "withPermit's function") as () => R | PromiseLike<R>;
+  withPermit<R>(ctx: Cancel, n: number | (() => R | PromiseLike<R>), fn?: () => R | PromiseLike<R>): Promise<R> {
+    return typeof n === "function" ? this.#withPermit(ctx, 1, n) : this.#withPermit(ctx, n, fn);
+  }
+
+  async #withPermit<R>(ctx: Cancel, n: number, fn: (() => R | PromiseLike<R>) | undefined): Promise<R> {
+    if (fn === undefined || typeof fn !== "function") return failedBy(() => callable(fn, "withPermit's function"));
     const permit = await this.permit(ctx, n);
     try {
-      return noGenerator(await task(), "withPermit's function");
+      return noGenerator(await fn(), "withPermit's function");
     } finally {
       permit.release();
     }

@@ -212,7 +212,7 @@ export class ShardMap<K, V> {
    * waiting in line, and with TypeError if `fn` is no function. A `fn` that has begun is not interrupted.
    */
   async update(key: K, fn: Updater<V>, cancel?: Cancel): Promise<V> {
-    callable(fn, "update's function");
+    if (typeof fn !== "function") return failedBy(() => callable(fn, "update's function"));
     let source: Source | undefined;
     if (cancel !== undefined) {
       source = sourceOf(cancel);

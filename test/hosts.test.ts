@@ -116,13 +116,13 @@ describe.each(Object.entries(HOSTS))("%s", (_, host) => {
 });
 
 describe("a MessageChannel", () => {
-  test("is not made before a turn needs it, and once for all turns", async () => {
+  test("is not made before a turn needs it, and does not outlive it", async () => {
     const program = `
       await new Channel(1).send(1);
       new semaphore.Weighted(1).tryAcquire();
       if (channels !== 0) throw new Error(channels + " made before any turn");
       await handOff(50_000);
-      if (channels > 1) throw new Error(channels + " made");`;
+      if (channels === 0) throw new Error("none made");`; // The process ends by itself.
     expect(await run(`delete globalThis.setImmediate; ${COUNTED}`, program)).toEqual(ENDED);
   });
 

@@ -37,7 +37,7 @@ export const DONE: Promise<void> = Promise.resolve();
 
 // Of the slice: its size, how many completions are left of it, and when the clock was last looked at.
 let slice = 1;
-let left = 0;
+let left = MOST;
 let lookedAt = Number.NEGATIVE_INFINITY;
 
 // Of the turn: when it began, as far as is known, and whether the macrotask that ends it has been asked for. Nothing
@@ -148,6 +148,14 @@ export function failedBy(check: () => unknown): Promise<never> {
     return failedWith(error);
   }
   throw new Error("gopark: internal error: the check did not throw");
+}
+
+/**
+ * Charges the completion of an async function, before it returns: undefined, or what it is to await first. Awaiting nothing
+ * would cost a microtask.
+ */
+export function overBudget(): Promise<void> | undefined {
+  return charge() ? undefined : deferred(undefined);
 }
 
 /** A completion over budget, for where {@link charge} has said so. */

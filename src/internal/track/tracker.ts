@@ -12,14 +12,13 @@
 import { guarded } from "../host/async.ts";
 import { setStack } from "../host/errors.ts";
 import { realNow } from "../host/host.ts";
-import { callerStack } from "./stack.ts";
+import { callerStack, type PublicFunction } from "./stack.ts";
+
+export type { PublicFunction } from "./stack.ts";
+export { callOthers } from "./stack.ts";
 
 /** What sort of thing a kind counts: something that waits, something that runs, or something held. */
 export type KindClass = "wait" | "task" | "resource";
-
-/** A public function of any signature, to be compared by identity. */
-// biome-ignore lint/complexity/noBannedTypes: nothing else is a supertype of all functions and classes.
-export type PublicFunction = Function;
 
 /** A sort of thing that can be left behind. */
 export class Kind {
@@ -62,6 +61,8 @@ export interface Entry {
   readonly madeAt: number;
   /** Formatted at once: an unformatted Error keeps the receivers of its frames alive, and the proof would never come. */
   readonly stack: string;
+  /** Set when the collector has taken what alone could have ended it by hand; it lives on, until something else ends it. */
+  lost: boolean;
 }
 
 /** For how many milliseconds an entry has been there, whatever clock was mocked when it was made. */
@@ -151,6 +152,16 @@ const registry = new FinalizationRegistry<Entry>((entry) => {
   for (const listener of [...listeners]) guarded(() => listener(entry));
 });
 
+// Of what can end otherwise, the handles by which it would be ended.
+const handles = new FinalizationRegistry<Entry>((entry) => {
+  entry.lost = true;
+});
+
+/** Notes on the entry, should the collector take `handle`, that nobody can end it by hand any more. */
+export function noteLoss(entry: Entry, handle: WeakKey): void {
+  handles.register(handle, entry, entry);
+}
+
 /**
  * Counts one more of the kind. Under full tracking, returns the entry to hand to {@link exit}; `thing` is what the
  * collector must take to prove the leak, where it can be proved so; `from` names the public functions that may have
@@ -173,7 +184,7 @@ export function record(
   thing?: WeakKey,
   from: readonly PublicFunction[] = kind.entries(),
 ): Entry {
-  const entry = { kind, units, madeAt: realNow(), stack: callerStack(from) };
+  const entry = { kind, units, madeAt: realNow(), stack: callerStack(from), lost: false };
   records.add(entry);
   if (thing !== undefined) registry.register(thing, entry, entry);
   return entry;
@@ -182,6 +193,7 @@ export function record(
 /** Erases an entry that {@link record} made; false if the collector has been there first. */
 export function erase(entry: Entry): boolean {
   registry.unregister(entry);
+  handles.unregister(entry);
   return records.delete(entry);
 }
 

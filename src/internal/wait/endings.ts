@@ -84,6 +84,11 @@ export function isContextError(err: unknown): boolean {
   return err instanceof Canceled || err instanceof DeadlineExceeded;
 }
 
+/** The cause of an ending, as far as its error tells: the cause that an error of a context carries, or else the error. */
+export function causeOf(err: unknown): unknown {
+  return isContextError(err) ? ((err as Error).cause ?? err) : err;
+}
+
 /**
  * Looks for an error that `match` accepts, in `err` and what is behind it: its `cause`, and the `errors` of an
  * AggregateError. It does not look behind the error of a context: that one's cause is why another thing happened.
@@ -97,7 +102,7 @@ export function findError(err: unknown, match: (e: Error) => boolean): boolean {
     if (match(e)) return true;
     if (isContextError(e)) continue;
     open.push(e.cause);
-    if (e instanceof AggregateError) open.push(...e.errors);
+    if (e instanceof AggregateError && Array.isArray(e.errors)) open.push(...e.errors);
   }
   return false;
 }

@@ -14,7 +14,7 @@ import { show } from "../data/args.ts";
 import { guarded } from "../host/async.ts";
 import { builtin } from "../host/host.ts";
 import { DONE } from "../time/turn.ts";
-import { type Ending, Failed } from "./endings.ts";
+import { causeOf, type Ending, Failed } from "./endings.ts";
 import { type Cancel, type DeadlineSource, type Dependent, NEVER, SOURCE, Source, spread } from "./source.ts";
 import type { Aftermath } from "./waitable.ts";
 
@@ -193,7 +193,7 @@ class ForeignSource extends Listening implements DeadlineSource {
     }
     const inner = this.ctx.value(ASK_SOURCE);
     const cause = inner instanceof Source ? inner.poll()?.cause() : undefined;
-    return { error: () => error, cause: () => cause ?? error };
+    return { error: () => error, cause: () => cause ?? causeOf(error) };
   }
 
   // What it tells is heard in a later microtask: it may call back at once, or inside a call that is claiming waits.
