@@ -33,6 +33,7 @@ interface Ending {
 
 /** A context or signal of the library's or the host's, with its place in the model. */
 interface Handle {
+  readonly name: string;
   readonly real: Cancel;
   readonly ending: Ending;
   /** Ends it from here; absent where only something above can. */
@@ -96,7 +97,7 @@ class Model {
   start(wait: Wait, chosen: Case | undefined): void {
     const { iterator, handle } = wait;
     if (iterator?.over) this.settle(wait, "done", "over");
-    else if (handle?.ending.ended) this.cancelled(wait, handle.ending);
+    else if (handle?.ending.ended) this.cancelled(wait, handle);
     else if (chosen !== undefined) this.take(wait, chosen);
     else if (wait.sort === "try") this.settle(wait, "nothing", "nothing");
     else this.waits.push(wait);
@@ -117,7 +118,7 @@ class Model {
     const tree = all.filter((e) => under(e, ending));
     for (const e of tree) e.ended = true;
     for (const wait of [...this.waits]) {
-      if (wait.handle !== undefined && tree.includes(wait.handle.ending)) this.cancelled(wait, wait.handle.ending);
+      if (wait.handle !== undefined && tree.includes(wait.handle.ending)) this.cancelled(wait, wait.handle);
       const stop = wait.cases.find((c) => (c.kind === "stop" || c.kind === "done") && tree.includes(c.handle.ending));
       if (stop !== undefined) this.take(wait, stop);
     }
@@ -166,9 +167,9 @@ class Model {
     this.settle(wait, "refused", `channel ${ch}`);
   }
 
-  private cancelled(wait: Wait, ending: Ending): void {
+  private cancelled(wait: Wait, handle: Handle): void {
     if (wait.iterator !== undefined) wait.iterator.over = true;
-    this.settle(wait, "cancelled", `end ${endings.get(ending)}`);
+    this.settle(wait, "cancelled", `end of ${handle.name}`);
   }
 
   private settle(wait: Wait, outcome: string, order: string): void {
@@ -192,9 +193,6 @@ class Model {
     return this.buffers[ch] as number[];
   }
 }
-
-/** A number for each ending, for messages. */
-const endings = new WeakMap<Ending, number>();
 
 function under(ending: Ending, top: Ending): boolean {
   for (let e: Ending | undefined = ending; e !== undefined; e = e.parent) if (e === top) return true;
@@ -411,8 +409,8 @@ class Player {
   }
 
   private end(handle: Handle): void {
-    const reason = new Error(`reason of ${this.nameOf(handle)}`);
-    this.log(`end ${this.nameOf(handle)}`);
+    const reason = new Error(`reason of ${handle.name}`);
+    this.log(`end ${handle.name}`);
     const live = this.afterFuncs.filter(({ ending }) => !ending.ended);
     // The first cause counts, that of something above which ends it later does not.
     if (!handle.ending.ended) this.model.end(handle.ending, reason, this.allEndings());
@@ -431,8 +429,7 @@ class Player {
   private derive(parent: Handle | undefined): void {
     const { rnd } = this;
     const make = (real: Cancel, ending: Ending, cancel?: (cause: unknown) => void): void => {
-      if (!endings.has(ending)) endings.set(ending, this.handles.length);
-      this.handles.push({ real, ending, cancel });
+      this.handles.push({ name: `handle ${this.handles.length}`, real, ending, cancel });
     };
     const below = (parent: Ending | undefined): Ending => ({ parent, ended: parent?.ended ?? false, cause: undefined });
     const named = `handle ${this.handles.length}`;
@@ -449,7 +446,7 @@ class Player {
       case 1:
       case 2:
       case 3: {
-        this.log(`${named} = withCancel of ${parent === undefined ? "background" : this.nameOf(parent)}`);
+        this.log(`${named} = withCancel of ${parent === undefined ? "background" : parent.name}`);
         const [ctx, cancel] = withCancel(parent?.real ?? background());
         make(ctx, below(parent?.ending), cancel);
         break;
@@ -457,19 +454,19 @@ class Player {
       case 4: {
         const { real, ending } = parent as Handle;
         if (real instanceof AbortSignal) break;
-        this.log(`${named} = withValue of ${this.nameOf(parent as Handle)}`);
+        this.log(`${named} = withValue of ${(parent as Handle).name}`);
         make(withValue(real, contextKey("key"), 1), ending);
         break;
       }
       case 5: {
         const { real, ending } = parent as Handle;
         if (real instanceof AbortSignal) break;
-        this.log(`${named} = the signal of ${this.nameOf(parent as Handle)}`);
+        this.log(`${named} = the signal of ${(parent as Handle).name}`);
         make(real.signal, ending);
         break;
       }
       case 6:
-        this.log(`${named} = withoutCancel of ${this.nameOf(parent as Handle)}`);
+        this.log(`${named} = withoutCancel of ${(parent as Handle).name}`);
         make(withoutCancel((parent as Handle).real), below(undefined));
         break;
     }
@@ -481,11 +478,11 @@ class Player {
     const { real } = handle;
     if (this.withDone || this.depth > 0 || handle.ending.ended || real instanceof AbortSignal) return;
     if (this.roots.some(({ signal }) => signal === real.signal)) return;
-    this.log(`listen to ${this.nameOf(handle)}`);
+    this.log(`listen to ${handle.name}`);
     real.signal.addEventListener("abort", () => {
       expect(handle.ending.ended).toBe(true);
       expect(real.err()).toBe(real.signal.reason);
-      this.nested(`heard of ${this.nameOf(handle)}`);
+      this.nested(`heard of ${handle.name}`);
     });
   }
 
@@ -500,12 +497,12 @@ class Player {
       return;
     }
     if (this.depth > 0) return;
-    this.log(`afterFunc of ${this.nameOf(handle)}`);
+    this.log(`afterFunc of ${handle.name}`);
     const stop = afterFunc(handle.real, () => {
       expect(f.state, "an afterFunc that runs").toBe("due");
       expect(this.cancelling, "an afterFunc inside a cancel").toBe(false);
       f.state = "over";
-      this.nested(`after ${this.nameOf(handle)}`);
+      this.nested(`after ${handle.name}`);
     });
     const f: (typeof this.afterFuncs)[number] = {
       ending: handle.ending,
@@ -632,18 +629,12 @@ class Player {
     this.program.log("  ".repeat(this.depth) + line);
   }
 
-  private nameOf(handle: Handle): string {
-    return `handle ${this.handles.indexOf(handle)}`;
-  }
-
   private saying(handle: Handle | undefined): string {
-    return handle === undefined ? "" : ` until ${this.nameOf(handle)}`;
+    return handle === undefined ? "" : ` until ${handle.name}`;
   }
 
   private sayCases(cases: readonly Case[]): string {
-    return cases
-      .map((c) => (c.kind === "null" ? "null" : `${c.kind} ${"ch" in c ? c.ch : this.nameOf(c.handle)}`))
-      .join(", ");
+    return cases.map((c) => (c.kind === "null" ? "null" : `${c.kind} ${"ch" in c ? c.ch : c.handle.name}`)).join(", ");
   }
 }
 
