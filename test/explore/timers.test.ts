@@ -437,8 +437,7 @@ class Player {
 
   private cancel(node: Node): void {
     this.log(`cancel ${node.name}`);
-    if (node.ended === "no")
-      this.end(node, this.path(node).some(({ alarm }) => this.due(alarm)) ? "by either" : "by cancel");
+    if (node.ended === "no") this.end(node, this.dueOn(node).length > 0 ? "by either" : "by cancel");
     node.cancel();
   }
 
@@ -637,7 +636,7 @@ class Player {
   }
 
   private dueOn(node: Node): Node[] {
-    return this.path(node).filter(({ alarm }) => this.due(alarm));
+    return node.ended === "no" ? this.path(node).filter(({ alarm }) => this.due(alarm)) : [];
   }
 
   /** Whether no two things are due that a look would find: their order is not told. Nor that of a tick sent and one due. */
