@@ -199,6 +199,7 @@ class Player {
     this.dead = this.armed.length > 0;
     this.faked = true;
     this.time = at;
+    for (const alarm of this.armed) this.measure(alarm);
   }
 
   private change(): void {
@@ -218,6 +219,7 @@ class Player {
     vi.clearAllTimers(); // Which also sets the clock back to its beginning.
     this.time = now();
     this.dead = this.armed.length > 0;
+    for (const alarm of this.armed) this.measure(alarm);
   }
 
   private async drive(): Promise<void> {
@@ -291,8 +293,12 @@ class Player {
   private arm(alarm: Alarm): void {
     if (alarm.when === Number.POSITIVE_INFINITY) return;
     alarm.order = this.orders++;
-    alarm.far = alarm.when - this.time > 2 ** 31 - 1;
+    this.measure(alarm);
     this.armed.push(alarm);
+  }
+
+  private measure(alarm: Alarm): void {
+    alarm.far = alarm.when - this.time > 2 ** 31 - 1;
   }
 
   private disarm(alarm: Alarm | undefined): boolean {
@@ -453,7 +459,8 @@ class Player {
 
   private makeClock(): void {
     const ms = this.duration(this.faked ? -1 : 1e7);
-    const ticks = this.rnd.bool(0.4);
+    // The host's clock stands between milliseconds, and so would the ticks.
+    const ticks = this.faked && this.rnd.bool(0.4);
     const name = `${ticks ? "ticker" : "timer"} ${this.clocks.length}`;
     const period = Math.max(Math.ceil(ms), 1);
     this.log(`${name} of ${ticks ? period : ms}`);
@@ -477,6 +484,7 @@ class Player {
   }
 
   private reset(clock: Clock): void {
+    if (clock.period > 0 && !this.faked) return;
     const ms = this.duration(this.faked ? -1 : 1e7);
     const active = this.disarm(clock.alarm) || clock.sent !== undefined;
     clock.sent = undefined;
