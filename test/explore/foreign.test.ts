@@ -85,7 +85,12 @@ interface Passage {
   readonly ch: number;
 }
 
+/** The size of the semaphore. */
 const SIZE = 3;
+
+/** How deep foreign code may call back in, and from which depth on it behaves. */
+const DEEPEST = 2;
+const CALM = 3;
 
 class World {
   private readonly rnd: Random;
@@ -144,7 +149,7 @@ class World {
   /** Ends everything. */
   async tearDown(): Promise<void> {
     this.log("the end");
-    this.depth = 9; // Nobody calls back in any more.
+    this.depth = CALM;
     for (const foreign of this.foreigns) foreign.end();
     for (const own of this.owns) this.cancel(own);
     for (const ch of this.channels.keys()) {
@@ -181,10 +186,8 @@ class World {
     // Whoever is first does not fit.
     const fits = waiting.length > 0 && waiting.every(({ units }) => units <= SIZE - this.granted);
     equal(fits, false, "all that wait for units fit");
-    for (const { name, until, own, foreign, refused, error } of this.calls) {
-      if (error instanceof Planted && foreign === undefined) expect.fail(`${name} met the error of foreign code`);
-      void [name, until, own, refused];
-    }
+    const met = this.calls.find(({ foreign, error }) => error instanceof Planted && foreign === undefined);
+    if (met !== undefined) expect.fail(`${met.name} met the error of foreign code`);
     for (const call of pending) {
       if (call.until <= now()) expect.fail(`${call.name} sleeps on`);
       if (call.own?.cancelled) expect.fail(`${call.name} waits on under a cancelled context`);
@@ -192,7 +195,10 @@ class World {
         expect.fail(`${call.name} waits on: ${call.foreign.name} has ended`);
       if (call.refused !== undefined) expect.fail(`${call.name} waits on: nobody will call back`);
     }
+    const { depth } = this;
+    this.depth = CALM;
     for (const own of this.owns) this.checkContext(own);
+    this.depth = depth;
   }
 
   private checkChannel(ch: number, pending: readonly Call[]): void {
@@ -499,7 +505,7 @@ class World {
 
   /** Does something inside whatever is going on. */
   private callBack(where: string): void {
-    if (this.depth >= 2) return;
+    if (this.depth >= DEEPEST) return;
     this.depth++;
     this.log(`${where}:`);
     this.act();
@@ -526,7 +532,7 @@ class World {
     if (call !== undefined && (phase === "stops" || call.foreign === undefined)) {
       this.violations.push(`${where} was called inside ${call.name}`);
     }
-    if (behaves || this.depth > 2) return rightly();
+    if (behaves || this.depth >= CALM) return rightly();
     const sort = this.rnd.int(0, 9);
     if (sort === 0) {
       const error = this.plant(where, phase === "stops");
@@ -805,7 +811,7 @@ class World {
   }
 
   private log(line: string): void {
-    this.program.log("  ".repeat(Math.min(this.depth, 3)) + line);
+    this.program.log("  ".repeat(this.depth % CALM) + line);
   }
 }
 
