@@ -32,6 +32,15 @@ class Planted extends Error {
   }
 }
 
+/** How foreign code is. */
+interface Character {
+  readonly name: string;
+  readonly behaves: boolean;
+  readonly habit: "throws" | "calls back" | "lies" | "any" | "never answers";
+  /** How many calls it behaves at first. */
+  patience: number;
+}
+
 /** A context or signal of somebody else's making. */
 interface Foreign {
   readonly name: string;
@@ -520,30 +529,25 @@ class World {
   }
 
   /** What every foreign function does: it may only be called where it may, and does what it should unless it misbehaves. */
-  private play<R>(
-    phase: Phase,
-    { name, behaves }: { readonly name: string; readonly behaves: boolean },
-    method: string,
-    rightly: () => R,
-    ...lies: (() => unknown)[]
-  ): R {
+  private play<R>(phase: Phase, who: Character, method: string, rightly: () => R, ...lies: (() => unknown)[]): R {
+    const { rnd } = this;
     const call = this.stack.at(-1);
-    const where = `${method} of ${name}`;
+    const where = `${method} of ${who.name}`;
     if (call !== undefined && (phase === "stops" || call.foreign === undefined)) {
       this.violations.push(`${where} was called inside ${call.name}`);
     }
-    if (behaves || this.depth >= CALM) return rightly();
-    const sort = this.rnd.int(0, 9);
-    if (sort === 0) {
+    if (who.behaves || this.depth >= CALM || who.patience-- > 0 || rnd.bool(0.6)) return rightly();
+    const habit = who.habit === "any" ? rnd.pick(["throws", "calls back", "lies"] as const) : who.habit;
+    if (habit === "throws") {
       const error = this.plant(where, phase === "stops");
       if (phase === "begins" && call !== undefined && call.state === "pending") call.refused = error;
       throw error;
     }
-    if (sort <= 2) this.callBack(where);
-    else if (sort <= 4 && lies.length > 0) {
+    if (habit === "lies" && lies.length > 0) {
       this.log(`${where} lies`);
-      return this.rnd.pick(lies)() as R;
+      return rnd.pick(lies)() as R;
     }
+    if (habit === "calls back") this.callBack(where);
     return rightly();
   }
 
@@ -553,15 +557,16 @@ class World {
     const behaves = rnd.bool(0.35);
     const sort = rnd.pick(["afterFunc", "done", "wrapper", "derived", "signal", "host's signal"] as const);
     const name = `${behaves ? "good" : "bad"} ${sort} ${this.foreigns.length}`;
-    this.log(name);
-    const who = { name, behaves };
+    const habit = rnd.pick(["throws", "throws", "calls back", "lies", "any", "never answers"] as const);
+    const who = { name, behaves, habit, patience: rnd.int(0, 5) };
+    this.log(behaves ? name : `${name}: ${habit}`);
     if (sort === "signal") this.foreigns.push(this.makeSignal(who));
     else if (sort === "host's signal") this.foreigns.push(this.spoilSignal(who));
     else if (sort === "wrapper" || sort === "derived") this.foreigns.push(this.wrap(who, sort));
     else this.foreigns.push(this.makeContext(who, sort === "afterFunc"));
   }
 
-  private makeContext(who: { name: string; behaves: boolean }, withAfterFunc: boolean): Foreign {
+  private makeContext(who: Character, withAfterFunc: boolean): Foreign {
     const done = new Channel<never>();
     const listeners = new Set<() => void>();
     let error: Error | undefined;
@@ -649,6 +654,7 @@ class World {
       () => error,
       () => {
         error = new Error(`the end of ${who.name}`);
+        if (!who.behaves && who.habit === "never answers") return;
         done.close();
         for (const fn of [...listeners]) fn();
       },
@@ -656,7 +662,7 @@ class World {
   }
 
   /** A context around one of the library's: with methods that call its, or made from it as from a prototype. */
-  private wrap(who: { name: string; behaves: boolean }, sort: "wrapper" | "derived"): Foreign {
+  private wrap(who: Character, sort: "wrapper" | "derived"): Foreign {
     const [inner, cancel] = withCancel(background());
     const methods: Partial<Context> = {
       deadline: () =>
@@ -710,7 +716,7 @@ class World {
   }
 
   /** An object that does what the library needs of a signal. */
-  private makeSignal(who: { name: string; behaves: boolean }): Foreign {
+  private makeSignal(who: Character): Foreign {
     const listeners = new Set<() => void>();
     const play = this.play.bind(this) as World["play"];
     let aborted = false;
@@ -755,13 +761,14 @@ class World {
       () => reason,
       () => {
         aborted = true;
+        if (!who.behaves && who.habit === "never answers") return;
         for (const fn of [...listeners]) fn();
       },
     );
   }
 
   /** A signal of the host's whose methods have been replaced, or that has a listener which lets no other hear. */
-  private spoilSignal(who: { name: string; behaves: boolean }): Foreign {
+  private spoilSignal(who: Character): Foreign {
     const controller = new AbortController();
     const { signal } = controller;
     const { addEventListener, removeEventListener } = AbortSignal.prototype;
@@ -793,12 +800,7 @@ class World {
     );
   }
 
-  private foreign(
-    { name, behaves }: { name: string; behaves: boolean },
-    real: Cancel,
-    error: () => unknown,
-    end: () => void,
-  ) {
+  private foreign({ name, behaves }: Character, real: Cancel, error: () => unknown, end: () => void) {
     const foreign: Foreign = {
       ...{ name, real, behaves, ended: false, error },
       end: () => {
