@@ -465,7 +465,7 @@ async function semaphoreProgram(_seed: number, rnd: Random, program: Program): P
   expect([sem.held(), sem.waiting()]).toEqual([0, 0]);
 }
 
-explore("semaphore", semaphoreProgram, { quick: 250 });
+explore("semaphore", semaphoreProgram, { quick: 180 });
 
 // --- Rate limiter ---
 
@@ -827,4 +827,4 @@ async function limiterProgram(_seed: number, rnd: Random, program: Program): Pro
   compare();
 }
 
-explore("rate limiter", limiterProgram, { quick: 300 });
+explore("rate limiter", limiterProgram, { quick: 220 });

@@ -443,7 +443,7 @@ async function poolProgram(_seed: number, rnd: Random, program: Program): Promis
   compare();
 }
 
-explore("pool", poolProgram, { quick: 300 });
+explore("pool", poolProgram, { quick: 180 });
 
 // --- Sharded map: what is over when the call returns ---
 
@@ -639,7 +639,7 @@ function mapProgram(_seed: number, rnd: Random, program: Program): void {
   }
 }
 
-explore("shardmap, what is over at once", mapProgram, { quick: 200 });
+explore("shardmap, what is over at once", mapProgram, { quick: 100 });
 
 // --- Sharded map: what goes on across awaits ---
 
@@ -1031,4 +1031,4 @@ async function awaitProgram(_seed: number, rnd: Random, program: Program): Promi
   );
 }
 
-explore("shardmap, across awaits", awaitProgram, { quick: 300 });
+explore("shardmap, across awaits", awaitProgram, { quick: 180 });
