@@ -3,44 +3,16 @@
  * what runs and of what may have been the first error.
  */
 import { EventEmitter, once } from "node:events";
-import { background, type Cancel, type Context, cause, withCancel } from "gopark/context";
+import { background, type Context, cause, withCancel } from "gopark/context";
 import { Group, scope, withContext } from "gopark/errgroup";
 import { expect, vi } from "vitest";
+import { anyExit, type Exit, reasonOf } from "../support/exit.ts";
 import type { Random } from "../support/random.ts";
+import { holds, same } from "../support/same.ts";
 import { runners } from "../support/source.ts";
 import { turns } from "../support/turn.ts";
 import { type Watched, watch } from "../support/watch.ts";
 import { explore, type Program } from "./explore.ts";
-
-/** Asserts only where it fails: an assertion that holds costs more than all else that these programs do. */
-function same(actual: unknown, expected: unknown, what: string): void {
-  if (!Object.is(actual, expected)) expect(actual, what).toBe(expected);
-}
-
-function holds(truth: boolean, what: string): void {
-  if (!truth) expect.fail(what);
-}
-
-/** Something that ends waits: a context, the signal of one, or a signal of the host's. */
-interface Exit {
-  readonly cancel: Cancel;
-  readonly end: (reason?: unknown) => void;
-  ended: boolean;
-}
-
-function anyExit(rnd: Random): Exit {
-  if (rnd.bool(0.3)) {
-    const controller = new AbortController();
-    return { cancel: controller.signal, end: (reason) => controller.abort(reason), ended: false };
-  }
-  const [ctx, end] = withCancel(background());
-  return { cancel: rnd.bool(0.6) ? ctx : ctx.signal, end, ended: false };
-}
-
-/** What a wait rejects with that this ended. */
-function reasonOf(cancel: Cancel): unknown {
-  return "aborted" in cancel ? cancel.reason : cancel.err();
-}
 
 /** Whether an error is a context's end, or was made from it. */
 function comesFrom(error: unknown, end: unknown): boolean {
@@ -124,6 +96,21 @@ interface Job {
   watched: Watched;
   resolve: () => void;
   reject: (error: unknown) => void;
+}
+
+function newJob(id: number, plan: Plan, error: unknown, exit?: Exit): Job {
+  return {
+    id,
+    plan,
+    error,
+    exit,
+    runs: 0,
+    state: "never",
+    slot: false,
+    watched: { state: "pending", value: undefined, reason: undefined },
+    resolve: () => {},
+    reject: () => {},
+  };
 }
 
 /** What a task does. */
@@ -281,20 +268,7 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
     const derived = ctx !== undefined && model.ended === undefined && rnd.bool(0.3);
     const settled: Plan = rnd.pick(PLANS.filter((p) => !fails(p) || rnd.bool(failRate)).concat("value"));
     const plan = derived ? rnd.pick(["err", "cause", "native"] as const) : rnd.bool(0.6) ? "held" : settled;
-    const job: Job = {
-      ...{
-        id,
-        plan,
-        error: anyError(rnd, id),
-        runs: 0,
-        state: "never",
-        slot: false,
-        exit: by,
-        watched: undefined as never,
-      },
-      resolve: () => {},
-      reject: () => {},
-    };
+    const job = newJob(id, plan, anyError(rnd, id), by);
     jobs.push(job);
     return job;
   };
@@ -413,7 +387,7 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
       const refused = state === "never" && job.exit?.ended;
       const pending = state === "waiting";
       same(watched.state, pending ? "pending" : refused ? "rejected" : "fulfilled", `${name}: go`);
-      if (refused) same(watched.reason, reasonOf(job.exit?.cancel as Cancel), `${name}: reason`);
+      if (refused) same(watched.reason, job.exit && reasonOf(job.exit.cancel), `${name}: reason`);
     }
     if (ctx !== undefined) {
       same(ctx.err() !== undefined, model.ended !== undefined, "whether the context has ended");
@@ -533,10 +507,7 @@ async function scopeProgram(_seed: number, rnd: Random, program: Program): Promi
     const plan = rnd.bool(0.8)
       ? rnd.pick<Plan>(["held", "err", "cause", "native"])
       : rnd.pick(PLANS.filter((p) => !fails(p) || rnd.bool(failRate)).concat("value"));
-    const job: Job = {
-      ...{ id, plan, error: anyError(rnd, id), runs: 0, state: "never", slot: false, exit: undefined },
-      ...{ watched: undefined as never, resolve: () => {}, reject: () => {} },
-    };
+    const job = newJob(id, plan, anyError(rnd, id));
     jobs.push(job);
     log(`go ${id} ${plan}`);
     job.watched = watch(group.go(() => work(job, model.ctx)));
@@ -671,7 +642,6 @@ explore("scope", scopeProgram, { quick: 150 });
 /** A call of fn. */
 interface Call extends Job {
   readonly item: unknown;
-  readonly round: number;
   readonly ctx: Context;
 }
 
@@ -939,10 +909,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
     const plan = rnd.bool(heldRate)
       ? rnd.pick<Plan>(["held", "held", "err", "cause", "native"])
       : rnd.pick(PLANS.filter((p) => !fails(p) || rnd.bool(failRate)).concat("value"));
-    const call: Call = {
-      ...{ id: index, plan, error: anyError(rnd, index), runs: 0, state: "running", slot: true, exit: undefined },
-      ...{ watched: undefined as never, resolve: () => {}, reject: () => {}, item: given, round, ctx },
-    };
+    const call: Call = { ...newJob(index, plan, anyError(rnd, index)), item: given, ctx, state: "running" };
     log(`call ${index} ${plan}`);
     calls.push(call);
     holds(stopRound === undefined || stopRound === round, "a call after the work was stopped");

@@ -2,25 +2,17 @@
  * Pools and sharded maps: random programs with factories, updaters and loaders that misbehave, and cancels anywhere,
  * against a stack, a Map and one list per key.
  */
-import { background, type Cancel, withCancel } from "gopark/context";
 import { counters } from "gopark/leak";
 import { type Lease, Pool } from "gopark/pool";
 import { ShardMap } from "gopark/shardmap";
 import { now } from "gopark/time";
 import { expect, vi } from "vitest";
+import { anyExit, type Exit, reasonOf } from "../support/exit.ts";
 import type { Random } from "../support/random.ts";
+import { holds, same } from "../support/same.ts";
 import { turns } from "../support/turn.ts";
 import { type Watched, watch } from "../support/watch.ts";
 import { explore, type Program } from "./explore.ts";
-
-/** Asserts only where it fails: an assertion that holds costs more than all else that these programs do. */
-function same(actual: unknown, expected: unknown, what: string): void {
-  if (!Object.is(actual, expected)) expect(actual, what).toBe(expected);
-}
-
-function holds(truth: boolean, what: string): void {
-  if (!truth) expect.fail(what);
-}
 
 /** What a call throws; undefined if it does not. */
 function thrownBy(fn: () => unknown): { readonly error: unknown } | undefined {
@@ -682,16 +674,6 @@ interface Flight {
   own: Watched | undefined;
 }
 
-interface Exit {
-  readonly cancel: Cancel;
-  readonly end: () => void;
-  ended: boolean;
-}
-
-function reasonOf(cancel: Cancel): unknown {
-  return "aborted" in cancel ? cancel.reason : cancel.err();
-}
-
 async function awaitProgram(_seed: number, rnd: Random, program: Program): Promise<void> {
   const { log } = program;
   const map = new ShardMap<string, unknown>();
@@ -708,14 +690,7 @@ async function awaitProgram(_seed: number, rnd: Random, program: Program): Promi
   const exit = (): Exit | undefined => {
     if (rnd.bool(0.35)) return undefined;
     if (exits.length > 0 && rnd.bool(0.6)) return rnd.pick(exits);
-    let made: Exit;
-    if (rnd.bool(0.3)) {
-      const controller = new AbortController();
-      made = { cancel: controller.signal, end: () => controller.abort(), ended: false };
-    } else {
-      const [ctx, end] = withCancel(background());
-      made = { cancel: rnd.bool(0.5) ? ctx : ctx.signal, end, ended: false };
-    }
+    const made = anyExit(rnd);
     exits.push(made);
     return made;
   };
@@ -723,9 +698,19 @@ async function awaitProgram(_seed: number, rnd: Random, program: Program): Promi
   const ask = (key: string, plan: Plan): Ask => {
     const id = asks.length;
     const made: Ask = {
-      ...{ id, key, plan, value: rnd.bool(0.1) ? undefined : `value ${id}`, exit: exit(), runs: 0, given: undefined },
-      ...{ error: rnd.bool(0.2) ? undefined : new Error(`failure ${id}`), watched: undefined as never },
-      ...{ ended: undefined, outcome: undefined, resolve: () => {}, reject: () => {} },
+      id,
+      key,
+      plan,
+      value: rnd.bool(0.1) ? undefined : `value ${id}`,
+      error: rnd.bool(0.2) ? undefined : new Error(`failure ${id}`),
+      exit: exit(),
+      watched: { state: "pending", value: undefined, reason: undefined },
+      runs: 0,
+      given: undefined,
+      resolve: () => {},
+      reject: () => {},
+      ended: undefined,
+      outcome: undefined,
     };
     asks.push(made);
     return made;
@@ -830,7 +815,12 @@ async function awaitProgram(_seed: number, rnd: Random, program: Program): Promi
     flight = flights.find((f) => f.key === key && f.current);
     if (flight === undefined) {
       flight = {
-        ...{ key, asks: [], callers: [], current: true, by: undefined, signal: undefined },
+        key,
+        asks: [],
+        callers: [],
+        current: true,
+        by: undefined,
+        signal: undefined,
         left: undefined,
         own: undefined,
       };
