@@ -34,6 +34,11 @@ class First {
     return this.#candidates.length > 0;
   }
 
+  /** Whether there is no doubt which it is. */
+  get isOne(): boolean {
+    return this.#candidates.length === 1;
+  }
+
   /** Whether one came in an earlier turn, so that no later one can be first. */
   isOver(round: number): boolean {
     return this.any && this.#round !== round;
@@ -251,7 +256,8 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
   const model = new Model(ctx);
   const jobs: Job[] = [];
   const exits: Exit[] = [];
-  const failRate = rnd.pick([0, 0.1, 0.4]);
+  let failRate = rnd.pick([0, 0.1, 0.4]);
+  const derivedRate = rnd.pick([0, 0, 0.3]);
   const order: Job[] = [];
   const expectedOrder: Job[] = [];
   log(`a group ${ctx === undefined ? "without a context" : "with a context"}`);
@@ -265,7 +271,7 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
 
   const makeJob = (by: Exit | undefined): Job => {
     const id = jobs.length;
-    const derived = ctx !== undefined && model.ended === undefined && rnd.bool(0.3);
+    const derived = ctx !== undefined && model.ended === undefined && rnd.bool(derivedRate);
     const settled: Plan = rnd.pick(PLANS.filter((p) => !fails(p) || rnd.bool(failRate)).concat("value"));
     const plan = derived ? rnd.pick(["err", "cause", "native"] as const) : rnd.bool(0.6) ? "held" : settled;
     const job = newJob(id, plan, anyError(rnd, id), by);
@@ -442,6 +448,7 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
   log(disposed ? "dispose" : "the last wait");
   // Without an exit: an error that no wait has told would be reported once the group is collected.
   if (!disposed) wait(undefined);
+  failRate = rnd.pick([failRate, 0.6]);
   const { any } = model.first;
   const before = model.ended;
   const told = model.toldFailure;
@@ -691,6 +698,11 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
   let owed: { give(value: unknown): void; end(): void; fail(error: unknown): void } | undefined;
   let heldReturn: (() => void) | undefined;
   let returning = false;
+  /** Whether it owed an answer when it was told to return; unknown where the answer came in that turn. */
+  let owedThen: boolean | undefined;
+  let answeredRound = -1;
+  /** Whether next() itself failed. */
+  let threw = false;
   const returnKind = rnd.pick(["none", "ok", "ok", "throws", "rejects", "getter", "held", "number"] as const);
 
   const ended = (): void => {
@@ -733,6 +745,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
     switch (what) {
       case "throw":
         broken(sourceError);
+        threw = !parent.ended;
         throw sourceError;
       case "number":
         ended();
@@ -804,9 +817,11 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
     switch (what) {
       case "throw":
         broken(sourceError);
+        threw = !parent.ended;
         throw sourceError;
       case "reject":
         broken(sourceError);
+        threw = !parent.ended;
         return Promise.reject(sourceError);
       case "thenableRejects":
         broken(sourceError);
@@ -865,6 +880,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
         return Promise.reject(new Error("return rejected"));
       case "held":
         returning = true;
+        owedThen = answeredRound === round ? undefined : owed !== undefined;
         return new Promise((resolve) => {
           heldReturn = () => {
             returning = false;
@@ -945,7 +961,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
       holds(over || owed !== undefined || rest === limit, "nothing is asked of the source though there is a slot");
       same(returns, 0, "return() without a stop");
     } else if (returnKind !== "none") {
-      const unsure = either || overRound === stopRound;
+      const unsure = either || (overRound === stopRound && !(threw && first.isOne));
       if (over && !unsure) same(returns, 0, "return() after the end");
       else if (unsure) holds(returns <= 1, "return() twice");
       else same(returns, 1, "return()");
@@ -957,7 +973,9 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
     const settled = rest === 0 && (stopped || over);
     // A return() that is not answered is waited for, but for a source that owes an answer.
     if (settled && returning) {
-      if (owed === undefined) same(done.state, "pending", `${name} while return() is not answered`);
+      if (owedThen === false) same(done.state, "pending", `${name} while return() is not answered`);
+      else if (owedThen && isAsync)
+        holds(done.state !== "pending", `${name} waits for return() of a source that owes an answer`);
     } else same(done.state === "pending", !settled, `${name} is pending`);
     if (done.state === "pending") return;
     same(done.state, stopped ? "rejected" : "fulfilled", name);
@@ -991,6 +1009,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
     const answered = owed;
     if (answered === undefined) return;
     owed = undefined;
+    answeredRound = round;
     if (rnd.bool(failRate * 2)) {
       log("the source fails");
       ended();

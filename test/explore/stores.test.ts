@@ -435,7 +435,7 @@ async function poolProgram(_seed: number, rnd: Random, program: Program): Promis
   compare();
 }
 
-explore("pool", poolProgram, { quick: 180 });
+explore("pool", poolProgram, { quick: 250 });
 
 // --- Sharded map: what is over when the call returns ---
 
@@ -1021,4 +1021,4 @@ async function awaitProgram(_seed: number, rnd: Random, program: Program): Promi
   );
 }
 
-explore("shardmap, across awaits", awaitProgram, { quick: 180 });
+explore("shardmap, across awaits", awaitProgram, { quick: 300 });
