@@ -7,6 +7,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { arch, cpus, type } from "node:os";
+import { against } from "./against.ts";
 import { files } from "./rows.ts";
 import { growthCosts } from "./support/growing.ts";
 import { guard } from "./support/guarding.ts";
@@ -125,4 +126,5 @@ async function main(): Promise<number> {
   return failed.length === 0 ? 0 : 1;
 }
 
-process.exitCode = await main();
+const args = process.argv.slice(2);
+process.exitCode = args.includes("--against") ? await against(args) : await main();

@@ -11,12 +11,18 @@ export interface Hello {
   readonly versions?: Readonly<Record<string, string>>;
   /** Its rows; for the peers, who of them has which row. */
   readonly rows: readonly string[] | Readonly<Record<string, readonly string[]>>;
+  /** Why it has no rows. */
+  readonly error?: string;
 }
 
 export interface Answer {
   readonly row?: string;
   readonly ns?: number;
   readonly bytes?: number;
+  /** Processor time and wall time of one operation, in nanoseconds. */
+  readonly cpu?: number;
+  readonly wall?: number;
+  readonly calls?: number;
   readonly error?: string;
 }
 

@@ -1,9 +1,7 @@
 /** One measurement of one contender, ours or a peer's. */
 import { Bench } from "tinybench";
 import type { Run } from "./row.ts";
-
-/** For so many milliseconds calls follow one another before the event loop turns: its own 4 µs must not count. */
-const STRETCH = 1;
+import { stretch, turn } from "./stretch.ts";
 
 /**
  * Nanoseconds per operation: the mean over the calls of `ms` milliseconds, and over the turns of the event loop between
@@ -14,26 +12,14 @@ const STRETCH = 1;
  */
 export async function measure(run: Run, ops: number, ms: number): Promise<number> {
   let calls = 0;
-  const stretch = async (): Promise<void> => {
-    const end = performance.now() + STRETCH;
-    do {
-      const running = run();
-      if (running !== undefined) await running;
-      calls++;
-    } while (performance.now() < end);
-    await turn();
+  const once = async (): Promise<void> => {
+    calls += await stretch(run);
   };
   const bench = new Bench({ time: ms, iterations: 1, warmup: false, throws: true });
   // Said to be asynchronous, or tinybench would call it once more to find out.
-  bench.add("run", stretch, { async: true, beforeAll: turn });
+  bench.add("run", once, { async: true, beforeAll: turn });
   const [task] = await bench.run();
   const result = task?.result;
   if (result === undefined || !("totalTime" in result)) throw new Error("the benchmark has not run");
   return (result.totalTime * 1e6) / (calls * ops);
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }

@@ -32,6 +32,42 @@ export function plan(args: readonly string[]): Plan {
   };
 }
 
+/** What a comparison with another tree does, by its arguments. */
+export interface AgainstPlan {
+  /** The other tree. */
+  readonly tree: string;
+  /** Prefixes of rows' ids or of their files; everything if there are none. */
+  readonly only: readonly string[];
+  /** How many processes of each tree run a row. */
+  readonly processes: number;
+}
+
+const AGAINST_USAGE = "usage: npm run bench -- --against <tree> [row or file...] [--processes N]";
+
+/** Reads the arguments of `--against`. Throws if there is one that it does not know. */
+export function againstPlan(args: readonly string[]): AgainstPlan {
+  const only: string[] = [];
+  let tree: string | undefined;
+  let processes = 9;
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i] as string;
+    if (arg === "--against") tree = args[++i];
+    else if (arg === "--processes") processes = Number(args[++i]);
+    else if (arg.startsWith("-")) throw new Error(`unknown: ${arg}; ${AGAINST_USAGE}`);
+    else only.push(arg);
+  }
+  if (tree === undefined || tree.startsWith("-")) throw new Error(`which tree? ${AGAINST_USAGE}`);
+  if (!Number.isSafeInteger(processes) || processes < 2) {
+    throw new Error(`an interval takes 2 processes of each tree at least; ${AGAINST_USAGE}`);
+  }
+  return { tree, only, processes };
+}
+
+/** Whether the row of this file begins with one of the prefixes, if there are any. */
+export function wantsAny(prefixes: readonly string[], file: string, id: string): boolean {
+  return prefixes.length === 0 || prefixes.some((only) => file.startsWith(only) || id.startsWith(only));
+}
+
 /** Whether the plan has the row of this file. */
 export function wants({ only }: Plan, file: string, id: string): boolean {
   return file.startsWith(only) || id.startsWith(only);

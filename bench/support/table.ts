@@ -78,7 +78,7 @@ function memoryCells({ id, what, bytes: of }: MemoryResult): string[] {
 }
 
 /** Columns padded to their widest cell. */
-function padded(heads: readonly string[], lines: readonly (readonly string[])[]): string {
+export function columns(heads: readonly string[], lines: readonly (readonly string[])[]): string {
   const all = [heads, ...lines];
   const widths = heads.map((_, i) => Math.max(...all.map((line) => (line[i] ?? "").length)));
   return all
@@ -98,7 +98,7 @@ export function markdown(heads: readonly string[], lines: readonly (readonly str
 }
 
 export function table(rows: readonly RowResult[]): string {
-  return padded(HEADS, rows.map(cells));
+  return columns(HEADS, rows.map(cells));
 }
 
 export function tableMarkdown(rows: readonly RowResult[]): string {
@@ -106,7 +106,7 @@ export function tableMarkdown(rows: readonly RowResult[]): string {
 }
 
 export function memoryTable(rows: readonly MemoryResult[]): string {
-  return padded(MEMORY_HEADS, rows.map(memoryCells));
+  return columns(MEMORY_HEADS, rows.map(memoryCells));
 }
 
 export function memoryMarkdown(rows: readonly MemoryResult[]): string {
@@ -130,7 +130,7 @@ function growthCells(series: Series): string[] {
 }
 
 export function growthTable(series: readonly Series[]): string {
-  return padded(GROWTH_HEADS, series.map(growthCells));
+  return columns(GROWTH_HEADS, series.map(growthCells));
 }
 
 export function growthMarkdown(series: readonly Series[]): string {
@@ -144,7 +144,7 @@ function stepCells({ adds, value, roundTrip }: StepCost): string[] {
 }
 
 export function stepTable(steps: readonly StepCost[]): string {
-  return padded(STEP_HEADS, steps.map(stepCells));
+  return columns(STEP_HEADS, steps.map(stepCells));
 }
 
 export function stepMarkdown(steps: readonly StepCost[]): string {

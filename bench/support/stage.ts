@@ -1,0 +1,39 @@
+/**
+ * Stages a tree of the library: a copy of its sources, built by its own `npm run build`, with the compiled rows beside it,
+ * so that `gopark` means that tree there. The tree itself is only read, and can be edited while its copy is measured.
+ */
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+
+const STAGES = ".build/against";
+const ROWS = ".build/bench";
+/** What is no source. */
+const LEFT_OUT = [".git", ".build", "dist", "node_modules", "coverage", "bench", "test", "docs"];
+
+/** Returns the folder of the compiled rows. Throws if `tree` is no tree of gopark, or does not build. */
+export function stage(name: string, tree: string): string {
+  const manifest = join(tree, "package.json");
+  if (!existsSync(manifest) || JSON.parse(readFileSync(manifest, "utf8")).name !== "gopark") {
+    throw new Error(`${tree} is no checkout of gopark`);
+  }
+  const folder = resolve(STAGES, name);
+  const copy = join(folder, "gopark");
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(copy, { recursive: true });
+  for (const entry of readdirSync(tree)) {
+    if (!LEFT_OUT.includes(entry)) cpSync(join(tree, entry), join(copy, entry), { recursive: true });
+  }
+  const tools = join(tree, "node_modules");
+  symlinkSync(resolve(existsSync(tools) ? tools : "node_modules"), join(copy, "node_modules"), "junction");
+  const { status, stdout, stderr } = spawnSync("npm run --silent build", { cwd: copy, shell: true, encoding: "utf8" });
+  if (status !== 0) throw new Error(`${tree} does not build:\n${stdout}${stderr}`);
+
+  // A package of another name: in one named gopark that name would mean the package itself.
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "rows", private: true, type: "module" }));
+  mkdirSync(join(folder, "node_modules"));
+  symlinkSync(copy, join(folder, "node_modules/gopark"), "junction");
+  const rows = join(folder, "bench");
+  cpSync(ROWS, rows, { recursive: true });
+  return rows;
+}
