@@ -20,7 +20,7 @@ import {
   takeTurns,
   WORSE,
 } from "./support/pairs.ts";
-import { type AgainstPlan, againstPlan, wantsAny } from "./support/plan.ts";
+import { type AgainstPlan, againstPlan, wantsAgainst } from "./support/plan.ts";
 import { stage } from "./support/stage.ts";
 
 const RESULTS = "bench/results/against.json";
@@ -100,7 +100,7 @@ better, the whole interval below 1 ÷ ${WORSE}: ${names("better")}`);
 export async function against(args: readonly string[]): Promise<number> {
   const plan = againstPlan(args);
   const rows = Object.entries(files).flatMap(([file, all]) =>
-    all.filter(({ id }) => wantsAny(plan.only, file, id)).map(({ id }): Compared => ({ file, id, pairs: [] })),
+    all.filter((row) => wantsAgainst(plan, file, row)).map(({ id }): Compared => ({ file, id, pairs: [] })),
   );
   if (rows.length === 0) throw new Error(`no row and no file begins with ${plan.only.join(" or ")}`);
   say(`building ${plan.tree} and this tree`);

@@ -19,10 +19,11 @@ import { type MemoryResult, type Results, type RowResult, summarize } from "./su
 import { measureRow, type RowRounds } from "./support/rounds.ts";
 import type { Row } from "./support/row.ts";
 import { stepCosts } from "./support/stepping.ts";
-import { failures, growthTable, memoryTable, stepTable, table } from "./support/table.ts";
+import { beyonds, failures, growthTable, memoryTable, stepTable, table, tickTable } from "./support/table.ts";
+import { tickCounts } from "./support/ticks.ts";
 
 /** What a full run has besides the rows. */
-const SECTIONS = ["memory", "growth", "steps", "modules"];
+const SECTIONS = ["memory", "growth", "steps", "ticks", "modules"];
 const RESULTS = "bench/results/bench.json";
 const say = (text: string): boolean => process.stderr.write(`${text}\n`);
 
@@ -68,28 +69,40 @@ async function weigh(guests: Guests): Promise<MemoryResult[]> {
 
 async function main(): Promise<number> {
   const wanted = plan(process.argv.slice(2));
-  const rows = Object.entries(files).flatMap(([file, all]) => all.filter(({ id }) => wants(wanted, file, id)));
+  const rows = Object.entries(files).flatMap(([file, all]) => all.filter((row) => wants(wanted, file, row)));
   const has = (section: string) => (wanted.only === "" ? !wanted.quick : section.startsWith(wanted.only));
   if (rows.length === 0 && !SECTIONS.some(has)) throw new Error(`no row and no file begins with "${wanted.only}"`);
   const guests = prepare();
   for (const [who, why] of Object.entries(guests.absent)) say(`without ${who}: ${why}`);
   if (wanted.guard) return guard(rows, guests, wanted);
 
-  const [sets, versions] = await compare(rows, guests, wanted);
+  const [ordinary, versions] = await compare(
+    rows.filter(({ slow }) => !slow),
+    guests,
+    wanted,
+  );
+  const [slow, slowVersions] = await compare(
+    rows.filter((row) => row.slow),
+    guests,
+    { ...wanted, effort: { ...wanted.effort, sets: 1 } },
+  );
+  const sets = [...ordinary, ...slow];
   const weighed = has("memory") ? await weigh(guests) : [];
   if (has("growth")) say("growth");
   const series = has("growth") ? growthCosts(say) : [];
   if (has("steps")) say("from a bare promise to a channel");
   const steps = has("steps") ? stepCosts() : [];
+  if (has("ticks")) say("ticks of an interval beside busy tasks");
+  const ticks = has("ticks") ? tickCounts(say) : [];
   if (has("modules")) say("import times and sizes of the modules");
   const costs: ModuleCosts = has("modules") ? await moduleCosts() : { modules: [], bundler: "" };
 
   const { ms } = wanted.effort;
   const results: Results = {
     quick: wanted.quick,
-    versions: { ...versions, ...(costs.bundler && { rolldown: costs.bundler }) },
+    versions: { ...slowVersions, ...versions, ...(costs.bundler && { rolldown: costs.bundler }) },
     machine: `${cpus().length} × ${cpus()[0]?.model ?? "?"}, ${type()} ${arch()}`,
-    method: { sets: sets.length, rounds: wanted.effort.rounds, ms },
+    method: { sets: ordinary.length, rounds: wanted.effort.rounds, ms },
     absent: guests.absent,
     rows: rows.map((row) => {
       const rounds = sets.map((set) => set[row.id]?.rounds ?? {});
@@ -98,13 +111,16 @@ async function main(): Promise<number> {
     memory: weighed,
     growth: series,
     steps,
+    ticks,
     modules: costs.modules,
     ...(costs.noSizes && { noSizes: costs.noSizes }),
   };
   if (rows.length > 0) console.log(table(results.rows));
+  for (const line of beyonds(results.rows)) console.log(line);
   if (results.memory.length > 0) console.log(`\nbytes each\n${memoryTable(results.memory)}`);
   if (series.length > 0) console.log(`\ngrowth with size\n${growthTable(series)}`);
   if (steps.length > 0) console.log(`\nfrom a bare promise to a channel\n${stepTable(steps)}`);
+  if (ticks.length > 0) console.log(`\nticks of an interval, and its longest gap\n${tickTable(ticks)}`);
   for (const { name, importMs, gzip } of costs.modules) {
     console.log(`${name.padEnd(20)} import ${importMs.toFixed(1)} ms${gzip === undefined ? "" : `, ${gzip} bytes`}`);
   }

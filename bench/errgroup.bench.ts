@@ -1,5 +1,6 @@
 /** Tasks and groups of tasks, beside bare promises. */
 import { context, errgroup, go } from "gopark";
+import { Together } from "./support/floor.ts";
 import { check, type Row } from "./support/row.ts";
 
 const N = 2_000;
@@ -54,6 +55,20 @@ async function hundredFloor(): Promise<void> {
   check(n, N);
 }
 
+async function hundredCounted(): Promise<void> {
+  let n = 0;
+  for (let i = 0; i < N / 100; i++) {
+    const together = new Together();
+    for (let t = 0; t < 100; t++) {
+      void together.go(async () => {
+        n++;
+      });
+    }
+    await together.wait();
+  }
+  check(n, N);
+}
+
 async function map(): Promise<void> {
   verify(await errgroup.map(ctx, items, async (item) => item * 2, { limit: LIMIT }));
 }
@@ -103,6 +118,16 @@ export const rows: readonly Row[] = [
     floor: hundredFloor,
     floorIs: "Promise.all",
     targets: { go: 1 },
+  },
+  {
+    id: "group.hundred.must",
+    what: "the same group, beside all that it must do: the whole group",
+    ops: N / 100,
+    ours: hundred,
+    floor: hundredCounted,
+    floorIs: "bare promises: each task begun in a microtask of its own and counted, the first error kept",
+    goRow: "group.hundred",
+    targets: { go: 1.2 },
   },
   {
     id: "group.map100k",

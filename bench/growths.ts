@@ -1,9 +1,10 @@
 /** What is measured of the growth of each primitive's cost with its size. */
-import { context, semaphore, shardmap } from "gopark";
+import { Channel, context, semaphore, shardmap } from "gopark";
 import { wide } from "./context.bench.ts";
 import { overChannels } from "./select.bench.ts";
 import { Units } from "./support/floor.ts";
 import { check, type Run } from "./support/row.ts";
+import { Tally } from "./support/tally.ts";
 import { ParkedOnChannel, ParkedOnLine, PER_CALL } from "./support/waiters.ts";
 import { timers, timersFloor } from "./time.bench.ts";
 
@@ -72,6 +73,53 @@ function parkedReceivers(parked: ParkedOnChannel | ParkedOnLine, receivers: numb
   return { ops: PER_CALL, run: () => parked.serve(receivers) };
 }
 
+/** So many receivers parked on one context, which is cancelled. */
+async function cancelling(receivers: number): Promise<void> {
+  const [ctx, cancel] = context.withCancel(root);
+  const ch = new Channel<number>();
+  const rejected = new Tally(receivers);
+  for (let i = 0; i < receivers; i++) ch.receive(ctx).then(undefined, rejected.one);
+  cancel();
+  await rejected.all;
+}
+
+/** So many receivers parked on one channel, which is closed. */
+async function closing(receivers: number): Promise<void> {
+  const ch = new Channel<number>();
+  const resolved = new Tally(receivers);
+  for (let i = 0; i < receivers; i++) ch.receive().then(resolved.one);
+  ch.close();
+  await resolved.all;
+}
+
+/** So many acquires parked behind the one that holds the only unit; then as many releases, one after the other. */
+async function releasing(sem: Semaphore, acquires: number): Promise<void> {
+  await sem.acquire();
+  const resolved = new Tally(acquires);
+  for (let i = 0; i < acquires; i++) sem.acquire().then(resolved.one);
+  for (let i = 0; i < acquires; i++) sem.release();
+  await resolved.all;
+  sem.release();
+}
+
+async function rejectingFloor(waits: number): Promise<void> {
+  const parked: ((reason: unknown) => void)[] = [];
+  const rejected = new Tally(waits);
+  for (let i = 0; i < waits; i++) {
+    new Promise<void>((_, reject) => parked.push(reject)).then(undefined, rejected.one);
+  }
+  for (const reject of parked) reject(waits);
+  await rejected.all;
+}
+
+async function resolvingFloor(waits: number): Promise<void> {
+  const parked: (() => void)[] = [];
+  const resolved = new Tally(waits);
+  for (let i = 0; i < waits; i++) new Promise<void>((resolve) => parked.push(resolve)).then(resolved.one);
+  for (const resolve of parked) resolve();
+  await resolved.all;
+}
+
 interface Keyed {
   get(key: string): number | undefined;
 }
@@ -94,6 +142,10 @@ function lookups(build: (entries: [string, number][]) => Keyed, keys: number): W
 const decades = (from: number, to: number): number[] =>
   Array.from({ length: to - from + 1 }, (_, i) => 10 ** (from + i));
 
+/** Where the growth of a wait's cost is looked at, when very many end at once. */
+const MANY = [10_000, 30_000, 100_000, 300_000, 1_000_000];
+const BARE = "bare promises in a list";
+
 export const growths: readonly Growth[] = [
   {
     title: "Receivers on a channel",
@@ -102,7 +154,7 @@ export const growths: readonly Growth[] = [
     sizes: decades(0, 5),
     ours: (n) => parkedReceivers(new ParkedOnChannel(), n),
     floor: (n) => parkedReceivers(new ParkedOnLine(), n),
-    floorIs: "bare promises in a list",
+    floorIs: BARE,
   },
   {
     title: "Select",
@@ -127,7 +179,34 @@ export const growths: readonly Growth[] = [
     sizes: decades(0, 5),
     ours: (n) => parkedAcquires(weighted(), n),
     floor: (n) => parkedAcquires(new Units(1), n),
-    floorIs: "bare promises in a list",
+    floorIs: BARE,
+  },
+  {
+    title: "Cancelling",
+    size: "receivers parked on one context",
+    operation: "park and cancel one",
+    sizes: MANY,
+    ours: (n) => ({ ops: n, run: () => cancelling(n) }),
+    floor: (n) => ({ ops: n, run: () => rejectingFloor(n) }),
+    floorIs: BARE,
+  },
+  {
+    title: "Closing",
+    size: "receivers parked on one channel",
+    operation: "park one and close",
+    sizes: MANY,
+    ours: (n) => ({ ops: n, run: () => closing(n) }),
+    floor: (n) => ({ ops: n, run: () => resolvingFloor(n) }),
+    floorIs: BARE,
+  },
+  {
+    title: "Releasing",
+    size: "acquires parked",
+    operation: "park one and release",
+    sizes: MANY,
+    ours: (n) => ({ ops: n, run: () => releasing(weighted(), n) }),
+    floor: (n) => ({ ops: n, run: () => releasing(new Units(1), n) }),
+    floorIs: BARE,
   },
   {
     title: "Children of a context",

@@ -3,6 +3,7 @@ import { Channel, context } from "gopark";
 import { check } from "./support/row.ts";
 
 const COUNT = 100_000;
+const HOUR = 3_600_000;
 
 /** Builds and keeps `COUNT` things; `end` lets go of them and checks that they were what they seem. */
 type Build = () => Promise<{ end(): Promise<void> | void }>;
@@ -63,6 +64,28 @@ async function controllers(): ReturnType<Build> {
   };
 }
 
+async function deadlines(): ReturnType<Build> {
+  const [root, cancel] = context.withCancel(context.background());
+  const scopes = Array.from({ length: COUNT }, () => context.withTimeout(root, HOUR));
+  return {
+    end() {
+      check(scopes.filter(([ctx]) => ctx.deadline() !== undefined).length, COUNT);
+      cancel();
+      check(scopes.filter(([ctx]) => ctx.err() !== undefined).length, COUNT);
+    },
+  };
+}
+
+async function hostTimers(): ReturnType<Build> {
+  const all = Array.from({ length: COUNT }, () => setTimeout(() => {}, HOUR));
+  return {
+    end() {
+      check(all.filter((timer) => timer.hasRef()).length, COUNT);
+      for (const timer of all) clearTimeout(timer);
+    },
+  };
+}
+
 function channels(capacity: number): Build {
   return async () => {
     const all = Array.from({ length: COUNT }, () => new Channel<number>(capacity));
@@ -73,6 +96,7 @@ function channels(capacity: number): Build {
 const builds: Readonly<Record<string, Readonly<Partial<Record<string, Build>>>>> = {
   "memory.wait": { ours: waits, floor: waitsFloor },
   "memory.ctx": { ours: contexts, floor: controllers },
+  "memory.deadline": { ours: deadlines, floor: hostTimers },
   "memory.chan": { ours: channels(0) },
   "memory.chan16": { ours: channels(16) },
 };

@@ -1,6 +1,7 @@
 /** Many timers at once, beside the host's. */
-import { context } from "gopark";
+import { context, time } from "gopark";
 import { check, type Row } from "./support/row.ts";
+import { Tally } from "./support/tally.ts";
 
 const HOUR = 3_600_000;
 const root = context.withCancel(context.background()).ctx;
@@ -29,6 +30,43 @@ export function timersFloor(count: number): void {
   check(cleared, count);
 }
 
+/** The same without timers: what is left of it without their heap. */
+function contexts(count: number): void {
+  const scopes = new Array<context.CancelScope>(count);
+  for (let i = 0; i < count; i++) scopes[i] = context.withCancel(root);
+  let ended = 0;
+  for (const [i, [ctx, cancel]] of scopes.entries()) {
+    cancel();
+    if (i % 1000 === 0 && ctx.err() !== undefined) ended++;
+  }
+  check(ended, Math.ceil(count / 1000));
+}
+
+/** Parks `count` sleeps of an hour on one context, and cancels it. */
+async function sleeps(count: number): Promise<void> {
+  const [ctx, cancel] = context.withCancel(root);
+  const rejected = new Tally(count);
+  for (let i = 0; i < count; i++) time.sleep(HOUR, ctx).then(undefined, rejected.one);
+  cancel();
+  await rejected.all;
+}
+
+async function sleepsFloor(count: number): Promise<void> {
+  const armed = new Array<{ readonly timer: NodeJS.Timeout; readonly reject: (reason: unknown) => void }>(count);
+  const rejected = new Tally(count);
+  for (let i = 0; i < count; i++) {
+    const sleep = new Promise<void>((resolve, reject) => {
+      armed[i] = { timer: setTimeout(resolve, HOUR), reject };
+    });
+    sleep.then(undefined, rejected.one);
+  }
+  for (const { timer, reject } of armed) {
+    clearTimeout(timer);
+    reject(HOUR);
+  }
+  await rejected.all;
+}
+
 export const rows: readonly Row[] = [
   {
     id: "timers.million",
@@ -37,5 +75,24 @@ export const rows: readonly Row[] = [
     ours: () => timers(1_000_000),
     floor: () => timersFloor(1_000_000),
     floorIs: "setTimeout + clearTimeout, all held",
+    beyond: "timers.contexts",
+  },
+  {
+    id: "timers.contexts",
+    what: "withCancel in the place of withTimeout in timers.million: one context",
+    ops: 1_000_000,
+    ours: () => contexts(1_000_000),
+    floor: () => timersFloor(1_000_000),
+    floorIs: "as there, setTimeout + clearTimeout, all held",
+    slow: true,
+  },
+  {
+    id: "timers.sleeps",
+    what: "1 000 000 sleeps of an hour, all parked on one context, which is cancelled: one sleep",
+    ops: 1_000_000,
+    ours: () => sleeps(1_000_000),
+    floor: () => sleepsFloor(1_000_000),
+    floorIs: "a promise and setTimeout each, all held, then clearTimeout and reject for each",
+    slow: true,
   },
 ];

@@ -5,13 +5,24 @@ import { page } from "../bench/support/doc.ts";
 import { judge } from "../bench/support/growth.ts";
 import { growthChart } from "../bench/support/growthChart.ts";
 import { verdict, watch } from "../bench/support/guard.ts";
-import { plan, wants } from "../bench/support/plan.ts";
+import { type Ask, compare, comparisonTable, interval, type Pair, takeTurns } from "../bench/support/pairs.ts";
+import { againstPlan, plan, wants, wantsAgainst } from "../bench/support/plan.ts";
 import { bestPeer, type Results, type RowResult, summarize } from "../bench/support/results.ts";
 import { measureRow, type Seat } from "../bench/support/rounds.ts";
 import { check, type Row } from "../bench/support/row.ts";
 import { figure, growth, median, quantile, ratio } from "../bench/support/stats.ts";
 import { logAxis } from "../bench/support/svg.ts";
-import { digits, failures, spread, table, tableMarkdown, time } from "../bench/support/table.ts";
+import {
+  beyonds,
+  digits,
+  failures,
+  memoryTable,
+  spread,
+  table,
+  tableMarkdown,
+  tickTable,
+  time,
+} from "../bench/support/table.ts";
 
 const row: Row = { id: "chan.x", what: "a value", ops: 1, ours: () => {}, targets: { floor: 1.5, go: 1 } };
 
@@ -283,10 +294,17 @@ describe("guard", () => {
 
 describe("plan", () => {
   test("a filter is a prefix of a row or of its file", () => {
-    expect(wants(plan([]), "channel", "chan.x")).toBe(true);
-    expect(wants(plan(["channel"]), "channel", "chan.x")).toBe(true);
-    expect(wants(plan(["--quick", "chan.x"]), "channel", "chan.x")).toBe(true);
-    expect(wants(plan(["select"]), "channel", "chan.x")).toBe(false);
+    expect(wants(plan([]), "channel", row)).toBe(true);
+    expect(wants(plan(["channel"]), "channel", row)).toBe(true);
+    expect(wants(plan(["--quick", "chan.x"]), "channel", row)).toBe(true);
+    expect(wants(plan(["select"]), "channel", row)).toBe(false);
+  });
+
+  test("a row of slow calls is left out of a quick run and of the guard, unless it is named", () => {
+    const slow = { ...row, slow: true };
+    const has = (...args: string[]) => wants(plan(args), "channel", slow);
+    expect([has(), has("--quick"), has("--guard")]).toEqual([true, false, false]);
+    expect([has("--quick", "chan"), has("--guard", "chan.x")]).toEqual([true, true]);
   });
 
   test("quick takes fewer sets and rounds", () => {
@@ -297,6 +315,149 @@ describe("plan", () => {
   test.each([[["--fast"]], [["chan", "select"]]])("refuses %j", (args) => {
     expect(() => plan(args)).toThrow(/^unknown: .*usage: npm run bench/);
   });
+});
+
+describe("against another tree", () => {
+  /** A pair of one round: ours took so much of the other's processor time, and twice that by the clock. */
+  const pair = (over: number): Pair => [{ old: { cpu: 10, wall: 10 }, new: { cpu: 10 * over, wall: 20 * over } }];
+
+  test("the arguments: a tree, any number of prefixes, and how many processes", () => {
+    expect(againstPlan(["--against", "../old"])).toEqual({ tree: "../old", only: [], processes: 9 });
+    const args = ["chan", "--processes", "12", "--against", "../old", "sem.try"];
+    expect(againstPlan(args)).toEqual({ tree: "../old", only: ["chan", "sem.try"], processes: 12 });
+  });
+
+  test.each([
+    [["--against"], /^which tree\?/],
+    [["--against", "--processes", "9"], /^which tree\?/],
+    [["--against", "x", "--processes", "1"], /^an interval takes 2/],
+    [["--against", "x", "--processes"], /^an interval takes 2/],
+    [["--against", "x", "--quick"], /^unknown: --quick/],
+  ])("refuses %j", (args, message) => {
+    expect(() => againstPlan(args)).toThrow(message);
+  });
+
+  test("a row of slow calls is compared only if it is named", () => {
+    const slow = { ...row, slow: true };
+    const all = againstPlan(["--against", "x"]);
+    expect([wantsAgainst(all, "channel", row), wantsAgainst(all, "channel", slow)]).toEqual([true, false]);
+    const named = againstPlan(["--against", "x", "sem", "chan.x"]);
+    expect([wantsAgainst(named, "channel", slow), wantsAgainst(named, "select", { ...row, id: "select.x" })]).toEqual([
+      true,
+      false,
+    ]);
+  });
+
+  test("the interval is Student's, over the logarithms", () => {
+    const { ratio, low, high } = interval([1, Math.exp(0.1), Math.exp(0.2)]);
+    const half = (4.303 * 0.1) / Math.sqrt(3);
+    expect(Math.log(ratio)).toBeCloseTo(0.1, 9);
+    expect(Math.log(low)).toBeCloseTo(0.1 - half, 9);
+    expect(Math.log(high)).toBeCloseTo(0.1 + half, 9);
+    expect(interval([2, 0.5]).ratio).toBeCloseTo(1, 9);
+    expect(interval(Array.from({ length: 40 }, () => 3))).toEqual({
+      ratio: expect.closeTo(3, 9),
+      low: expect.closeTo(3, 9),
+      high: expect.closeTo(3, 9),
+    });
+  });
+
+  test.each([
+    [[1.06, 1.06, 1.06], "worse"],
+    [[1.04, 1.04, 1.04], "same"],
+    [[1.04, 1.5, 1.4], "same"],
+    [[0.94, 0.94, 0.94], "better"],
+    [[0.96, 0.96, 0.96], "same"],
+  ])("the ratios %j are %s: the whole interval counts", (ratios, verdict) => {
+    expect(compare("chan.x", ratios.map(pair)).verdict).toBe(verdict);
+  });
+
+  test("of a pair the median over its rounds counts, and a drift that both share cancels", () => {
+    const round = (old: number, ours: number) => ({ old: { cpu: old, wall: 1 }, new: { cpu: ours, wall: 1 } });
+    const drifting = [round(1, 2), round(10, 20), round(100, 9_000)];
+    const { cpu, old, new: ours } = compare("chan.x", [drifting, drifting]);
+    expect(cpu.ratio).toBeCloseTo(2, 9);
+    expect([old.cpu, ours.cpu]).toEqual([10, 20]);
+  });
+
+  test("the table flags what is worse", () => {
+    const rows = [compare("chan.x", [pair(1.1), pair(1.1)]), compare("chan.y", [pair(1), pair(1)])];
+    const [, first, second] = comparisonTable(rows).split("\n");
+    expect(first).toBe("chan.x  10.0 ns         11.0 ns         1.100 [1.100, 1.100]  2.200 [2.200, 2.200]  WORSE");
+    expect(second).toMatch(/^chan\.y .*1\.000 \[1\.000, 1\.000\] +2\.000 \[2\.000, 2\.000\]$/);
+  });
+
+  describe("turns", () => {
+    const effort = { warmMs: 150, ms: 40, rounds: 4, shareMs: 1e9 };
+
+    /** Notes who is asked; each answers with `calls`. */
+    const asking = (asked: string[], calls: number): Ask => {
+      return async (side, ms) => {
+        asked.push(`${side} ${ms}`);
+        return { cpu: 1, wall: 2, calls };
+      };
+    };
+
+    test("both warm up, then take turns, every second round the other way round", async () => {
+      const asked: string[] = [];
+      const rounds = await takeTurns(["new", "old"], asking(asked, 9), effort);
+      const there = ["new 40", "old 40"];
+      const back = there.toReversed();
+      expect(asked).toEqual(["new 150", "old 150", ...there, ...back, ...there, ...back]);
+      expect(rounds).toHaveLength(4);
+    });
+
+    test("where one call fills the time to warm up, it is the only one", async () => {
+      const asked: string[] = [];
+      expect(await takeTurns(["old", "new"], asking(asked, 1), effort)).toHaveLength(1);
+      expect(asked).toEqual(["old 150", "new 150"]);
+    });
+
+    test("a row that has used its share gets three rounds, and no more", async () => {
+      expect(await takeTurns(["old", "new"], asking([], 9), { ...effort, shareMs: -1 })).toHaveLength(3);
+    });
+
+    test.each([
+      [{ error: "wrong result" }, "wrong result"],
+      [{}, "no figure, but undefined"],
+    ])("the answer %j is the failure of its side", async (answer, message) => {
+      const ask: Ask = async (side) => (side === "old" ? answer : { cpu: 1, wall: 1, calls: 9 });
+      const failing = takeTurns(["new", "old"], ask, effort);
+      await expect(failing).rejects.toThrow(message);
+      await expect(failing).rejects.toHaveProperty("side", "old");
+    });
+  });
+});
+
+describe("ticks", () => {
+  const counted = (share: number) => ({ share, longestMs: 12.4, items: 7 });
+  const others = [0, 0, 0].map(counted);
+
+  test("a line has each share with the longest gap, and holds the bound at a millisecond", () => {
+    const lines = tickTable([
+      { what: "kept", least: 0.9, counts: [...others, counted(0.9), counted(0)] },
+      { what: "missed", least: 0.9, counts: [...others, counted(0.89), counted(1)] },
+      { what: "free", counts: [...others, counted(0), counted(1)] },
+    ]).split("\n");
+    expect(lines[0]).toMatch(/none +10\.0 µs +100 µs +1\.00 ms +5\.00 ms +target at 1\.00 ms$/);
+    expect(lines[1]).toMatch(/^kept .* 90 % \(12 ms\) +0 % \(12 ms\) +≥ 90 %: met$/);
+    expect(lines[2]).toMatch(/^missed .* 89 % \(12 ms\) +100 % \(12 ms\) +≥ 90 %: MISSED$/);
+    expect(lines[3]).toMatch(/^free .* 100 % \(12 ms\)$/);
+  });
+});
+
+test("what is weighed is held against its bound", () => {
+  const weighed = { id: "memory.x", what: "a thing", errors: {}, most: 280 };
+  const bounds = [280, 281].map((ours) => memoryTable([{ ...weighed, bytes: { ours } }]).split("\n")[1]);
+  expect(bounds[0]).toMatch(/≤ 280: met$/);
+  expect(bounds[1]).toMatch(/≤ 280: MISSED$/);
+});
+
+test("what a row takes beyond a part of it is told where both were measured", () => {
+  const whole = summarize({ ...row, beyond: "chan.part" }, [{ ours: [300] }], {});
+  const part = summarize({ ...row, id: "chan.part" }, [{ ours: [100] }], {});
+  expect(beyonds([whole, part])).toEqual(["chan.x is at 300 ns, chan.part at 100 ns: it takes 200 ns beyond it"]);
+  expect(beyonds([whole])).toEqual([]);
 });
 
 test("the page says what was measured, what could not be, and where others are faster", () => {
@@ -323,6 +484,9 @@ test("the page says what was measured, what could not be, and where others are f
         roundTrip: { ns: 240, ratio: { median: 1.5, low: 1.4, high: 1.6 } },
       },
     ],
+    ticks: [
+      { what: "a loop", least: 0.6, counts: [1, 1, 1, 0.5, 1].map((share) => ({ share, longestMs: 11, items: 9 })) },
+    ],
     modules: [{ name: "gopark/x", importMs: 1.23, gzip: 456 }],
   };
   const text = page(results);
@@ -332,8 +496,11 @@ test("the page says what was measured, what could not be, and where others are f
   expect(text).toContain("- `chan.x`: fast by 2.00 ×");
   expect(text).toContain("- `chan.x`: 2.00 × fast instead of 1; the floor alone is at 1.60");
   expect(text).toContain("- `chan.x`, next best: ≤ 1.3 × floor, met (1.25); ≤ 1.9 × fast, MISSED too (2.00). It must.");
-  expect(text).toContain("| memory.x | a thing | 100 | 90 |  | 200 (peer) |");
+  expect(text).toContain("| memory.x | a thing | 100 | 90 |  | 200 (peer) |  |");
   expect(text).toContain("| a queue | 100 ns | 1.25 [1.20, 1.30] | 240 ns | 1.50 [1.40, 1.60] |");
+  expect(text).toContain(
+    "| a loop | 100 % (11 ms) | 100 % (11 ms) | 100 % (11 ms) | 50 % (11 ms) | 100 % (11 ms) | ≥ 60 %: MISSED |",
+  );
   expect(text).toContain("| gopark/x | 1.2 | 456 |");
   expect(text).toContain("- chan.x of goN: has ended");
   expect(text).not.toMatch(/undefined|NaN/);

@@ -1,7 +1,19 @@
 /** The page docs/performance.md, written from a run's results. */
 import { MOST } from "./growth.ts";
 import type { Results, RowResult } from "./results.ts";
-import { digits, failures, growthMarkdown, markdown, memoryMarkdown, stepMarkdown, tableMarkdown } from "./table.ts";
+import {
+  beyonds,
+  digits,
+  failures,
+  growthMarkdown,
+  markdown,
+  memoryMarkdown,
+  stepMarkdown,
+  tableMarkdown,
+  tickMarkdown,
+  time,
+} from "./table.ts";
+import { BOUND_US, PERIOD_MS, SPAN_MS } from "./ticks.ts";
 
 function bullets(lines: readonly string[]): string {
   return lines.map((line) => `- ${line}`).join("\n");
@@ -51,7 +63,7 @@ function misses(rows: readonly RowResult[]): string[] {
 }
 
 export function page(results: Results): string {
-  const { versions, machine, method, absent, rows, memory, growth, steps, modules, noSizes } = results;
+  const { versions, machine, method, absent, rows, memory, growth, steps, ticks, modules, noSizes } = results;
   const all = rows.flatMap(({ targets }) => targets);
   const met = all.filter((target) => target.met).length;
   const lost = losses(rows);
@@ -83,6 +95,7 @@ out of reach, a next best is set beside what forbids it.`,
     tableMarkdown(rows),
     "What one operation is:",
     bullets(rows.map(described)),
+    ...(beyonds(rows).length === 0 ? [] : [`Apart:\n\n${bullets(beyonds(rows))}`]),
     "### Where others are faster",
     lost.length === 0 ? "Nowhere, by the quartiles." : `Beyond the quartiles of the rounds:\n\n${bullets(lost)}`,
     "### Targets missed",
@@ -100,6 +113,11 @@ clearly above ${MOST} (and above the floor's, which pays for the same caches and
 than its size, and is marked a defect.`,
     "![Cost against size](growth.svg)",
     growthMarkdown(growth),
+    "## Ticks of the event loop",
+    `Tasks work through items without a pause, beside an interval of ${PERIOD_MS} ms, for ${SPAN_MS} ms, each cell in a process of its own: the
+share of the ticks that come, of those that are due, and the longest time without one. The bounds are for ${time(BOUND_US * 1e3)} of busy work an
+item. The last line is what the host's own turns leave of the interval.`,
+    tickMarkdown(ticks),
     "## Import and size",
     noSizes === undefined
       ? `A cold import in a fresh process (median of seven), and the size with all it imports, bundled and minified by rolldown and compressed with gzip.`

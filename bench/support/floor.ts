@@ -195,6 +195,43 @@ export class Line<T> {
   }
 }
 
+/** What a group of tasks must do: begin each in a microtask of its own, count them, keep the first error, and say the end. */
+export class Together {
+  private running = 0;
+  private failure: { readonly error: unknown } | undefined;
+  private ended: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | undefined;
+
+  go(task: () => Promise<void>): Promise<void> {
+    this.running++;
+    void this.run(task);
+    return DONE;
+  }
+
+  wait(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.ended = { resolve, reject };
+      this.conclude();
+    });
+  }
+
+  private async run(task: () => Promise<void>): Promise<void> {
+    try {
+      await DONE;
+      await task();
+    } catch (error) {
+      this.failure ??= { error };
+    }
+    this.running--;
+    this.conclude();
+  }
+
+  private conclude(): void {
+    if (this.running > 0) return;
+    if (this.failure === undefined) this.ended?.resolve();
+    else this.ended?.reject(this.failure.error);
+  }
+}
+
 interface Waiter {
   readonly granted: () => void;
   next: Waiter | undefined;

@@ -1,10 +1,11 @@
 /** What a run does, by its arguments. */
 import type { Effort } from "./rounds.ts";
+import type { Row } from "./row.ts";
 
 export interface Plan {
   readonly quick: boolean;
   readonly guard: boolean;
-  /** A prefix of rows' ids or of their files, or `memory`, `growth`, `steps`, `modules`; everything if it is empty. */
+  /** A prefix of rows' ids or of their files, or `memory`, `growth`, `steps`, `ticks`, `modules`; everything if it is empty. */
   readonly only: string;
   readonly effort: Effort;
   /** No further process set is begun that would end after so long. */
@@ -63,12 +64,14 @@ export function againstPlan(args: readonly string[]): AgainstPlan {
   return { tree, only, processes };
 }
 
-/** Whether the row of this file begins with one of the prefixes, if there are any. */
-export function wantsAny(prefixes: readonly string[], file: string, id: string): boolean {
-  return prefixes.length === 0 || prefixes.some((only) => file.startsWith(only) || id.startsWith(only));
+/** Whether the comparison with another tree has the row of this file. */
+export function wantsAgainst({ only }: AgainstPlan, file: string, { id, slow }: Row): boolean {
+  if (only.length === 0) return slow !== true;
+  return only.some((prefix) => file.startsWith(prefix) || id.startsWith(prefix));
 }
 
 /** Whether the plan has the row of this file. */
-export function wants({ only }: Plan, file: string, id: string): boolean {
+export function wants({ only, quick, guard }: Plan, file: string, { id, slow }: Row): boolean {
+  if (slow && (quick || guard) && only === "") return false;
   return file.startsWith(only) || id.startsWith(only);
 }

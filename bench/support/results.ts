@@ -2,6 +2,7 @@
 import type { Series } from "./growth.ts";
 import type { NextBest, Row } from "./row.ts";
 import { figure, type Ratio, ratio, type SetRounds } from "./stats.ts";
+import type { TickRow } from "./ticks.ts";
 
 /** A bound of ours ÷ another contender, and whether it holds. */
 export interface Target {
@@ -15,6 +16,8 @@ export interface RowResult {
   readonly id: string;
   readonly what: string;
   readonly floorIs?: string;
+  /** The row that does a part of this one's work. */
+  readonly beyond?: string;
   /** Nanoseconds per operation of each contender: `ours`, `floor`, `go1`, `goN`, and the peers by name. */
   readonly ns: Readonly<Record<string, number>>;
   /** Ours ÷ each of the others. */
@@ -29,6 +32,8 @@ export interface MemoryResult {
   readonly id: string;
   readonly what: string;
   readonly bytes: Readonly<Record<string, number>>;
+  /** The most that ours may take. */
+  readonly most?: number;
   readonly errors: Readonly<Record<string, string>>;
 }
 
@@ -66,6 +71,7 @@ export interface Results {
   readonly memory: readonly MemoryResult[];
   readonly growth: readonly Series[];
   readonly steps: readonly StepCost[];
+  readonly ticks: readonly TickRow[];
   readonly modules: readonly ModuleCost[];
   /** Why there are no sizes, if there are none. */
   readonly noSizes?: string;
@@ -89,12 +95,13 @@ export function summarize(row: Row, sets: readonly SetRounds[], errors: Record<s
     const over = who === "ours" ? undefined : ratio(sets, "ours", who);
     if (over !== undefined) ratios[who] = over;
   }
-  const { id, what, floorIs, next } = row;
+  const { id, what, floorIs, beyond, next } = row;
   const best = bestPeer(ns);
   return {
     id,
     what,
     ...(floorIs && { floorIs }),
+    ...(beyond && { beyond }),
     ns,
     ratios,
     // The row's own bounds; besides, ours is to be no slower than any peer.

@@ -19,6 +19,13 @@ export interface Row {
   readonly goRow?: string;
   /** Upper bounds of ours ÷ that contender: `floor`, `go` (at GOMAXPROCS=1), or a peer's name. */
   readonly targets?: Readonly<Record<string, number>>;
+  /** A row that does a part of this one's work: what this one takes beyond it is reported too. */
+  readonly beyond?: string;
+  /**
+   * Whether a call takes seconds. Such a row is measured with one set of processes only, and left out of `--quick`,
+   * `--guard` and `--against` unless it is named.
+   */
+  readonly slow?: boolean;
   /** What is aimed at where a target is out of reach, and what forbids it. */
   readonly next?: NextBest;
 }

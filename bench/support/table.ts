@@ -2,6 +2,7 @@
 import { judge, type Series } from "./growth.ts";
 import { bestPeer, type MemoryResult, type RowResult, type StepCost, type Target } from "./results.ts";
 import type { Ratio } from "./stats.ts";
+import { BOUND_US, BUSY_US, type TickRow } from "./ticks.ts";
 
 /** Three significant digits: `83.1 ns`, `5.42 µs`, `1.20 ms`. */
 export function time(ns: number | undefined): string {
@@ -63,9 +64,18 @@ function bytes(value: number | undefined): string {
   return value === undefined ? "" : value.toFixed(0);
 }
 
-const MEMORY_HEADS = ["row", "what", "ours", "floor", "Go", "peers"];
+/** What a row takes beyond a part of it that has a row of its own, a line for each. */
+export function beyonds(rows: readonly RowResult[]): string[] {
+  return rows.flatMap(({ id, beyond, ns }) => {
+    const part = rows.find((row) => row.id === beyond)?.ns.ours;
+    if (part === undefined || ns.ours === undefined) return [];
+    return [`${id} is at ${time(ns.ours)}, ${beyond} at ${time(part)}: it takes ${time(ns.ours - part)} beyond it`];
+  });
+}
 
-function memoryCells({ id, what, bytes: of }: MemoryResult): string[] {
+const MEMORY_HEADS = ["row", "what", "ours", "floor", "Go", "peers", "target"];
+
+function memoryCells({ id, what, bytes: of, most }: MemoryResult): string[] {
   const peers = Object.entries(of).filter(([who]) => !["ours", "floor", "go1"].includes(who));
   return [
     id,
@@ -74,6 +84,7 @@ function memoryCells({ id, what, bytes: of }: MemoryResult): string[] {
     bytes(of.floor),
     bytes(of.go1),
     peers.map(([who, value]) => `${bytes(value)} (${who})`).join(", "),
+    most === undefined || of.ours === undefined ? "" : `≤ ${most}: ${of.ours <= most ? "met" : "MISSED"}`,
   ];
 }
 
@@ -149,6 +160,31 @@ export function stepTable(steps: readonly StepCost[]): string {
 
 export function stepMarkdown(steps: readonly StepCost[]): string {
   return markdown(STEP_HEADS, steps.map(stepCells));
+}
+
+const TICK_HEADS = [
+  "busy work for each item",
+  ...BUSY_US.map((us) => (us === 0 ? "none" : time(us * 1e3))),
+  `target at ${time(BOUND_US * 1e3)}`,
+];
+
+/** `94 % (12 ms)`: the share of the ticks, and the longest gap. */
+function tickCells({ what, least, counts }: TickRow): string[] {
+  const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
+  const found = counts[BUSY_US.indexOf(BOUND_US)]?.share ?? 0;
+  return [
+    what,
+    ...counts.map(({ share, longestMs }) => `${percent(share)} (${longestMs.toFixed(0)} ms)`),
+    least === undefined ? "" : `≥ ${percent(least)}: ${found >= least ? "met" : "MISSED"}`,
+  ];
+}
+
+export function tickTable(rows: readonly TickRow[]): string {
+  return columns(TICK_HEADS, rows.map(tickCells));
+}
+
+export function tickMarkdown(rows: readonly TickRow[]): string {
+  return markdown(TICK_HEADS, rows.map(tickCells));
 }
 
 /** What failed, a line each. */

@@ -1,0 +1,52 @@
+/** Measures how many ticks of an interval come through beside tasks that are busy, each cell in a process of its own. */
+import { spawnSync } from "node:child_process";
+
+export const PERIOD_MS = 10;
+export const SPAN_MS = 1_000;
+
+/** Of busy work for each item, in microseconds. */
+export const BUSY_US = [0, 10, 100, 1_000, 5_000] as const;
+
+const WORKS = {
+  channel: { what: "an unbuffered channel, for await", least: 0.9 },
+  select: { what: "select of two channels, a sender on each", least: 0.9 },
+  semaphore: { what: "a semaphore of one unit, two tasks", least: 0.9 },
+  errgroup: { what: "errgroup.map, 4 at once", least: 0.6 },
+  immediate: { what: "no primitive: setImmediate after each item", least: undefined },
+} as const;
+
+export type TickWork = keyof typeof WORKS;
+
+/** What a process counted. */
+export interface TickCount {
+  /** Of the ticks that were due, those that came. */
+  readonly share: number;
+  /** The longest time between two turns of the interval. */
+  readonly longestMs: number;
+  readonly items: number;
+}
+
+/** The counts of one work, one for each of {@link BUSY_US}. */
+export interface TickRow {
+  readonly what: string;
+  /** The least share at {@link BOUND_US} of work for each item, if there is a bound. */
+  readonly least?: number;
+  readonly counts: readonly TickCount[];
+}
+
+/** Where the bounds apply. */
+export const BOUND_US = 1_000;
+
+function count(work: string, busyUs: number): TickCount {
+  const args = [".build/bench/ticks.js", work, `${busyUs}`];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  if (status !== 0) throw new Error(`the ticks beside "${work} ${busyUs}" could not be counted: ${stderr}`);
+  return JSON.parse(stdout) as TickCount;
+}
+
+export function tickCounts(say: (what: string) => void): TickRow[] {
+  return Object.entries(WORKS).map(([work, { what, least }]) => {
+    say(`  ticks: ${what}`);
+    return { what, ...(least !== undefined && { least }), counts: BUSY_US.map((busyUs) => count(work, busyUs)) };
+  });
+}
