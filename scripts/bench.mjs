@@ -1,7 +1,7 @@
 /**
  * Builds and runs the comparison with the floor, Go and the peers.
  *
- *   npm run bench                 everything, in under five minutes; writes bench/results/bench.json
+ *   npm run bench                 everything, in under ten minutes; writes bench/results/bench.json
  *   npm run bench -- --quick      the rows alone, in under a minute
  *   npm run bench -- chan         the rows of a prefix, or of a file: `channel`; or `memory`, `growth`, `steps`, `ticks`, `modules`
  *   npm run bench -- --guard      compares with docs/performance.json, fails on a regression beyond noise

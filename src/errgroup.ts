@@ -107,7 +107,9 @@ export class Group {
     n: 1,
     granted: () => {
       this.#running++;
-      return true;
+      if (this.#isLimited()) return true;
+      this.#slots.held--; // The limit has been removed.
+      return false;
     },
   };
 
@@ -209,9 +211,13 @@ export class Group {
     }
   }
 
+  #isLimited(): boolean {
+    return this.#slots.size !== Number.POSITIVE_INFINITY;
+  }
+
   /** Makes room for one more task; says whether it takes a slot, to be given back by {@link #done}. */
   #claim(): boolean {
-    const limited = this.#slots.size !== Number.POSITIVE_INFINITY;
+    const limited = this.#isLimited();
     if (limited) this.#slots.take(1);
     this.#running++;
     return limited;

@@ -76,7 +76,7 @@ export function page(results: Results): string {
 and beside the npm packages that do the same. ${met} of ${all.length} targets are met. Where gopark loses, the row says so like the others; where a target is
 out of reach, a next best is set beside what forbids it.`,
     "![Time per operation, row by row](performance.svg)",
-    "```sh\nnpm run bench                 # everything, in under five minutes\nnpm run bench -- --quick      # the rows alone, in under a minute\nnpm run bench -- chan         # some rows\nnpm run bench -- --guard      # compares with this page, fails on a regression beyond noise\n```",
+    "```sh\nnpm run bench                 # everything, in under ten minutes\nnpm run bench -- --quick      # the rows alone, in under a minute\nnpm run bench -- chan         # some rows\nnpm run bench -- --guard      # compares with this page, fails on a regression beyond noise\nnpm run bench -- --against ../other chan   # compares with another checkout by pairs of processes, fails if a row is slower\n```",
     "## How it is measured",
     bullets([
       `Machine: ${machine}.`,
@@ -115,7 +115,8 @@ than its size, and is marked a defect.`,
     growthMarkdown(growth),
     "## Ticks of the event loop",
     `Tasks work through items without a pause, beside an interval of ${PERIOD_MS} ms, for ${SPAN_MS} ms, each cell in a process of its own: the
-share of the ticks that come, of those that are due, and the longest time without one. The bounds are for ${time(BOUND_US * 1e3)} of busy work an
+share of the ticks that come, of those that are due, and the longest time without one. A cell with fewer than nine ticks in ten is
+counted up to three times, and the best count stands: other processes only take ticks away. The bounds are for ${time(BOUND_US * 1e3)} of busy work an
 item. The last line is what the host's own turns leave of the interval.`,
     tickMarkdown(ticks),
     "## Import and size",

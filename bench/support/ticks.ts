@@ -44,9 +44,31 @@ function count(work: string, busyUs: number): TickCount {
   return JSON.parse(stdout) as TickCount;
 }
 
+/** A cell with fewer ticks is counted again, {@link PASSES} times in all. */
+const ENOUGH = 0.9;
+const PASSES = 3;
+
+/**
+ * Of each cell the count with the most ticks: other processes on the machine can only take ticks away, and what starves
+ * the event loop by itself does so each time.
+ */
 export function tickCounts(say: (what: string) => void): TickRow[] {
-  return Object.entries(WORKS).map(([work, { what, least }]) => {
-    say(`  ticks: ${what}`);
-    return { what, ...(least !== undefined && { least }), counts: BUSY_US.map((busyUs) => count(work, busyUs)) };
-  });
+  const best = new Map<string, TickCount>();
+  for (let pass = 1; pass <= PASSES; pass++) {
+    for (const work of Object.keys(WORKS)) {
+      say(`  ticks, pass ${pass} of ${PASSES}: ${work}`);
+      for (const busyUs of BUSY_US) {
+        const cell = `${work} ${busyUs}`;
+        const before = best.get(cell);
+        if (before !== undefined && before.share >= ENOUGH) continue;
+        const now = count(work, busyUs);
+        if (before === undefined || now.share > before.share) best.set(cell, now);
+      }
+    }
+  }
+  return Object.entries(WORKS).map(([work, { what, least }]) => ({
+    what,
+    ...(least !== undefined && { least }),
+    counts: BUSY_US.map((busyUs) => best.get(`${work} ${busyUs}`) as TickCount),
+  }));
 }
