@@ -21,8 +21,10 @@ import {
   WORSE,
 } from "./support/pairs.ts";
 import { type AgainstPlan, againstPlan, wantsAgainst } from "./support/plan.ts";
-import { stage } from "./support/stage.ts";
+import { removeStages, stage } from "./support/stage.ts";
 
+/** V8 collects and compiles on the main thread, which takes the same time whether another processor was free or not. */
+const ONE_THREAD = "--single-threaded";
 const RESULTS = "bench/results/against.json";
 
 type Folders = Readonly<Record<Side, string>>;
@@ -44,7 +46,7 @@ function pinning(): readonly string[] {
 }
 
 async function start(side: Side, folders: Folders, file: string, pin: readonly string[]): Promise<Contender> {
-  const [command = "", ...args] = [...pin, process.execPath, `${folders[side]}/sample.js`, file];
+  const [command = "", ...args] = [...pin, process.execPath, ONE_THREAD, `${folders[side]}/sample.js`, file];
   const contender = await Contender.start(command, args);
   const { error } = contender.hello;
   if (error === undefined) return contender;
@@ -104,7 +106,11 @@ export async function against(args: readonly string[]): Promise<number> {
   );
   if (rows.length === 0) throw new Error(`no row and no file begins with ${plan.only.join(" or ")}`);
   say(`building ${plan.tree} and this tree`);
-  await measure(rows, plan, { old: stage("old", plan.tree), new: stage("new", ".") });
+  try {
+    await measure(rows, plan, { old: stage("old", plan.tree), new: stage("new", ".") });
+  } finally {
+    removeStages();
+  }
   const compared = rows.flatMap(({ id, pairs, failure }) => (failure === undefined ? [compare(id, pairs)] : []));
   report(rows, compared, plan);
   mkdirSync("bench/results", { recursive: true });

@@ -6,8 +6,8 @@
  *   npm run bench -- chan         the rows of a prefix, or of a file: `channel`; or `memory`, `growth`, `steps`, `ticks`, `modules`
  *   npm run bench -- --guard      compares with docs/performance.json, fails on a regression beyond noise
  *   npm run bench -- --against TREE [chan...] [--processes N]
- *                                 compares with another checkout, row by row, fails if a row has become slower; about
- *                                 eight minutes for all rows
+ *                                 compares with another checkout, row by row, fails if a row has become slower; on
+ *                                 a quiet machine about nine minutes for all rows
  */
 import { spawnSync } from "node:child_process";
 

@@ -26,7 +26,7 @@ export interface PairEffort {
   readonly shareMs: number;
 }
 
-export const EFFORT: PairEffort = { warmMs: 150, ms: 40, rounds: 9, shareMs: 1_200 };
+export const EFFORT: PairEffort = { warmMs: 300, ms: 40, rounds: 7, shareMs: 1_500 };
 
 export type Ask = (side: Side, ms: number) => Promise<Answer>;
 

@@ -6,10 +6,15 @@ import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
-const STAGES = ".build/against";
+// Of this run alone: another that runs at the same time must not build anew what is being measured.
+const STAGES = `.build/against/${process.pid}`;
 const ROWS = ".build/bench";
 /** What is no source. */
 const LEFT_OUT = [".git", ".build", "dist", "node_modules", "coverage", "bench", "test", "docs"];
+
+export function removeStages(): void {
+  rmSync(STAGES, { recursive: true, force: true });
+}
 
 /** Returns the folder of the compiled rows. Throws if `tree` is no tree of gopark, or does not build. */
 export function stage(name: string, tree: string): string {
@@ -19,7 +24,6 @@ export function stage(name: string, tree: string): string {
   }
   const folder = resolve(STAGES, name);
   const copy = join(folder, "gopark");
-  rmSync(folder, { recursive: true, force: true });
   mkdirSync(copy, { recursive: true });
   for (const entry of readdirSync(tree)) {
     if (!LEFT_OUT.includes(entry)) cpSync(join(tree, entry), join(copy, entry), { recursive: true });
