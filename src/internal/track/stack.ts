@@ -27,43 +27,48 @@ export function callOthers(functions: () => readonly PublicFunction[]): void {
 }
 
 /**
- * The stack of whoever called into the library, a frame a line; empty if the host gives none. `entries` are the public
- * functions that may have been called, the outer ones first: what they called is left out even where library and caller
- * are bundled into one file. Frames from the library's own folder are left out too, as long as others remain.
+ * The stack of whoever called into the library, a frame a line; empty if the host gives none.
+ *
+ * The library's frames are left out: all that are in its own folder, as long as others remain. Where library and caller
+ * are bundled into one file, `entries` tell where the caller's begin: the public functions that may have been called, the
+ * outer ones first.
  */
 export function callerStack(entries: readonly PublicFunction[]): string {
   const limit = typeof hooks.stackTraceLimit === "number" ? Math.max(hooks.stackTraceLimit, 1) : 10;
-  const stackTraceLimit = limit + OWN_FRAMES;
-  const all = [...outerFunctions.flatMap((functions) => functions()), ...entries];
-  let captured = withHooks({ stackTraceLimit }, () => capture(all));
-  // A user's prepareStackTrace may throw, or return anything.
-  if (captured === "") captured = withHooks({ stackTraceLimit, prepareStackTrace: undefined }, () => capture(all));
-  const frames = captured
-    .split("\n")
-    .filter((frame) => frame.trim() !== "" && !frame.includes("async Promise.a"))
-    .map(shortened);
-  const theirs = frames.filter((frame) => !isOwn(frame));
-  if (theirs.length > 0 && theirs.length < frames.length) return theirs.slice(0, limit).join("\n");
-  // Nothing tells whose the frames are, unless they were cut: then show those of the library rather than lose the user's.
-  return frames.slice(0, isCut(frames) ? limit : stackTraceLimit).join("\n");
-}
-
-/** A module that is a `data:` URL stands in each of its frames whole. */
-function shortened(frame: string): string {
-  return frame.length <= 1000 ? frame : `${frame.slice(0, 500)}…${frame.slice(-100)}`;
-}
-
-/** Whether the frames begin with the caller's: those of the library have this function among them. */
-function isCut(frames: readonly string[]): boolean {
-  return !frames.some((frame) => frame.includes("callerStack"));
+  return withLimit(limit + OWN_FRAMES, () => {
+    ownFolder ??= folderOf(linesOf(captured(new Error()))[0] ?? "", "internal/track/stack.");
+    const frames = linesOf(captured(new Error()));
+    const theirs = ownFolder === "" ? [] : frames.filter((frame) => !frame.includes(ownFolder as string));
+    if (theirs.length > 0) return theirs.slice(0, limit).map(shortened).join("\n");
+    const cut = cutAt(entries);
+    // Where nothing tells whose the frames are, those of the library are shown rather than the caller's lost.
+    return (cut.length > 0 ? cut.slice(0, limit) : frames).map(shortened).join("\n");
+  });
 }
 
 // Where the library's files are, as frames show it; empty where they are bundled into one. Read when first needed.
 let ownFolder: string | undefined;
 
-function isOwn(frame: string): boolean {
-  ownFolder ??= folderOf(framesOf(new Error()).split("\n")[0] ?? "", "internal/track/stack.");
-  return ownFolder !== "" && frame.includes(ownFolder);
+/** The frames of whoever called one of the library's public functions; none where the host cannot tell. */
+function cutAt(entries: readonly PublicFunction[]): string[] {
+  if (typeof hooks.captureStackTrace !== "function") return [];
+  for (const entry of [...outerFunctions.flatMap((functions) => functions()), ...entries]) {
+    const target: { readonly stack?: unknown } = {};
+    hooks.captureStackTrace(target, entry);
+    const frames = linesOf(captured(target));
+    if (frames.length > 0) return frames; // Otherwise it has not been called.
+  }
+  return [];
+}
+
+/** The lines of a stack that are frames of somebody's. */
+function linesOf(stack: string): string[] {
+  return stack.split("\n").filter((line) => line.trim() !== "" && !line.includes("async Promise.a"));
+}
+
+/** A module that is a `data:` URL stands in each of its frames whole. */
+function shortened(frame: string): string {
+  return frame.length <= 1000 ? frame : `${frame.slice(0, 500)}…${frame.slice(-100)}`;
 }
 
 /** The folder that `file` is in, by a frame in that file: `at name (folder/file:1:2)`, `at folder/file:1:2`, or `name@...`. */
@@ -75,55 +80,50 @@ function folderOf(frame: string, file: string): string {
   return place === undefined ? "" : frame.slice(frame.indexOf(place) + place.length, end);
 }
 
-function capture(entries: readonly PublicFunction[]): string {
-  if (typeof hooks.captureStackTrace === "function") {
-    for (const entry of entries) {
-      const frames = framesOf(captureAt(entry));
-      if (frames !== "") return frames;
-    }
-  }
-  return framesOf(new Error());
-}
-
-/** An object with the stack of whoever called `entry`; without frames if `entry` is not on the stack. */
-function captureAt(entry: unknown): { readonly stack?: unknown } {
-  const target = {};
-  hooks.captureStackTrace?.(target, entry);
-  return target;
-}
-
-/** The frames of an error's stack, without its header; empty if it has none, or is no text. */
-function framesOf(error: { readonly stack?: unknown }): string {
-  let stack: unknown;
+/**
+ * The frames of an error's stack, without its header; empty if it has none. A user's prepareStackTrace may throw, or
+ * return anything: then it is left out.
+ */
+function captured(error: { readonly stack?: unknown }): string {
+  const stack = read(error);
+  if (typeof stack === "string") return framesOf(stack);
+  const { prepareStackTrace } = hooks;
   try {
-    stack = error.stack;
+    hooks.prepareStackTrace = undefined;
+    return framesOf(String(new Error().stack));
   } catch {
-    return "";
+    return ""; // Frozen intrinsics.
+  } finally {
+    if (prepareStackTrace !== undefined) hooks.prepareStackTrace = prepareStackTrace;
   }
-  if (typeof stack !== "string") return "";
-  // V8 puts a header first, JavaScriptCore does not: its frames are `name@place`, V8's begin with "at".
-  const lines = stack.split("\n");
-  const first = lines.findIndex((line) => /^\s*at /.test(line) || /@|\[native code\]/.test(line));
-  return first === -1 ? "" : lines.slice(first).join("\n");
 }
 
-/** Calls `fn` with some of Error's settings changed meanwhile, where the host allows it. */
-function withHooks<R>(changed: ErrorHooks, fn: () => R): R {
-  const names = Object.keys(changed) as (keyof ErrorHooks)[];
-  const before = names.map((name) => Object.getOwnPropertyDescriptor(hooks, name));
+function read(error: { readonly stack?: unknown }): unknown {
   try {
-    for (const name of names)
-      Object.defineProperty(hooks, name, { value: changed[name], writable: true, configurable: true });
+    return error.stack;
   } catch {
-    return fn(); // Frozen intrinsics: as they are.
+    return undefined;
+  }
+}
+
+/** V8 puts a header first, JavaScriptCore does not: its frames are `name@place`, V8's begin with "at". */
+function framesOf(stack: string): string {
+  const first = /^(\s*at |.*@|\[native code\])/m.exec(stack);
+  return first === null ? "" : stack.slice(first.index);
+}
+
+/** Calls `fn` with another limit of the frames of a stack, where the host allows it. */
+function withLimit<R>(limit: number, fn: () => R): R {
+  const before = Object.getOwnPropertyDescriptor(hooks, "stackTraceLimit");
+  try {
+    hooks.stackTraceLimit = limit;
+  } catch {
+    return fn(); // Frozen intrinsics: as many as there are.
   }
   try {
     return fn();
   } finally {
-    names.forEach((name, i) => {
-      const descriptor = before[i];
-      if (descriptor === undefined) delete hooks[name];
-      else Object.defineProperty(hooks, name, descriptor);
-    });
+    if (before === undefined) delete hooks.stackTraceLimit;
+    else Object.defineProperty(hooks, "stackTraceLimit", before);
   }
 }
