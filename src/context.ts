@@ -262,6 +262,9 @@ class CancelContext extends Source implements Context {
   readonly [SOURCE]: this = this;
   readonly parent: Context;
   private readonly above: Source;
+
+  /** The nearest context above that has an answer of its own to `deadline()`, or the root. */
+  readonly deadlineBase: Context;
   private extras: Extras | undefined = undefined;
 
   // Whether it counts as live: set by `open`, cleared at the end.
@@ -271,6 +274,7 @@ class CancelContext extends Source implements Context {
     super();
     this.parent = parent;
     this.above = sourceOf(parent);
+    this.deadlineBase = deadlineBaseOf(parent);
     this.deadlineSource = this.above.deadlineSource;
     const ending = this.above.poll();
     if (ending instanceof Failed) throw ending.error();
@@ -313,7 +317,7 @@ class CancelContext extends Source implements Context {
   }
 
   deadline(): number | undefined {
-    return lookUpDeadline(this.parent);
+    return this.deadlineBase.deadline();
   }
 
   done(): ReceiveChannel<never> {
@@ -464,6 +468,7 @@ class ValueContext implements Context {
 
   /** The nearest context above that is more than a value: a chain may be of any depth. */
   private readonly base: Context;
+  readonly deadlineBase: Context;
 
   constructor(parent: Context, key: unknown, val: unknown) {
     this[SOURCE] = sourceOf(parent);
@@ -471,10 +476,11 @@ class ValueContext implements Context {
     this.key = key;
     this.val = val;
     this.base = isPlain(parent, ValueContext) ? parent.base : parent;
+    this.deadlineBase = deadlineBaseOf(parent);
   }
 
   deadline(): number | undefined {
-    return this.base.deadline();
+    return this.deadlineBase.deadline();
   }
 
   done(): ReceiveChannel<never> | null {
@@ -560,14 +566,9 @@ function lookUp(from: Context, key: unknown): unknown {
   }
 }
 
-/** Walks up for the nearest deadline. A foreign context may have one of its own. */
-function lookUpDeadline(from: Context): number | undefined {
-  let ctx = from;
-  for (;;) {
-    if (isPlain(ctx, DeadlineContext)) return ctx.when;
-    if (!isPlain(ctx, CancelContext) && !isPlain(ctx, ValueContext)) return ctx.deadline();
-    ctx = ctx.parent;
-  }
+/** Which context, from this one up, has an answer of its own to `deadline()`: one with a deadline, or a foreign one. */
+function deadlineBaseOf(ctx: Context): Context {
+  return isPlain(ctx, CancelContext) || isPlain(ctx, ValueContext) ? ctx.deadlineBase : ctx;
 }
 
 /** The string of a context: that of its root, and what was added on the way down. */

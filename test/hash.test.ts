@@ -128,6 +128,25 @@ const CRAFTED: Record<string, Family> = {
   "bigints of one sign and the other": (i) => (i & 1 ? -1n : 1n) * (1n << 64n) * BigInt((i >> 1) + 1),
 };
 
+// A flip of the top bit passes a multiplication as it is, whatever the multiplier. If two units made a word of 32 bits,
+// and the word's bits were then shifted right and added, it would arrive as two bits that the lane's next word cancels.
+for (const units of [2, 4]) {
+  for (const high of [0, 1]) {
+    for (const by of [13, 14, 15, 16, 17]) {
+      const one = Array.from("abcdefgh".slice(0, 2 * units), (unit) => unit.charCodeAt(0));
+      const flip = (at: number, bit: number) => {
+        const place = at + (bit > 15 ? high : 1 - high);
+        one[place] = (one[place] as number) ^ (1 << (bit & 15));
+      };
+      flip(0, 31);
+      flip(units, 31);
+      flip(units, 31 - by);
+      CRAFTED[`words of two units, the ${high + 1}. on top, that cancel ${units} units on, shifted by ${by}`] = (i) =>
+        blocks(i, "abcdefgh".slice(0, 2 * units), String.fromCharCode(...one));
+    }
+  }
+}
+
 describe("crafted keys spread under every seed", () => {
   test.each(Object.entries(CRAFTED))("%s", (_, family) => {
     const n = 2 ** 14;
@@ -307,6 +326,7 @@ describe("the seed", () => {
     const hash = await load();
     expect(new Set(Array.from({ length: 1000 }, (_, i) => hash(i))).size).toBe(1000);
     expect(new Set(Array.from({ length: 1000 }, (_, i) => hash(i + 0.5))).size).toBeGreaterThan(1);
+    expect(new Set(Array.from({ length: 1000 }, (_, i) => hash("\0".repeat(i)))).size).toBe(1000);
   });
 
   test.each([
@@ -385,6 +405,12 @@ describe("hashes", () => {
     const added = parts.reduce((sum, part) => sum + part, "");
     const cut = `<${whole}>`.slice(1, -1);
     for (const text of [joined, added, cut]) expect(hash(text)).toBe(hash(whole));
+  });
+
+  test("the first objects and symbols of a process have hashes of their own", async () => {
+    const hash = await seeded(4);
+    const keys = [null, undefined, true, false, {}, Symbol(), [], () => {}, {}, Symbol(), 0, 1, 2, 3, 4, 5];
+    expect(new Set(keys.map(hash)).size).toBe(keys.length);
   });
 
   test("an object is not touched by being hashed", () => {

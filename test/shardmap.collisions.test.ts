@@ -76,11 +76,28 @@ function inside(shards: Shards<number, number>): [shards: number, places: number
 }
 
 test.each(Object.entries(hostile))("%s: the directory has few places for each shard", (_, of) => {
-  hashes.of = (key) => of(key as number);
   const shards = new Shards<number, number>();
-  for (let key = 0; key < 3 * FULL; key++) shards.set(key, key);
-  const [count, places] = inside(shards);
-  expect(places).toBeLessThanOrEqual(16 * count);
+  // Nor does it after it had many shards.
+  for (const before of [0, 30 * FULL]) {
+    hashes.of = (key) => Math.imul(key as number, 0x9e37_79b1);
+    for (let key = 0; key < before; key++) shards.set(key, key);
+    shards.clear();
+    hashes.of = (key) => of(key as number);
+    for (let key = 0; key < 3 * FULL; key++) shards.set(key, key);
+    const [count, places] = inside(shards);
+    expect(places).toBeLessThanOrEqual(16 * count);
+  }
+});
+
+test("no shard is split beyond the sixteenth bit", () => {
+  hashes.of = (key) => (key as number) & 1;
+  const shards = new Shards<number, number>();
+  // As if there were so many shards that a full directory is nothing much.
+  (shards as unknown as { count: number }).count = 2 ** 20;
+  for (let key = 0; key < 2 * FULL; key++) shards.set(key, key);
+  expect(inside(shards)).toEqual([17, 2 ** 16]);
+  expect(shards.size).toBe(2 * FULL);
+  expect(new Set([...shards.entries()].map(([key]) => key)).size).toBe(2 * FULL);
 });
 
 test("a shard that could not be split is split when the others have caught up", () => {

@@ -23,7 +23,7 @@ export class Heap<T extends HeapItem> {
   //   keys[2 * i] is what items[i].when was at its push, and keys[2 * i + 1] is the number of that push;
   //   no item comes before its parent, items[(i - 1) >> 2], by its pair of numbers;
   //   items.length <= capacity, and capacity < 8 * items.length unless it is SMALL; keys has room for `capacity` pairs.
-  private readonly items: T[] = [];
+  private items: T[] = [];
   private keys = new Float64Array(2 * SMALL);
   private capacity = SMALL;
 
@@ -63,7 +63,10 @@ export class Heap<T extends HeapItem> {
       this.up(last, i);
       if (last.index === i) this.down(last, i);
     } else if (size === 0) this.pushes = 0;
-    if (8 * size <= this.capacity && this.capacity > SMALL) this.resize(this.capacity / 2);
+    if (8 * size <= this.capacity && this.capacity > SMALL) {
+      this.items = items.slice(); // An array does not give back the memory of what was popped.
+      this.resize(this.capacity / 2);
+    }
     return true;
   }
 

@@ -2,13 +2,14 @@
 const KEPT = 1024;
 
 /**
- * First-in, first-out queue on a circular array: O(1) at both ends, no shifting. The array doubles when full, and is
- * halved when three quarters of it are empty.
+ * First-in, first-out queue on a circular array: O(1) at both ends, no shifting. The array doubles when full, and is cut
+ * to a quarter when seven eighths of it are empty. To a quarter, as V8 gives no memory back while an array has half the
+ * length it has room for.
  */
 export class Ring<T> {
   // Between any two calls: the slots' number is a power of two; the elements are slots[head], slots[head + 1], ...
   // wrapping round, `size` of them; every other slot is undefined, so that nothing taken out is kept alive. There are at
-  // most KEPT slots, or fewer than four for each element.
+  // most KEPT slots, or fewer than eight for each element.
   private slots: (T | undefined)[] = [undefined, undefined, undefined, undefined];
   private head = 0;
 
@@ -33,30 +34,26 @@ export class Ring<T> {
     slots[this.head] = undefined;
     this.head = (this.head + 1) & (slots.length - 1);
     this.size--;
-    if (slots.length > KEPT && 4 * this.size <= slots.length) this.shrink();
+    if (slots.length > KEPT && 8 * this.size <= slots.length) this.shrink();
     return value;
   }
 
   private grow(): void {
-    const slots = this.slots;
-    const length = slots.length;
-    // Unwrap in place: the elements before `head` move behind the old end.
-    for (let i = 0; i < this.head; i++) {
-      slots.push(slots[i]);
-      slots[i] = undefined;
-    }
-    while (slots.length < 2 * length) slots.push(undefined);
+    const { slots, head } = this;
+    // The circle twice over has the elements in a row from `head` on. The rest is cleared.
+    const { length } = slots;
+    this.slots = slots
+      .concat(slots)
+      .fill(undefined, 0, head)
+      .fill(undefined, head + length);
   }
 
-  /** Moves the elements to an array of half the length. */
   private shrink(): void {
     const { slots, head, size } = this;
-    const { length } = slots;
-    const end = head + size;
-    const fewer = slots.slice(head, Math.min(end, length));
-    for (let i = 0; i < end - length; i++) fewer.push(slots[i]);
-    while (fewer.length < length / 2) fewer.push(undefined);
-    this.slots = fewer;
-    this.head = 0;
+    const length = slots.length / 4;
+    // In place: each element goes to its index modulo the new length, where no other is, as there are fewer.
+    for (let i = head; i < head + size; i++) slots[i & (length - 1)] = slots[i & (slots.length - 1)];
+    slots.length = length;
+    this.head = head & (length - 1);
   }
 }

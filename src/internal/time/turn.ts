@@ -18,6 +18,9 @@ const GRACE = 2;
 // at between two. A slice is sized by the pace of the last one to take a quarter of a turn, and has MOST at most.
 const MOST = 64;
 
+// After so many microtasks a task that was resumed has mostly come to its work, a few functions up.
+const HOPS = 3;
+
 // While the timers are mocked, or a test asks for it, a turn is two slices of this many completions, whatever the clock
 // says: then nothing depends on the speed of the machine.
 const COUNTED = 256;
@@ -52,6 +55,14 @@ let ending = false;
 const deferrals = new Ring<unknown>();
 let deferring = false;
 
+// Whether a microtask has run since the slice began. If not, what it granted was granted in one go, by a `close` or a
+// `release` of many, and nobody has been resumed yet.
+let resumed = true;
+
+const markResumed = () => {
+  resumed = true;
+};
+
 /** Charges one completion; false if it must be handed to {@link defer} instead of being resolved now. */
 export function charge(): boolean {
   return --left >= 0 || nextSlice();
@@ -60,12 +71,26 @@ export function charge(): boolean {
 /** Out of line, so that charging is a decrement and a comparison. */
 function nextSlice(): boolean {
   if (deferring) return false;
+  if (!resumed) {
+    // The clock could not see what the work of the resumed costs. The rest is handed out when they have run.
+    deferring = true;
+    drainLater(HOPS);
+    return false;
+  }
   if (!beginSlice()) {
     deferring = true;
     return false;
   }
-  left = slice - 1;
+  open();
+  left--;
   return true;
+}
+
+/** Lets a slice of completions go. */
+function open(): void {
+  left = slice;
+  resumed = false;
+  void DONE.then(markResumed);
 }
 
 /** A slice is over. Begins the next one, if there is another in this turn; otherwise the macrotask is on its way. */
@@ -98,7 +123,7 @@ function beginTurn(): void {
   ending = false;
   beganAt = lookedAt = realNow();
   if (areCounted()) slice = COUNTED;
-  left = slice;
+  open();
   if (deferring) drain();
 }
 
@@ -107,15 +132,23 @@ function beginTurn(): void {
  * what their work costs.
  */
 function drain(): void {
-  for (left = slice; left > 0 && deferrals.size > 0; left--) {
+  for (; left > 0 && deferrals.size > 0; left--) {
     const resolve = deferrals.shift() as (value: unknown) => void;
     resolve(deferrals.shift());
   }
   if (deferrals.size === 0) deferring = false;
-  else {
-    left = 0;
-    if (beginSlice()) void DONE.then(drain);
-  }
+  else drainLater(HOPS);
+}
+
+/** Goes on with {@link drain} some microtasks later, if this turn has another slice; otherwise the next turn does. */
+function drainLater(hops: number): void {
+  void DONE.then(() => {
+    if (hops > 1) drainLater(hops - 1);
+    else if (deferring && beginSlice()) {
+      open();
+      drain();
+    }
+  });
 }
 
 /** Calls `resolve(value)` in a later turn, after everything deferred before. */
