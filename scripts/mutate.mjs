@@ -1,0 +1,169 @@
+/**
+ * Puts small faults into a file of src, one at a time, and reports those that the tests let through.
+ *
+ *   npm run mutate -- semaphore               src/semaphore.ts
+ *   npm run mutate -- internal/list           src/internal/list.ts
+ *   npm run mutate -- semaphore:120-160       these lines alone
+ *   npm run mutate -- semaphore --survivors   details of the last run, without another
+ *   npm run mutate -- --all                   every file of src, one after the other, with a summary
+ *
+ * Stryker does it, from a package of its own in test/mutation, installed by the first run. Reports and the summary are
+ * in .build/mutation. Exits with 1 if the tests kill too few mutants or an entry of survivors.json is stale, and with 2
+ * if there is no verdict.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { checkExplanations, details, judge, mutantsOf, summary, words } from "../test/mutation/verdict.mjs";
+
+process.chdir(fileURLToPath(new URL("..", import.meta.url)));
+
+const PACKAGE = "test/mutation";
+const OUT = ".build/mutation";
+const USAGE = "usage: npm run mutate -- MODULE[:FROM-TO] [--survivors], or npm run mutate -- --all";
+
+const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
+
+/** What there is to mutate: a file, perhaps only some of its lines, and where its report stands. */
+function targetOf(argument) {
+  const [, name, lines] = /^(?:src\/)?(.+?)(?:\.ts)?(?::(\d+-\d+))?$/.exec(argument) ?? [];
+  const file = `src/${name}.ts`;
+  if (!existsSync(file)) throw new Error(`no file ${file}\n${USAGE}`);
+  const report = `${OUT}/${name.replaceAll("/", ".")}${lines === undefined ? "" : `.${lines}`}.json`;
+  return { file, lines, report };
+}
+
+function run(command, args, cwd = ".") {
+  const { status, error } = spawnSync(command, args, { cwd, stdio: "inherit" });
+  if (error !== undefined) throw error;
+  return status === 0;
+}
+
+/** Installs Stryker if it is not there in the version that test/mutation/package.json asks for. */
+function install() {
+  const { devDependencies } = readJson(`${PACKAGE}/package.json`);
+  const there = Object.entries(devDependencies).every(([name, version]) => {
+    const manifest = `${PACKAGE}/node_modules/${name}/package.json`;
+    return existsSync(manifest) && readJson(manifest).version === version;
+  });
+  if (there) return;
+  console.log(`installing Stryker in ${PACKAGE}`);
+  if (!run("npm", ["ci", "--no-audit", "--no-fund"], PACKAGE)) throw new Error(`cannot install ${PACKAGE}`);
+}
+
+function optionsFor({ file, lines, report }) {
+  return {
+    mutate: [lines === undefined ? file : `${file}:${lines}`],
+    testRunner: "vitest",
+    plugins: ["@stryker-mutator/vitest-runner"],
+    vitest: { configFile: `${PACKAGE}/vitest.config.ts` },
+    coverageAnalysis: "perTest",
+    // A mutant that runs only while its module is loaded would need all tests. It is listed.
+    ignoreStatic: true,
+    concurrency: 2,
+    // Generous: on a busy machine a slow test must not pass for a mutant that hangs.
+    timeoutMS: 30_000,
+    timeoutFactor: 3,
+    dryRunTimeoutMinutes: 30,
+    // No such file: Stryker would rewrite it with the compiler's old API, which TypeScript 7 does not have.
+    tsconfigFile: "none",
+    disableTypeChecks: false,
+    // The copy needs src, test, dist and the manifests. node_modules is linked.
+    ignorePatterns: [".build", "bench", "coverage"],
+    tempDirName: `${OUT}/sandbox`,
+    cleanTempDir: "always",
+    allowConsoleColors: false,
+    reporters: ["json", "progress-append-only"],
+    jsonReporter: { fileName: report },
+  };
+}
+
+/** Runs Stryker and leaves its report. */
+function mutate(target) {
+  mkdirSync(OUT, { recursive: true });
+  rmSync(target.report, { force: true });
+  const config = `${OUT}/stryker.json`;
+  writeFileSync(config, JSON.stringify(optionsFor(target), undefined, 2));
+  const began = Date.now();
+  const stryker = `${PACKAGE}/node_modules/@stryker-mutator/core/bin/stryker.js`;
+  if (!run(process.execPath, [stryker, "run", config]) || !existsSync(target.report)) {
+    throw new Error(`${target.file}: Stryker failed. Its first run, without a mutant, must pass; see above`);
+  }
+  console.log(`${target.file}: ${Math.ceil((Date.now() - began) / 60_000)} min`);
+}
+
+function verdictOf({ file, lines, report }) {
+  const results = readJson(report);
+  // A file of types or re-exports alone.
+  if (results.files[file] === undefined) results.files[file] = { source: "", mutants: [] };
+  return judge(file, mutantsOf(results, file), explanations, lines !== undefined);
+}
+
+function all() {
+  const files = readdirSync("src", { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+  const verdicts = [];
+  const broken = [];
+  for (const [i, name] of files.sort().entries()) {
+    const target = targetOf(name);
+    console.log(`\n== ${target.file}, ${i + 1} of ${files.length}`);
+    try {
+      mutate(target);
+      verdicts.push(verdictOf(target));
+      console.log(words(verdicts.at(-1)));
+    } catch (error) {
+      broken.push(target.file);
+      console.error(error.message);
+    }
+    // After each file, so that what is done is kept if the rest is not.
+    writeFileSync(`${OUT}/summary.md`, summary(verdicts));
+  }
+  const failed = verdicts.filter((v) => !v.ok).map((v) => v.file);
+  console.log(`\n${verdicts.length} files judged, ${failed.length} failed; see ${OUT}/summary.md`);
+  if (failed.length > 0) console.log(`failed: ${failed.join(", ")}`);
+  if (broken.length > 0) throw new Error(`no verdict: ${broken.join(", ")}`);
+  return failed.length === 0;
+}
+
+let explanations;
+
+function main() {
+  const { values, positionals } = parseArgs({
+    options: { all: { type: "boolean" }, survivors: { type: "boolean" } },
+    allowPositionals: true,
+  });
+  if (values.all ? positionals.length > 0 || values.survivors : positionals.length !== 1) throw new Error(USAGE);
+  explanations = readJson(join(PACKAGE, "survivors.json"));
+  checkExplanations(explanations);
+  const lost = explanations.filter(({ file }) => !existsSync(file)).map(({ file }) => file);
+  if (lost.length > 0)
+    throw new Error(`survivors.json explains mutants of files that do not exist: ${lost.join(", ")}`);
+
+  const target = values.all ? undefined : targetOf(positionals[0]);
+  if (values.survivors) {
+    if (!existsSync(target.report)) throw new Error(`no report of ${target.file}: run without --survivors first`);
+    const source = readJson(target.report).files[target.file]?.source;
+    if (source !== readFileSync(target.file, "utf8")) console.log(`${target.file} has changed since its last run\n`);
+    const verdict = verdictOf(target);
+    console.log(details(verdict));
+    console.log(words(verdict));
+    return verdict.ok;
+  }
+
+  install();
+  // For tests with a child process, which runs dist.
+  if (!run("npm", ["run", "--silent", "build"])) throw new Error("the build failed");
+  if (target === undefined) return all();
+  mutate(target);
+  const verdict = verdictOf(target);
+  console.log(`\n${words(verdict)}`);
+  return verdict.ok;
+}
+
+try {
+  process.exitCode = main() ? 0 : 1;
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 2;
+}

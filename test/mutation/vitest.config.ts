@@ -1,0 +1,40 @@
+/**
+ * The tests that Stryker runs, on its copy of the repository, where src holds every mutant at once behind switches.
+ *
+ * The switch is in the worker's memory, so a mutant is active in this process only. `dist` is the build of the source
+ * as it is: a test that runs a child process passes, and tells nothing about a mutant.
+ */
+import { existsSync } from "node:fs";
+import base from "../../vitest.config.ts";
+
+/** The files of tests that stay out, and why. A file with a single such test may stay in. */
+const LEFT_OUT: Record<string, string> = {
+  "bench.test.ts": "tests the benchmark; the copy has no bench",
+  "examples.test.ts": "reads the text of src, and runs the examples in child processes",
+  "imports.test.ts": "reads the text of src",
+  "mutate.test.ts": "tests the judgement of mutants, nothing of src",
+  "package.test.ts": "reads the text of src and of dist",
+  "process.test.ts": "all in child processes",
+  "programs.test.ts":
+    "runs docs/examples, whole programs of several modules: slow, and the modules' own tests say more",
+  "storm.test.ts": "a hundred thousand operations a mutant: slow, and what it finds must have a test of its own",
+};
+
+for (const file of Object.keys(LEFT_OUT)) {
+  if (!existsSync(`test/${file}`))
+    throw new Error(`test/mutation/vitest.config.ts leaves out test/${file}: no such file`);
+}
+
+export default {
+  resolve: base.resolve,
+  ssr: base.ssr,
+  test: {
+    include: ["test/**/*.test.ts"],
+    exclude: ["**/node_modules/**", ...Object.keys(LEFT_OUT).map((file) => `test/${file}`)],
+    setupFiles: ["test/mutation/gc.ts", "test/setup.ts"],
+    // Stryker's runner allows no other.
+    pool: "threads",
+    // A mutant that waits forever is killed by the first test that runs out of time. Fifty times what a test needs.
+    testTimeout: 20_000,
+  },
+};
