@@ -35,8 +35,8 @@ function targetOf(argument) {
   return { file, lines, report };
 }
 
-function run(command, args, cwd = ".") {
-  const { status, error } = spawnSync(command, args, { cwd, stdio: "inherit" });
+function run(command, args, cwd = ".", env = {}) {
+  const { status, error } = spawnSync(command, args, { cwd, env: { ...process.env, ...env }, stdio: "inherit" });
   if (error !== undefined) throw error;
   return status === 0;
 }
@@ -58,11 +58,13 @@ function optionsFor({ file, lines, report }) {
     mutate: [lines === undefined ? file : `${file}:${lines}`],
     testRunner: "vitest",
     plugins: ["@stryker-mutator/vitest-runner"],
-    vitest: { configFile: `${PACKAGE}/vitest.config.ts` },
+    vitest: { configFile: `${PACKAGE}/vitest.config.ts`, related: false },
     coverageAnalysis: "perTest",
     // A mutant that runs only while its module is loaded would need all tests. It is listed.
     ignoreStatic: true,
     concurrency: 2,
+    // A runner's memory grows with every run.
+    maxTestRunnerReuse: 50,
     // Generous: on a busy machine a slow test must not pass for a mutant that hangs.
     timeoutMS: 30_000,
     timeoutFactor: 3,
@@ -88,7 +90,7 @@ function mutate(target) {
   writeFileSync(config, JSON.stringify(optionsFor(target), undefined, 2));
   const began = Date.now();
   const stryker = `${PACKAGE}/node_modules/@stryker-mutator/core/bin/stryker.js`;
-  if (!run(process.execPath, [stryker, "run", config]) || !existsSync(target.report)) {
+  if (!run(process.execPath, [stryker, "run", config], ".", { MUTATED: target.file }) || !existsSync(target.report)) {
     throw new Error(`${target.file}: Stryker failed. Its first run, without a mutant, must pass; see above`);
   }
   console.log(`${target.file}: ${Math.ceil((Date.now() - began) / 60_000)} min`);

@@ -98,6 +98,7 @@ describe("a mutant", () => {
   test.each([
     ["An error occurred outside of a test run: Error: lost", "killed"],
     ["An error occurred outside of a test run: Error: [vitest-worker]: Timeout calling onTaskUpdate", "failed"],
+    ["An error occurred outside of a test run: Error: the thread is stuck: nothing for 60000 ms", "timedOut"],
     ["Cannot find module", "failed"],
   ])("whose run fails with %s counts as %s", (statusReason, wanted) => {
     expect(mutants({ status: "RuntimeError", statusReason })[0]?.status).toBe(wanted);

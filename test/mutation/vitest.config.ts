@@ -6,6 +6,7 @@
  */
 import { existsSync } from "node:fs";
 import base from "../../vitest.config.ts";
+import { Runs } from "./runs.ts";
 
 /** The files of tests that stay out, and why. A file with a single such test may stay in. */
 const LEFT_OUT: Record<string, string> = {
@@ -26,15 +27,19 @@ for (const file of Object.keys(LEFT_OUT)) {
 }
 
 export default {
+  // Not in node_modules, which is a link to the repository's own.
+  cacheDir: ".build/vite",
   resolve: base.resolve,
   ssr: base.ssr,
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["**/node_modules/**", ...Object.keys(LEFT_OUT).map((file) => `test/${file}`)],
     setupFiles: ["test/mutation/gc.ts", "test/setup.ts"],
+    sequence: { sequencer: Runs },
     // Stryker's runner allows no other.
     pool: "threads",
-    // A mutant that waits forever is killed by the first test that runs out of time. Fifty times what a test needs.
-    testTimeout: 20_000,
+    // A mutant that waits forever is killed by the first test that runs out of time. Long, for a busy machine: the first
+    // run, without a mutant, must pass, and a slow test must not pass for a hanging one.
+    testTimeout: 60_000,
   },
 };

@@ -1,0 +1,83 @@
+/** How a mutant's run goes: the tests likeliest to fail come first, and a thread that is stuck is ended. */
+import { basename, relative } from "node:path";
+import type { Worker } from "node:worker_threads";
+
+// The file that is mutated, from scripts/mutate.mjs.
+const MUTATED = process.env.MUTATED ?? "";
+
+/** How long a thread may neither report nor idle, in milliseconds. */
+const STUCK = 60_000;
+
+interface File {
+  readonly moduleId: string;
+}
+
+/** What is used of vitest's runner. */
+interface Runner {
+  readonly config: { readonly root: string };
+  readonly cache: { getFileTestResults(key: string): { failed: boolean; duration: number } | undefined };
+  readonly state: { catchError(error: unknown, type: string): void };
+  cancelCurrentRun(reason: "test-failure"): Promise<void>;
+}
+
+/** Made by vitest for each run. */
+export class Runs {
+  readonly #runner: Runner;
+
+  constructor(runner: Runner) {
+    this.#runner = runner;
+    guard(runner);
+  }
+
+  /**
+   * A mutant's run ends at the first failure. So the module's own tests go first, then those that failed when they last
+   * ran, and of these the short ones before the long.
+   */
+  sort(files: File[]): File[] {
+    const stem = basename(MUTATED, ".ts");
+    const rank = ({ moduleId }: File) => {
+      const last = this.#runner.cache.getFileTestResults(`:${relative(this.#runner.config.root, moduleId)}`);
+      const group = basename(moduleId).startsWith(`${stem}.`) ? 0 : last?.failed ? 1 : 2;
+      return { group, duration: last?.duration ?? 0 };
+    };
+    return files
+      .map((file) => ({ file, ...rank(file) }))
+      .toSorted((a, b) => a.group - b.group || a.duration - b.duration)
+      .map(({ file }) => file);
+  }
+
+  shard(files: File[]): File[] {
+    return files;
+  }
+}
+
+let guarded: Runner | undefined;
+
+/**
+ * Ends a thread in an endless loop, and the run with it. Vitest's own timeout needs the thread's event loop, and
+ * Stryker's is several times what all the tests of the mutant take, which may be all there are.
+ */
+function guard(runner: Runner): void {
+  if (guarded === undefined) process.on("worker", watch);
+  guarded = runner;
+}
+
+function watch(worker: Worker): void {
+  let alive = performance.now();
+  let idle = 0;
+  worker.on("message", () => {
+    alive = performance.now();
+  });
+  const timer = setInterval(() => {
+    const now = worker.performance.eventLoopUtilization().idle;
+    if (now !== idle) alive = performance.now();
+    idle = now;
+    if (performance.now() - alive < STUCK) return;
+    clearInterval(timer);
+    // What scripts/mutate.mjs reads as a timeout.
+    guarded?.state.catchError(new Error(`the thread is stuck: nothing for ${STUCK} ms`), "Unhandled Error");
+    void worker.terminate();
+    void guarded?.cancelCurrentRun("test-failure");
+  }, STUCK / 20);
+  worker.on("exit", () => clearInterval(timer));
+}
