@@ -86,6 +86,8 @@ function optionsFor({ file, lines, report }) {
 function mutate(target) {
   mkdirSync(OUT, { recursive: true });
   rmSync(target.report, { force: true });
+  // What an interrupted run left.
+  rmSync(`${OUT}/sandbox`, { recursive: true, force: true });
   const config = `${OUT}/stryker.json`;
   writeFileSync(config, JSON.stringify(optionsFor(target), undefined, 2));
   const began = Date.now();

@@ -1,12 +1,13 @@
 /** How a mutant's run goes: the tests likeliest to fail come first, and a thread that is stuck is ended. */
 import { basename, relative } from "node:path";
 import type { Worker } from "node:worker_threads";
+import { patience } from "./patience.ts";
 
 // The file that is mutated, from scripts/mutate.mjs.
 const MUTATED = process.env.MUTATED ?? "";
 
-/** How long a thread may neither report nor idle, in milliseconds. */
-const STUCK = 60_000;
+/** How long a thread may neither report nor idle, in milliseconds, on an idle machine. */
+const STUCK = 20_000;
 
 interface File {
   readonly moduleId: string;
@@ -72,10 +73,13 @@ function watch(worker: Worker): void {
     const now = worker.performance.eventLoopUtilization().idle;
     if (now !== idle) alive = performance.now();
     idle = now;
-    if (performance.now() - alive < STUCK) return;
+    if (performance.now() - alive < patience(STUCK)) return;
     clearInterval(timer);
     // What scripts/mutate.mjs reads as a timeout.
-    guarded?.state.catchError(new Error(`the thread is stuck: nothing for ${STUCK} ms`), "Unhandled Error");
+    guarded?.state.catchError(
+      new Error(`the thread is stuck: nothing from it for ${STUCK} ms and more`),
+      "Unhandled Error",
+    );
     void worker.terminate();
     void guarded?.cancelCurrentRun("test-failure");
   }, STUCK / 20);
