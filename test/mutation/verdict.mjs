@@ -32,7 +32,8 @@ function statusOf({ status, statusReason = "" }) {
 const squeeze = (text) => text.replaceAll(/\s+/g, " ").trim();
 
 /**
- * The mutants of one file of Stryker's JSON report, in the order of the source. `original` and `mutated` are the whole
+ * The mutants of one file of Stryker's JSON report, in the order of the source, whatever the order of
+ * the report. `original` and `mutated` are the whole
  * lines that the mutant is in, on one line: that is what tells `true` -> `false` here from the same there.
  */
 export function mutantsOf(report, file) {
@@ -61,7 +62,7 @@ export function mutantsOf(report, file) {
         killedBy: (mutant.killedBy ?? []).map((id) => tests.get(id) ?? id),
       };
     })
-    .sort((a, b) => a.line - b.line || a.column - b.column);
+    .sort((a, b) => a.line - b.line || a.column - b.column || (a.mutated < b.mutated ? -1 : 1));
 }
 
 /** Throws for an explanation that is none. */
