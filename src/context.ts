@@ -40,7 +40,6 @@ import type { ReceiveChannel, Received } from "./channel.ts";
 import { callable, duration, instant, show } from "./internal/data/args.ts";
 import type { Element } from "./internal/data/list.ts";
 import { reaction } from "./internal/host/async.ts";
-import { disposable } from "./internal/host/dispose.ts";
 import { now } from "./internal/time/clock.ts";
 import { type Alarm, arm, disarm, fireNow } from "./internal/time/timers.ts";
 import { charge, defer } from "./internal/time/turn.ts";
@@ -754,28 +753,16 @@ function contextOf(parent: Cancel): Context {
   throw new TypeError(`parent must be a Context or an AbortSignal, got ${show(parent)}`);
 }
 
-// A true array, so that taking it apart costs next to nothing, and its names on a prototype, so that they cost no bytes.
-const SCOPE: object = Object.create(Array.prototype, {
-  ctx: {
-    get(this: CancelScope): Context {
-      return this[0];
-    },
-  },
-  cancel: {
-    get(this: CancelScope): CancelFunc {
-      return this[1];
-    },
-  },
-});
-disposable(SCOPE as CancelScope, function () {
-  this[1]();
-});
-
-/** Links a new context and counts it; the answer is the pair that goes to the caller. */
+/** Links a new context and counts it; the answer is the pair that goes to the caller, and its disposer. */
 function begin(ctx: CancelContext): CancelScope {
   ctx.link();
   // A bound function takes half the bytes of a closure.
   const cancel: CancelFunc = ctx.endByHand.bind(ctx);
   ctx.open(cancel);
-  return Object.setPrototypeOf([ctx, cancel], SCOPE) as CancelScope;
+  // A true array: an iterable class, or a prototype of its own, would cost more than the context.
+  const scope = [ctx, cancel] as unknown as { ctx: Context; cancel: CancelFunc; [Symbol.dispose]: CancelFunc };
+  scope.ctx = ctx;
+  scope.cancel = cancel;
+  if (Symbol.dispose !== undefined) scope[Symbol.dispose] = cancel;
+  return scope as unknown as CancelScope;
 }

@@ -34,7 +34,7 @@
 import { type Cancel, type CancelScope, type Context, fromSignal, withCancel } from "./context.ts";
 import { callable, count, isThenable, show } from "./internal/data/args.ts";
 import { asyncDisposable } from "./internal/host/dispose.ts";
-import { completed, failedBy, failedWith } from "./internal/time/turn.ts";
+import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
 import { callOthers, enter, exit, Kind, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
 import { findError } from "./internal/wait/endings.ts";
 import { isSignal, sourceOf } from "./internal/wait/foreign.ts";
@@ -131,7 +131,7 @@ export class Group {
    * waiting for a slot, and with TypeError if `task` is no function.
    */
   go(task: Task, cancel?: Cancel): Promise<void> {
-    if (typeof task !== "function") return failedBy(() => callable(task, "errgroup's task"));
+    if (typeof task !== "function") return notAFunction(task, "errgroup's task");
     let source: Source | undefined;
     if (cancel !== undefined) {
       source = sourceOf(cancel);
@@ -334,7 +334,7 @@ export function withContext(parent: Cancel): [group: Group, ctx: Context] {
  * context's end, because a task had failed, with that task's error.
  */
 export async function scope<T>(parent: Cancel, body: (group: Group, ctx: Context) => T | PromiseLike<T>): Promise<T> {
-  if (typeof body !== "function") return failedBy(() => callable(body, "scope's body"));
+  if (typeof body !== "function") return notAFunction(body, "scope's body");
   const cancelScope = withCancel(parent);
   const [ctx, cancel] = cancelScope;
   const group = new Group(cancelScope);
@@ -382,7 +382,7 @@ export async function map<T, R>(
   fn: (item: T, ctx: Context, index: number) => R | PromiseLike<R>,
   options: EachOptions,
 ): Promise<R[]> {
-  if (typeof fn !== "function") return failedBy(() => callable(fn, "map's function"));
+  if (typeof fn !== "function") return notAFunction(fn, "map's function");
   const results: R[] = [];
   await each(ctx, items, fn, options, results);
   return results;
@@ -395,7 +395,7 @@ export async function forEach<T>(
   fn: (item: T, ctx: Context, index: number) => unknown,
   options: EachOptions,
 ): Promise<void> {
-  if (typeof fn !== "function") return failedBy(() => callable(fn, "forEach's function"));
+  if (typeof fn !== "function") return notAFunction(fn, "forEach's function");
   await each(ctx, items, fn, options);
 }
 

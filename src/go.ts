@@ -24,9 +24,8 @@
  * - It returns a promise of the function's result. In Go a result is lost.
  * - A task runs until its first `await` without being interrupted, and then between any two.
  */
-import { callable } from "./internal/data/args.ts";
-import { completed, failedBy } from "./internal/time/turn.ts";
-import { enter, exit, runTask, TASK } from "./internal/track/tracker.ts";
+import { completed, notAFunction } from "./internal/time/turn.ts";
+import { enter, exit, isObserved, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
 
 /**
  * Runs `fn(...args)` as a task of its own and resolves or rejects as it does.
@@ -38,12 +37,19 @@ export async function go<A extends readonly unknown[], T>(
   fn: (...args: A) => T | PromiseLike<T>,
   ...args: A
 ): Promise<T> {
-  if (typeof fn !== "function") return failedBy(() => callable(fn, "go's task"));
-  const entry = enter(TASK, undefined, [go]);
+  if (typeof fn !== "function") return notAFunction(fn, "go's task");
+  const entry = enter(TASK, undefined, callers);
   try {
     await completed();
-    return await runTask(() => fn(...args));
+    return await (isObserved() ? observed(fn, args) : fn(...args));
   } finally {
     exit(TASK, entry);
   }
+}
+
+const callers: PublicFunction[] = [go];
+
+// Apart from `go`: with the closure in it, every call would allocate what it captures.
+function observed<A extends readonly unknown[], R>(fn: (...args: A) => R, args: A): R {
+  return runTask(() => fn(...args));
 }

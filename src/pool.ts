@@ -52,7 +52,7 @@ import { Stamp } from "./internal/data/stamp.ts";
 import { disposable } from "./internal/host/dispose.ts";
 import { now } from "./internal/time/clock.ts";
 import { type Alarm, arm, disarm } from "./internal/time/timers.ts";
-import { failedBy, overBudget } from "./internal/time/turn.ts";
+import { notAFunction, overBudget } from "./internal/time/turn.ts";
 import { type Entry, enter, exit, Kind } from "./internal/track/tracker.ts";
 
 const OBJECT = new Kind("pool object", "resource", () => {
@@ -224,7 +224,7 @@ export class Pool<T extends object> {
    * unhandled rejection.
    */
   async use<R>(fn: (object: T) => R | PromiseLike<R>): Promise<R> {
-    if (typeof fn !== "function") return failedBy(() => callable(fn, "use's function"));
+    if (typeof fn !== "function") return notAFunction(fn, "use's function");
     const lease = this.lease();
     let result: R;
     try {

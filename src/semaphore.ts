@@ -35,10 +35,10 @@
  * - A grant is final: after `release(); cancel()` in one turn the acquire resolves. Go may give the units back.
  * - Permits, which release themselves at the end of a block.
  */
-import { callable, count, noGenerator } from "./internal/data/args.ts";
+import { count, noGenerator } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
 import { disposable } from "./internal/host/dispose.ts";
-import { charge, completed, deferred, failedBy, failedWith } from "./internal/time/turn.ts";
+import { charge, completed, deferred, failedBy, failedWith, notAFunction } from "./internal/time/turn.ts";
 import { type Entry, erase, isFull, Kind, type PublicFunction, record } from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
 import { type Asked, Slots } from "./internal/wait/slots.ts";
@@ -53,7 +53,7 @@ const PERMIT = new Kind("semaphore permit", "wait", entries);
 const UNITS = new Kind("semaphore unit", "resource", entries);
 
 /** Units held, to be released once. Made by {@link Weighted.permit}. */
-export class Permit implements Asked<Permit> {
+export class Permit {
   /** How many units. */
   readonly n: number;
 
@@ -68,7 +68,7 @@ export class Permit implements Asked<Permit> {
     this.n = n;
   }
 
-  /** @internal The units have been taken for it. */
+  /** @internal It is what a waiter asks for: called when the units have been taken for it. */
   granted(): this {
     this.slots = this.of;
     UNITS.live += this.n;
@@ -184,7 +184,7 @@ export class Weighted {
   }
 
   async #withPermit<R>(ctx: Cancel, n: number, fn: (() => R | PromiseLike<R>) | undefined): Promise<R> {
-    if (fn === undefined || typeof fn !== "function") return failedBy(() => callable(fn, "withPermit's function"));
+    if (fn === undefined || typeof fn !== "function") return notAFunction(fn, "withPermit's function");
     const permit = await this.permit(ctx, n);
     try {
       return noGenerator(await fn(), "withPermit's function");

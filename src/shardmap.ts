@@ -40,7 +40,7 @@
  */
 import { callable, show } from "./internal/data/args.ts";
 import { Shards } from "./internal/data/shards.ts";
-import { completed, completedWith, failedBy, failedWith } from "./internal/time/turn.ts";
+import { completed, completedWith, failedWith, notAFunction } from "./internal/time/turn.ts";
 import { type Entry, enter, exit, Kind, type PublicFunction } from "./internal/track/tracker.ts";
 import { Flights } from "./internal/wait/flight.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
@@ -212,7 +212,7 @@ export class ShardMap<K, V> {
    * waiting in line, and with TypeError if `fn` is no function. A `fn` that has begun is not interrupted.
    */
   async update(key: K, fn: Updater<V>, cancel?: Cancel): Promise<V> {
-    if (typeof fn !== "function") return failedBy(() => callable(fn, "update's function"));
+    if (typeof fn !== "function") return notAFunction(fn, "update's function");
     let source: Source | undefined;
     if (cancel !== undefined) {
       source = sourceOf(cancel);
@@ -254,7 +254,7 @@ export class ShardMap<K, V> {
    * still get that, but it is not set, and who asks next finds what was written or loads anew.
    */
   getOrLoad(key: K, load: Loader<K, V>, cancel?: Cancel): Promise<V> {
-    if (typeof load !== "function") return failedBy(() => callable(load, "getOrLoad's loader"));
+    if (typeof load !== "function") return notAFunction(load, "getOrLoad's loader");
     let source: Source | undefined;
     if (cancel !== undefined) {
       source = sourceOf(cancel);

@@ -11,14 +11,22 @@ import { Runs } from "./runs.ts";
 /** The files of tests that stay out, and why. A file with a single such test may stay in. */
 const LEFT_OUT: Record<string, string> = {
   "bench.test.ts": "tests the benchmark; the copy has no bench",
+  "bundles.test.ts": "bundles the package, and runs that in child processes",
+  "copies.test.ts": "runs two copies of the package",
+  "deadlines.process.test.ts": "all in child processes",
   "examples.test.ts": "reads the text of src, and runs the examples in child processes",
+  "foreign.process.test.ts": "all in child processes",
+  "hosts.test.ts": "all in child processes",
   "imports.test.ts": "reads the text of src",
+  "leak.stacks.host.test.ts": "all in child processes",
+  "memory.test.ts": "measures the heap, which the switches of the mutants fill",
   "mutate.test.ts": "tests the judgement of mutants, nothing of src",
   "package.test.ts": "reads the text of src and of dist",
   "process.test.ts": "all in child processes",
   "programs.test.ts":
     "runs docs/examples, whole programs of several modules: slow, and the modules' own tests say more",
   "storm.test.ts": "a hundred thousand operations a mutant: slow, and what it finds must have a test of its own",
+  "turn.fairness.test.ts": "hundreds of milliseconds of work a test, beside the machine's clock",
 };
 
 for (const file of Object.keys(LEFT_OUT)) {

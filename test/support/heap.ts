@@ -39,12 +39,12 @@ function cost(work: () => void): number {
 }
 
 /**
- * How much dearer `large` is than `small`, by the processor time of this process: the least of three ratios, each of two
+ * How much dearer `large` is than `small`, by the processor time of this process: the least of five ratios, each of two
  * measurements made one after the other. Each work is prepared anew by the function that returns it.
  */
 export function costRatio(small: () => () => void, large: () => () => void): number {
   let least = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 3; i++) {
+  for (let i = 0; i < 5; i++) {
     const [a, b] = [small(), large()];
     globalThis.gc?.();
     const first = Math.max(cost(a), 1);

@@ -5,6 +5,7 @@
  *
  * Only the resolution of the promise waits. Who gets what was decided before, synchronously, and stays decided.
  */
+import { callable } from "../data/args.ts";
 import { Ring } from "../data/ring.ts";
 import { inRootContext } from "../host/async.ts";
 import { host, realNow, realSetImmediate, realSetTimeout, timersAreMocked } from "../host/host.ts";
@@ -181,6 +182,11 @@ export function failedBy(check: () => unknown): Promise<never> {
     return failedWith(error);
   }
   throw new Error("gopark: internal error: the check did not throw");
+}
+
+/** An operation refused because `fn` is no function. Apart from the callers, who would allocate what a closure captures. */
+export function notAFunction(fn: unknown, what: string): Promise<never> {
+  return failedBy(() => callable(fn, what));
 }
 
 /**

@@ -131,6 +131,11 @@ export function unwatch(kind: Kind, { entry, observer, mark }: Watch): void {
   if (observer !== undefined) guarded(() => observer.unparked?.(kind, mark));
 }
 
+/** Whether an observer wants to run tasks itself, by {@link runTask}. */
+export function isObserved(): boolean {
+  return observer?.task !== undefined;
+}
+
 /** Runs a task's function, as the observer wants it run. */
 export function runTask<R>(fn: () => R): R {
   return observer?.task === undefined ? fn() : observer.task(fn);
