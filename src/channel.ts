@@ -144,7 +144,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
     if (this.#offer(value)) return completed();
     const sender = new Wait<void, T>(SEND, source, value);
     this.#senders.push(sender);
-    if (sender.link !== undefined) source?.listen(sender.link);
+    sender.link?.start();
     return sender.promise;
   }
 
@@ -185,7 +185,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
     if (this.#closed) return completedWith({ value: undefined, ok: false });
     const receiver = new Wait<Received<T>>(RECEIVE, source, undefined);
     this.#receivers.push(receiver);
-    if (receiver.link !== undefined) source?.listen(receiver.link);
+    receiver.link?.start();
     return receiver.promise;
   }
 

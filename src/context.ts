@@ -167,9 +167,10 @@ class Abort implements Dependent {
 // The context behind each signal: the one that handed it out, or the one that fromSignal made of it.
 const contexts = new WeakMap<AbortSignal, Context>();
 
-/** A signal that tells the end of `source`. */
+/** A signal that is aborted when `source` ends. */
 function signalOf(ctx: Context, source: Source): AbortSignal {
-  const ending = source.poll();
+  source.poll();
+  const { ending } = source;
   const abort = new Abort();
   const { signal } = abort.controller;
   contexts.set(signal, ctx);
@@ -182,7 +183,7 @@ function signalOf(ctx: Context, source: Source): AbortSignal {
   return signal;
 }
 
-/** A channel that is closed when its source ends. Whoever waits for that depends on its deadline. */
+/** A channel that is closed when its source ends. A receive keeps the process alive if the source has a deadline. */
 class Done extends InternalChannel<never> implements Dependent {
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;
@@ -192,7 +193,8 @@ class Done extends InternalChannel<never> implements Dependent {
   constructor(source: Source) {
     super();
     this.#source = source;
-    if (source.poll() !== undefined) return;
+    source.poll();
+    if (source.ending !== undefined) return;
     this.receivers.setRef(source.deadlineSource !== undefined);
     source.attach(this);
     source.listen(this);
@@ -203,8 +205,8 @@ class Done extends InternalChannel<never> implements Dependent {
     return NOTHING;
   }
 
-  tryReceive(): Received<never> | undefined {
-    return this.#source.poll() === undefined ? undefined : { value: undefined, ok: false };
+  take(): Received<never> | undefined {
+    return this.#source.ending === undefined ? undefined : { value: undefined, ok: false };
   }
 
   override poll(): void {
@@ -427,7 +429,8 @@ class SignalContext extends Source implements Context {
 
   override ended(ending: Ending): Aftermath {
     this.above.detach(this);
-    return super.ended(ending instanceof Failed ? ending : contextEnding(ending.error()));
+    // One that cannot be listened to has not ended: the next who waits on it may have more luck.
+    return ending instanceof Failed ? NOTHING : super.ended(contextEnding(ending.error()));
   }
 
   deadline(): undefined {}

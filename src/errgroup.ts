@@ -228,7 +228,7 @@ export class Group {
    * promise would only be waited for here.
    */
   async #start(task: Task, limited: boolean, results?: unknown[], index = 0): Promise<void> {
-    const entry = enter(TASK, undefined, entries());
+    const entry = enter(TASK, undefined, entries);
     try {
       await completed();
       const result = await runTask(task);

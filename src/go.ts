@@ -47,7 +47,7 @@ export async function go<A extends readonly unknown[], T>(
   }
 }
 
-const callers: PublicFunction[] = [go];
+const callers = (): PublicFunction[] => [go];
 
 // Apart from `go`: with the closure in it, every call would allocate what it captures.
 function observed<A extends readonly unknown[], R>(fn: (...args: A) => R, args: A): R {

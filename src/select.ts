@@ -225,6 +225,7 @@ function park(first: Case | undefined): Promise<Outcome> {
     if (c.waitable instanceof Source) foreign = true;
   }
   // Pass 4: listens to what is foreign, which may call back and claim the select.
+  selection.link?.start();
   if (foreign) {
     for (let c = first; c !== undefined; c = c.sibling) {
       if (c.waitable instanceof Source && c.list !== undefined) c.waitable.listen(c);

@@ -81,7 +81,6 @@ export class Permit {
     const { slots } = this;
     if (slots === undefined) return;
     this.slots = undefined;
-    // What the collector has proved lost was counted there.
     UNITS.live -= this.n;
     if (this.entry !== undefined) erase(this.entry);
     slots.give(this.n);

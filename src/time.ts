@@ -96,7 +96,10 @@ export class After {
 
   /** @internal */
   [READY](): boolean {
-    return !this.taken && now() >= this.when;
+    if (this.taken || now() < this.when) return false;
+    // A select that is parked on it was first, if the host timer has not come to it.
+    if (this.index >= 0) fireNow(this);
+    return !this.taken;
   }
 
   /** @internal */
@@ -146,7 +149,7 @@ abstract class Clockwork extends InternalChannel<number> implements Alarm {
 
   abstract fire(): void;
 
-  tryReceive(): Received<number> | undefined {
+  take(): Received<number> | undefined {
     if (!this.ready()) return undefined;
     const value = this.sent as number;
     this.sent = undefined;
@@ -209,6 +212,8 @@ class Periodic extends Clockwork {
     const t = now();
     // Stay on the grid of the first tick: a late one does not delay those after it, and missed ones are dropped.
     this.when += this.period * (1 + Math.floor((t - this.when) / this.period));
+    // A period may be less than the clock can tell apart.
+    this.when = Math.max(this.when, t + 0.001);
     arm(this);
     this.deliver(t);
   }

@@ -30,12 +30,18 @@ const LONGEST_DELAY = 2 ** 31 - 1;
 const heap = new Heap<Alarm>();
 let refs = 0;
 
-// The host timer, the instant it is armed for (Infinity while none is armed), and the host function that made it. When
-// that function is replaced, a timer made before is worth nothing. One made by a mock is never trusted to be still there:
-// tests clear all timers at once.
+// The host timer, the instant it is armed for (Infinity while none is armed), and the host function that made it. One made
+// by a mock is never trusted to be still there: tests clear all timers at once.
 let timer: unknown;
 let timerAt = Number.POSITIVE_INFINITY;
 let maker: Host["setTimeout"] | undefined;
+
+// A real timer that was armed when the host's timers were mocked, if any: what waits for it is still waiting when the mock
+// is gone, and nothing else might tell us of that.
+let leftBehind: unknown;
+
+/** How often a timer that was left behind looks whether the mock is gone, in milliseconds. */
+const LOOK_AGAIN = 20;
 
 // While alarms are being fired, arming and disarming leave the host timer alone; it is armed at the end.
 let firing = false;
@@ -96,11 +102,15 @@ export function unrefTimer(n = 1): void {
 function schedule(): void {
   if (firing) return;
   cancelTimer();
+  if (leftBehind !== undefined && !timersAreMocked()) {
+    host.clearTimeout(leftBehind);
+    leftBehind = undefined;
+  }
   const first = heap.front;
   if (first === undefined) return;
   const { when } = first;
   const delay = Math.min(Math.max(Math.ceil(when - now()), 0), LONGEST_DELAY);
-  timer = inRootContext(() => host.setTimeout(expire, delay));
+  timer = inRootContext(() => host.setTimeout(timersAreMocked() ? expire : expireReal, delay));
   timerAt = when;
   maker = host.setTimeout;
   if (refs === 0) setRef(false);
@@ -108,11 +118,22 @@ function schedule(): void {
 
 function cancelTimer(): void {
   if (timer === undefined) return;
-  // A fake clearTimeout complains of a timer it did not make. One that is left behind may fire and find nothing due.
+  // A fake clearTimeout complains of a timer it did not make.
   if (maker === host.setTimeout) host.clearTimeout(timer);
-  else setRef(false);
+  else if (maker === realSetTimeout && leftBehind === undefined) leftBehind = timer;
   timer = undefined;
   timerAt = Number.POSITIVE_INFINITY;
+}
+
+/** A real timer has fired. While the host's timers are mocked it is the mock's time that counts. */
+function expireReal(): void {
+  if (!timersAreMocked()) return expire();
+  if (maker === realSetTimeout) {
+    timer = undefined;
+    timerAt = Number.POSITIVE_INFINITY;
+  }
+  leftBehind = inRootContext(() => realSetTimeout(expireReal, LOOK_AGAIN));
+  if (refs === 0) setRefOf(leftBehind, false);
 }
 
 function expire(): void {
@@ -125,7 +146,7 @@ function expire(): void {
       try {
         first.fire();
       } catch (error) {
-        report(error); // A fault of ours must not end all time.
+        report(error); // A fault of ours must not keep later alarms from firing.
       }
     }
   } finally {
@@ -134,8 +155,13 @@ function expire(): void {
   }
 }
 
-/** Refs or unrefs the host timer, where the host knows the difference. */
 function setRef(on: boolean): void {
+  setRefOf(timer, on);
+  setRefOf(leftBehind, on);
+}
+
+/** Refs or unrefs a host timer, where the host knows the difference. */
+function setRefOf(timer: unknown, on: boolean): void {
   if (timer === undefined) return;
   if (typeof timer === "number") {
     if (on) host.Deno?.refTimer(timer);

@@ -172,7 +172,7 @@ export function noteLoss(entry: Entry, handle: WeakKey): void {
  * collector must take to prove the leak, where it can be proved so; `from` names the public functions that may have
  * been called, where the kind does not.
  */
-export function enter(kind: Kind, thing?: WeakKey, from?: readonly PublicFunction[]): Entry | undefined {
+export function enter(kind: Kind, thing?: WeakKey, from?: () => readonly PublicFunction[]): Entry | undefined {
   kind.live++;
   return full ? record(kind, 1, thing, from) : undefined;
 }
@@ -187,9 +187,9 @@ export function record(
   kind: Kind,
   units: number,
   thing?: WeakKey,
-  from: readonly PublicFunction[] = kind.entries(),
+  from: () => readonly PublicFunction[] = kind.entries,
 ): Entry {
-  const entry = { kind, units, madeAt: realNow(), stack: callerStack(from), lost: false };
+  const entry = { kind, units, madeAt: realNow(), stack: callerStack(from()), lost: false };
   records.add(entry);
   if (thing !== undefined) registry.register(thing, entry, entry);
   return entry;

@@ -27,23 +27,30 @@ export type Receivers<T> = Waiters<Received<T>>;
 export abstract class InternalChannel<T> implements ReceiveChannel<T>, Waitable {
   protected readonly receivers: RefWaiters<Received<T>> = new RefWaiters(RECEIVE);
 
+  /** Receives what is there, as far as is known inside; `undefined` if nothing is. Runs no user code. */
+  abstract take(): Received<T> | undefined;
+
   /** Receives if that needs no waiting; `undefined` if it would have to wait. */
-  abstract tryReceive(): Received<T> | undefined;
+  tryReceive(): Received<T> | undefined {
+    this.poll();
+    return this.take();
+  }
 
   /** Looks at what is outside, as select does before it looks at any of its cases. */
   poll(): void {}
 
-  /** Whether {@link tryReceive} would receive, as far as is known inside. */
+  /** Whether {@link take} would receive. */
   protected abstract ready(): boolean;
 
   receive(cancel?: Cancel): Promise<Received<T>> {
+    this.poll();
     let source: Source | undefined;
     if (cancel !== undefined) {
       source = sourceOf(cancel);
       const ending = source.poll();
       if (ending !== undefined) return failedWith(ending.error());
     }
-    const received = this.tryReceive();
+    const received = this.take();
     return received === undefined ? this.receivers.park(source, undefined) : completedWith(received);
   }
 
@@ -70,7 +77,7 @@ export abstract class InternalChannel<T> implements ReceiveChannel<T>, Waitable 
 
   /** @internal */
   [TAKE](key: string): Outcome {
-    const { value, ok } = this.tryReceive() as Received<T>;
+    const { value, ok } = this.take() as Received<T>;
     return { case: key, value, ok };
   }
 
@@ -147,6 +154,9 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
 
   next(): Promise<IteratorResult<T, undefined>> {
     if (this.#over) return completedWith({ value: undefined, done: true });
+    const channel = this.#channel;
+    const internal = channel instanceof InternalChannel;
+    if (internal) channel.poll();
     let source: Source | undefined;
     if (this.#cancel !== undefined) {
       source = sourceOf(this.#cancel);
@@ -156,14 +166,14 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
         return failedWith(ending.error());
       }
     }
-    const received = this.#channel.tryReceive();
+    const received = internal ? channel.take() : channel.tryReceive();
     if (received !== undefined) return completedWith(resultOf(received));
     const next = new Next<T>();
     this.#receivers.push(next);
     const wait = new Wait<IteratorResult<T, undefined>, Next<T>>(RECEIVE, source, next);
     next.wait = wait;
     this.#parked.push(wait);
-    if (source !== undefined && wait.link !== undefined) source.listen(wait.link);
+    wait.link?.start();
     return wait.promise;
   }
 

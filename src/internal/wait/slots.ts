@@ -31,7 +31,7 @@ export class Slots<T> {
     this.waiters = new Waiters<T, Asked<T>>(kind, this);
   }
 
-  /** Takes n units, of which `free` says that they are. */
+  /** Takes n units; the caller has checked that n <= free. */
   take(n: number): void {
     this.held += n;
     this.free -= n;
@@ -43,7 +43,7 @@ export class Slots<T> {
     return this.waiters.park(source, asked, kind);
   }
 
-  /** Gives n held units back and admits the waiters, in order, whom they suffice for. */
+  /** Gives n held units back and admits, in order, the waiters that now fit. */
   give(n: number): void {
     this.held -= n;
     if (this.waiters.size > 0) this.admit();

@@ -156,12 +156,16 @@ export class Source implements Dependent {
 export function spread(top: Source, topEnding: Ending, inside: boolean): void {
   // 1. Tell everyone: mark every source, claim every wait. A worklist, not recursion: a chain may be of any depth.
   const sources = [top];
+  const endings = [topEnding];
   let rest: { readonly d: Dependent; readonly ending: Ending; readonly aftermath: Aftermath }[] | undefined;
-  for (const source of sources) {
-    const ending = source === top ? topEnding : (source.ending as Ending);
+  for (const [i, source] of sources.entries()) {
+    const ending = endings[i] as Ending;
     for (let d = source.shift(); d !== undefined; d = source.shift()) {
-      if (d instanceof Source) sources.push(d);
       const aftermath = d.ended(ending);
+      if (d instanceof Source) {
+        sources.push(d);
+        endings.push(d.ending ?? ending);
+      }
       if (aftermath === NOTHING) continue;
       rest ??= [];
       rest.push({ d, ending, aftermath });
@@ -197,7 +201,7 @@ export const NEVER: Source = new Never();
 // clock costs more than a poll, so polls of one deadline are counted, and the clock is looked at every so many: at most
 // twice as many as before, at most as many as took a millisecond at the last pace, and at most half of those that are left
 // before the deadline. The first poll of another deadline looks at once.
-const MOST_POLLS = 64;
+const MOST_POLLS = 8;
 let polled: DeadlineSource | undefined;
 let pollsLeft = 0;
 let polls = 1;

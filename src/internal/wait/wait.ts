@@ -23,9 +23,9 @@
  * only then others are woken. So a wait that leaves a queue does not wake whoever it held back: its queue's `resource` is
  * told at once by `cancelled`, to correct its books, and by `abandoned`, when everyone knows, to admit others.
  *
- * *Foreign code* (contexts and signals of others, user functions, hooks) may throw, call back in, or never return. It runs
- * before an operation looks at its own state, or after its wait is linked in both lists, never between, and never inside a
- * claim (foreign.ts). So what it does is done to queues in order, and what it throws is the error of its own wait.
+ * *Foreign code* (contexts and signals of others, user functions, formatters of stacks) may throw, call back in, or never
+ * return. It runs before an operation looks at its own state, or after its wait is linked in both lists, never between,
+ * and never inside a claim (foreign.ts). So what it does is done to queues in order, and what it throws is the error of its own wait.
  *
  * Invariants, between any two calls:
  *
@@ -71,7 +71,7 @@ export class Waiters<T, V = undefined> extends List<Waiter<T, V>> {
   park(source: Source | undefined, value: V, kind: Kind = this.kind): Promise<T> {
     const wait = new Wait<T, V>(kind, source, value);
     this.push(wait);
-    if (source !== undefined) source.listen(wait.link as Link);
+    wait.link?.start();
     return wait.promise;
   }
 
@@ -112,12 +112,12 @@ export class Wait<T, V = undefined> implements Waiter<T, V> {
   private succeed!: (value: T) => void;
   private fail!: (reason: unknown) => void;
 
-  /** What most waits have not: a source that can end them, somebody who watches. */
+  /** The wait's tie to its source, and to what watches it; undefined for a wait with neither. */
   readonly link: Link | undefined;
 
   /**
-   * Begins a wait. `source`, if any, has not ended. The caller links the wait into its queue, without anything between,
-   * and then lets the source listen.
+   * Begins a wait. `source`, if any, has been polled and has not ended. The caller links the wait into its queue, with no
+   * other call in between, and then starts its link.
    */
   constructor(kind: Kind, source: Source | undefined, value: V) {
     this.promise = new Promise((resolve, reject) => {
@@ -154,7 +154,8 @@ class Link implements Dependent {
   next: Element | undefined = undefined;
   private readonly wait: Wait<never, unknown>;
   private readonly source: Source | undefined;
-  private readonly watched: Watch | undefined;
+  private watched: Watch | undefined = undefined;
+  private claimed = false;
 
   // The wait's queue, from the cancel to `settle`.
   private queue: Waiters<never, unknown> | undefined = undefined;
@@ -162,8 +163,15 @@ class Link implements Dependent {
   constructor(wait: Wait<never, unknown>, source: Source | undefined) {
     this.wait = wait;
     this.source = source;
-    this.watched = watch(wait.kind, wait);
     source?.join(this);
+  }
+
+  /** To be called when the wait stands in its queue: this runs code of observers, of stack formatters, and foreign code. */
+  start(): void {
+    const watched = watch(this.wait.kind, this.wait);
+    if (!this.claimed) this.watched = watched;
+    else if (watched !== undefined) unwatch(this.wait.kind, watched);
+    if (!this.claimed) this.source?.listen(this);
   }
 
   /** Where the wait was parked; undefined unless that is recorded. */
@@ -173,6 +181,7 @@ class Link implements Dependent {
 
   /** Ends the wait's ties to its source and to who watches it. */
   cut(): void {
+    this.claimed = true;
     this.source?.leave(this);
     if (this.watched !== undefined) unwatch(this.wait.kind, this.watched);
   }
