@@ -34,6 +34,9 @@
  * - `withCancel` and its kin return a pair that is also disposable; the cancel function takes the cause, so that
  *   `WithCancelCause`, `WithTimeoutCause` and `WithDeadlineCause` are arguments.
  * - `ctx.signal` is a way out to the web's world, `fromSignal` a way in.
+ * - Abort listeners run inside `cancel()`, before the waiters that were held back are admitted; functions of `afterFunc` run
+ *   later. After a deadline, abort listeners run a microtask later too, in the async context that first read `ctx.signal`.
+ * - `is` looks through `cause` and `AggregateError.errors`, but not behind the error of a context.
  * - A context that is done wins at the call: operations on it reject even where they could complete.
  */
 import type { ReceiveChannel, Received } from "./channel.ts";
@@ -86,7 +89,10 @@ export interface Context {
   /** What {@link withValue} stored for the key here or above; `undefined` if nothing. */
   value<T>(key: ContextKey<T>): T | undefined;
   value(key: unknown): unknown;
-  /** Aborted, with `err()` as its reason, when the context ends. Made when first read. */
+  /**
+   * Aborted, with `err()` as its reason, when the context ends. Made when first read. The one of {@link fromSignal} is the
+   * signal it was given, with that one's reason, and the one of {@link withValue} is its parent's.
+   */
   readonly signal: AbortSignal;
   /** Where an implementation has it: runs `fn` after the end; the returned function takes that back. */
   afterFunc?(fn: () => void): () => boolean;
@@ -716,8 +722,8 @@ export function contextKey<T>(description: string): ContextKey<T> {
 
 /**
  * The context that `signal` stands for: it ends when the signal is aborted, with {@link DeadlineExceeded} if the reason
- * is a TimeoutError and {@link Canceled} otherwise, and has the reason as its cause. A signal that a context handed out
- * gives that context: `fromSignal(ctx.signal) === ctx`.
+ * is a TimeoutError and {@link Canceled} otherwise, and has the reason as its cause. A signal that a context has made
+ * gives that context: `fromSignal(ctx.signal) === ctx`, but for a context of {@link withValue}, whose signal is its parent's.
  *
  * The signal carries one listener, while anything hangs on the context. There is nothing to cancel.
  */
