@@ -8,7 +8,7 @@
  * - To wait a while, `sleep(ms, ctx)`. To bound one select, `after(ms)`. To bound a whole piece of work, `withTimeout`.
  * - A `Ticker` must be stopped, by `stop()` or `using`; a `Timer` when it is no longer needed.
  * - Fake timers are obeyed: `setTimeout` and the clock are looked up when used. They must move both: with node:test's
- *   mocks, enable `Date` beside `setTimeout`.
+ *   mocks, enable `Date` beside `setTimeout`. A clock that is replaced without `setTimeout` does not count.
  *
  * ```ts
  * import { time } from "gopark";
@@ -24,6 +24,7 @@
  *
  * - `after(ms)` is a case of a select and no channel. Its instant is fixed at the call, as in Go, but the host's timer
  *   is armed only while a select is parked on it, so one that is not needed leaves nothing behind.
+ * - What is due is seen before the event loop turns, by whatever looks: `timer.c.tryReceive()`.
  * - Durations past 2³¹−1 ms, and Infinity, work. A wait of Infinity ends by its `cancel` alone.
  * - A process stays alive while something waits for a finite instant; an armed timer that nobody waits for lets it exit.
  */
@@ -227,7 +228,7 @@ class Periodic extends Clockwork {
 export class Timer {
   readonly #clockwork = new Once();
 
-  /** Throws RangeError if `ms` is NaN. Zero or less fires in the next turn; Infinity never. */
+  /** Throws RangeError if `ms` is NaN. Zero or less is due at once; Infinity never. */
   constructor(ms: number) {
     this.#clockwork.start(now() + duration(ms, "timer"));
   }
