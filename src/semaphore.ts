@@ -31,7 +31,7 @@
  *
  * - `acquire` of more than `size` units rejects at once with RangeError. Go waits until the context ends, which with
  *   `background()` is never.
- * - `release` of more than is held throws and changes nothing. Go panics with the count left negative.
+ * - `release` of more than is held without a permit throws and changes nothing. Go panics with the count left negative.
  * - A grant is final: after `release(); cancel()` in one turn the acquire resolves. Go may give the units back.
  * - Permits, which release themselves at the end of a block.
  */
