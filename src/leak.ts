@@ -3,8 +3,9 @@
  *
  * Rules of use, for tests:
  *
- * - Turn full tracking on before the tests, `track("full")`, and verify after each: `afterEach(() => verifyNone())`.
- * - What lives longer than a test on purpose is ignored by a snapshot: `verifyNone({ ignore: current() })`.
+ * - Turn full tracking on before the tests: `track("full")`.
+ * - Take a snapshot before each test, `before = current()`, and verify after it: `verifyNone({ ignore: before })`. So what one
+ *   test leaves behind, or lives longer on purpose, does not fail the next one.
  *
  * ```ts
  * import { Channel, leak } from "gopark";
@@ -87,7 +88,10 @@ export function track(level: "counters" | "full"): void {
   setFull(level === "full");
 }
 
-/** How many of each kind are alive now, for gauges: waits by what they wait for, tasks, armed timers, contexts, units. */
+/**
+ * How many of each kind are alive now, for gauges: waits by what they wait for, tasks, armed timers, contexts, units, objects
+ * of pools. What the collector has proved lost is counted as "proved leak" from then on.
+ */
 export function counters(): Record<string, number> {
   return Object.fromEntries(allKinds().map(({ name, live }) => [name, live]));
 }
@@ -98,7 +102,7 @@ export function current(): Snapshot {
   return { counts, entries: new Set(entries()), proved: new Set(provedEntries()) };
 }
 
-/** What is alive now, and what the collector has proved lost since the last {@link verifyNone}; oldest first. */
+/** What the collector has proved lost since the last {@link verifyNone}, then what is alive now; each oldest first. */
 export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
   const { ignore } = options;
   // What the snapshot knew is nobody's fault since, also once the collector has taken it.
