@@ -127,7 +127,10 @@ function cancelTimer(): void {
 
 /** A real timer has fired. While the host's timers are mocked it is the mock's time that counts. */
 function expireReal(): void {
-  if (!timersAreMocked()) return expire();
+  if (!timersAreMocked()) {
+    expire();
+    return;
+  }
   if (maker === realSetTimeout) {
     timer = undefined;
     timerAt = Number.POSITIVE_INFINITY;
