@@ -199,24 +199,27 @@ class Done extends InternalChannel<never> implements Dependent {
   constructor(source: Source) {
     super();
     this.#source = source;
-    source.poll();
-    if (source.ending !== undefined) return;
     this.receivers.setRef(source.deadlineSource !== undefined);
+    this.poll();
+  }
+
+  ended(ending: Ending): Aftermath {
+    if (ending instanceof Failed) this.receivers.failAll(ending.error());
+    else this.receivers.wakeAll({ value: undefined, ok: false });
+    return NOTHING;
+  }
+
+  /** Asks the source, and links the channel to it, unless it is: a source that could not be listened to has let go of it. */
+  override poll(): void {
+    const source = this.#source;
+    source.poll();
+    if (this.list !== undefined || source.ending !== undefined) return;
     source.attach(this);
     source.listen(this);
   }
 
-  ended(): Aftermath {
-    this.receivers.wakeAll({ value: undefined, ok: false });
-    return NOTHING;
-  }
-
   take(): Received<never> | undefined {
     return this.#source.ending === undefined ? undefined : { value: undefined, ok: false };
-  }
-
-  override poll(): void {
-    this.#source.poll();
   }
 
   protected override ready(): boolean {

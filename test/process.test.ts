@@ -162,3 +162,16 @@ test("all deadlines share one host timer, and cancelling never touches it", asyn
     console.log(before, calls);`;
   expect(await run(code)).toEqual({ status: 0, out: "1 1\n", err: "" });
 });
+
+test("a sleep wakes although the host's timers were mocked for a moment meanwhile", async () => {
+  const code = `
+    import { context, time } from "gopark";
+    const { setTimeout: real, clearTimeout: realClear } = globalThis;
+    const slept = time.sleep(60);
+    Object.assign(globalThis, { setTimeout: () => ({}), clearTimeout: () => {} });
+    context.withTimeout(context.background(), 5).cancel();
+    setImmediate(() => Object.assign(globalThis, { setTimeout: real, clearTimeout: realClear }));
+    await slept;
+    console.log("awake");`;
+  expect(await run(code)).toEqual({ status: 0, out: "awake\n", err: "" });
+});

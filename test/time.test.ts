@@ -298,6 +298,26 @@ describe("Ticker", () => {
   });
 });
 
+test("a ticker whose period the clock cannot tell apart does not hold up the host's timer", async () => {
+  const ticker = new Ticker(1e-4);
+  await pass(1);
+  expect(ticker.c.tryReceive()?.ok).toBe(true);
+  ticker.stop();
+});
+
+test("an after that is due goes to the select that is parked on it, and to no other", async () => {
+  const late = time.after(10);
+  const parked = watch(select({ late }));
+  vi.setSystemTime(Date.now());
+  vi.spyOn(performance, "now").mockReturnValue(performance.now() + 11);
+  expect(trySelect({ late })).toBeUndefined();
+  vi.mocked(performance.now).mockRestore();
+  await turn();
+  expect(parked.state).toBe("fulfilled");
+  await pass(20);
+  expect(trySelect({ late })).toBeUndefined();
+});
+
 describe("now", () => {
   test("is the epoch's milliseconds on a clock that a change of the system's time does not move", () => {
     vi.useRealTimers();
