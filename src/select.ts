@@ -45,7 +45,6 @@ import { completedWith, failedWith } from "./internal/time/turn.ts";
 import { callOthers, Kind } from "./internal/track/tracker.ts";
 import { type Ending, Failed } from "./internal/wait/endings.ts";
 import { isContext, isSignal, sourceOf } from "./internal/wait/foreign.ts";
-import { InternalChannel } from "./internal/wait/receive.ts";
 import { type Cancel, type Dependent, Source } from "./internal/wait/source.ts";
 import { Wait } from "./internal/wait/wait.ts";
 import {
@@ -222,7 +221,7 @@ function park(first: Case | undefined): Promise<Outcome> {
     c.selection = selection;
     c.waitable[ENQUEUE](c);
     if (c.prev !== undefined && (c.prev as Partial<Case>).selection === selection) mixTwins(c);
-    if (c.waitable instanceof Source) foreign = true;
+    if ((c.waitable as Partial<Source>).listen !== undefined) foreign = true;
   }
   // Pass 4: listens to what is foreign, which may call back and claim the select.
   selection.link?.start();
@@ -253,18 +252,22 @@ function mixTwins(last: Case): void {
   last.waitable = waitable;
 }
 
+/** What a case waits for, asked whether it has ended where that may be outside. */
 function toWaitable(it: NonNullable<Selectable>, name: string): Waitable {
-  if ((it as Partial<Waitable>)[READY] !== undefined && !(it instanceof Source)) {
-    if (it instanceof InternalChannel) it.poll();
-    return it as unknown as Waitable;
+  if ((it as Partial<Waitable>)[READY] !== undefined) {
+    const waitable = it as unknown as Waitable & { readonly poll?: () => unknown };
+    if (waitable.poll === undefined) return waitable;
+    if (!(waitable instanceof Source)) {
+      waitable.poll();
+      return waitable;
+    }
+  } else if (!isContext(it) && !isSignal(it)) {
+    throw new TypeError(
+      `select case "${name}" must be a channel, a send, a context, an AbortSignal or after(ms), got ${show(it)}`,
+    );
   }
-  if (it instanceof Source || isContext(it) || isSignal(it)) {
-    const source = sourceOf(it as Cancel);
-    const ending = source.poll();
-    if (ending instanceof Failed) throw ending.error();
-    return source;
-  }
-  throw new TypeError(
-    `select case "${name}" must be a channel, a send, a context, an AbortSignal or after(ms), got ${show(it)}`,
-  );
+  const source = sourceOf(it as Cancel);
+  const ending = source.poll();
+  if (ending instanceof Failed) throw ending.error();
+  return source;
 }
