@@ -37,7 +37,7 @@
 import { count } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
 import { brand, setStack, withoutStack } from "./internal/host/errors.ts";
-import { charge, completed, completedWith, deferred, failedWith } from "./internal/time/turn.ts";
+import { chargeOperation, completed, completedWith, deferred, failedWith } from "./internal/time/turn.ts";
 import { callerStack } from "./internal/track/stack.ts";
 import { isFull, Kind } from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
@@ -292,7 +292,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
 // The object is made where the promise is, so that the engine knows its shape there and does not look for a `then` in it:
 // a ping-pong took a tenth longer with objects from `tryReceive`.
 function received<T>(value: T): Promise<Received<T>> {
-  return charge() ? Promise.resolve({ value, ok: true }) : deferred({ value, ok: true });
+  return chargeOperation() ? Promise.resolve({ value, ok: true }) : deferred({ value, ok: true });
 }
 
 // Apart from `send`: with the closure in it, every send would allocate what the closure captures.

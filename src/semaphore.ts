@@ -38,7 +38,7 @@
 import { count, noGenerator } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
 import { disposable } from "./internal/host/dispose.ts";
-import { charge, completed, deferred, failedBy, failedWith, notAFunction } from "./internal/time/turn.ts";
+import { chargeOperation, completed, deferred, failedBy, failedWith, notAFunction } from "./internal/time/turn.ts";
 import { type Entry, erase, isFull, Kind, type PublicFunction, record } from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
 import { type Asked, Slots } from "./internal/wait/slots.ts";
@@ -166,7 +166,7 @@ export class Weighted {
     if (n <= slots.free) {
       slots.take(n);
       permit.granted();
-      return charge() ? Promise.resolve(permit) : deferred(permit);
+      return chargeOperation() ? Promise.resolve(permit) : deferred(permit);
     }
     return slots.park(source, permit, PERMIT) as Promise<Permit>;
   }

@@ -64,15 +64,20 @@ const markResumed = () => {
   resumed = true;
 };
 
-/** Charges one completion; false if it must be handed to {@link defer} instead of being resolved now. */
+/** Charges the completion of a wait; false if it must be handed to {@link defer} instead of being resolved now. */
 export function charge(): boolean {
-  return --left >= 0 || nextSlice();
+  return --left >= 0 || nextSlice(!resumed);
+}
+
+/** Charges an operation that completed without a wait, as {@link charge} does. */
+export function chargeOperation(): boolean {
+  return --left >= 0 || nextSlice(false);
 }
 
 /** Out of line, so that charging is a decrement and a comparison. */
-function nextSlice(): boolean {
+function nextSlice(burst: boolean): boolean {
   if (deferring) return false;
-  if (!resumed) {
+  if (burst) {
     // The clock could not see what the work of the resumed costs. The rest is handed out when they have run.
     deferring = true;
     drainLater(HOPS);
@@ -160,17 +165,17 @@ export function defer<T>(resolve: (value: T) => void, value: T): void {
 
 /** An operation that completed at once, charged. */
 export function completed(): Promise<void> {
-  return charge() ? DONE : deferred(undefined);
+  return chargeOperation() ? DONE : deferred(undefined);
 }
 
 /** An operation that completed at once with a value, charged. */
 export function completedWith<T>(value: T): Promise<T> {
-  return charge() ? Promise.resolve(value) : deferred(value);
+  return chargeOperation() ? Promise.resolve(value) : deferred(value);
 }
 
 /** An operation that failed at once, charged: a loop that only fails must not starve the event loop either. */
 export function failedWith(reason: unknown): Promise<never> {
-  if (charge()) return Promise.reject(reason);
+  if (chargeOperation()) return Promise.reject(reason);
   return new Promise<never>((_, reject) => defer(reject, reason));
 }
 
@@ -194,7 +199,7 @@ export function notAFunction(fn: unknown, what: string): Promise<never> {
  * would cost a microtask.
  */
 export function overBudget(): Promise<void> | undefined {
-  return charge() ? undefined : deferred(undefined);
+  return chargeOperation() ? undefined : deferred(undefined);
 }
 
 /** A completion over budget, for where {@link charge} has said so. */
