@@ -53,7 +53,8 @@ export type Received<T> = { readonly value: T; readonly ok: true } | { readonly 
 
 /**
  * The sending half of a channel, Go's `chan<- T`. Who takes a `SendChannel<string>` may be given a channel of more:
- * `Channel<string | number>`. (Function properties, since methods would be checked loosely, and one of less be accepted.)
+ * `Channel<string | number>`. (Function properties, since methods would be checked loosely, and one of less be
+ * accepted.)
  */
 export interface SendChannel<in T> {
   readonly send: (value: T, cancel?: Cancel) => Promise<void>;
@@ -289,8 +290,8 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   }
 }
 
-// The object is made where the promise is, so that the engine knows its shape there and does not look for a `then` in it:
-// a ping-pong took a tenth longer with objects from `tryReceive`.
+// The object is made where the promise is, so that the engine knows its shape there and does not look for a `then` in
+// it: a ping-pong took a tenth longer with objects from `tryReceive`.
 function received<T>(value: T): Promise<Received<T>> {
   return chargeOperation() ? Promise.resolve({ value, ok: true }) : deferred({ value, ok: true });
 }

@@ -34,8 +34,9 @@
  * - `withCancel` and its kin return a pair that is also disposable; the cancel function takes the cause, so that
  *   `WithCancelCause`, `WithTimeoutCause` and `WithDeadlineCause` are arguments.
  * - `ctx.signal` is a way out to the web's world, `fromSignal` a way in.
- * - Abort listeners run inside `cancel()`, before the waiters that were held back are admitted; functions of `afterFunc` run
- *   later. After a deadline, abort listeners run a microtask later too, in the async context that first read `ctx.signal`.
+ * - Abort listeners run inside `cancel()`, before the waiters that were held back are admitted; functions of
+ *   `afterFunc` run later. After a deadline, abort listeners run a microtask later too, in the async context that first
+ *   read `ctx.signal`.
  * - `is` looks through `cause` and `AggregateError.errors`, but not behind the error of a context.
  * - A context that is done wins at the call: operations on it reject even where they could complete.
  */
@@ -77,7 +78,8 @@ export type { Cancel } from "./internal/wait/source.ts";
  * Deadline, cancellation and values, for a call and all it calls. Safe to pass to any number of tasks.
  *
  * Own implementations work as parents and wherever a context is taken. One that wraps another and hands out the same
- * `done()` costs nothing extra; one with an `afterFunc` method is attached through it; any other is watched by `done()`.
+ * `done()` costs nothing extra; one with an `afterFunc` method is attached through it; any other is watched by
+ * `done()`.
  */
 export interface Context {
   /** When the context ends by itself, in epoch milliseconds; `undefined` if it does not. */
@@ -90,8 +92,8 @@ export interface Context {
   value<T>(key: ContextKey<T>): T | undefined;
   value(key: unknown): unknown;
   /**
-   * Aborted, with `err()` as its reason, when the context ends. Made when first read. The one of {@link fromSignal} is the
-   * signal it was given, with that one's reason, and the one of {@link withValue} is its parent's.
+   * Aborted, with `err()` as its reason, when the context ends. Made when first read. The one of {@link fromSignal} is
+   * the signal it was given, with that one's reason, and the one of {@link withValue} is its parent's.
    */
   readonly signal: AbortSignal;
   /** Where an implementation has it: runs `fn` after the end; the returned function takes that back. */
@@ -142,7 +144,9 @@ class OnEnd implements Dependent {
   }
 }
 
-/** Aborts a signal when its source has ended: inside the call that ended it, or later, in the reader's async context. */
+/**
+ * Aborts a signal when its source has ended: inside the call that ended it, or later, in the reader's async context.
+ */
 class Abort implements Dependent {
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;
@@ -209,7 +213,10 @@ class Done extends InternalChannel<never> implements Dependent {
     return NOTHING;
   }
 
-  /** Asks the source, and links the channel to it, unless it is: a source that could not be listened to has let go of it. */
+  /**
+   * Asks the source, and links the channel to it, unless it is: a source that could not be listened to has let go of
+   * it.
+   */
   override poll(): void {
     const source = this.#source;
     source.poll();
@@ -266,8 +273,8 @@ interface Extras {
   entry: Entry | undefined;
 }
 
-// A program has many of these: each field is bytes per request. Plain fields, and methods that go through [SOURCE], so that
-// an object made by Object.create(ctx) works as ctx does.
+// A program has many of these: each field is bytes per request. Plain fields, and methods that go through [SOURCE], so
+// that an object made by Object.create(ctx) works as ctx does.
 class CancelContext extends Source implements Context {
   readonly [SOURCE]: this = this;
   readonly parent: Context;
@@ -291,7 +298,9 @@ class CancelContext extends Source implements Context {
     this.ending = ending;
   }
 
-  /** Links it to what is above, as long as neither has ended. Apart, for a parent may call back when it is listened to. */
+  /**
+   * Links it to what is above, as long as neither has ended. Apart, for a parent may call back when it is listened to.
+   */
   link(): void {
     if (this.ending !== undefined) return;
     this.above.attach(this);
@@ -623,15 +632,16 @@ export function todo(): Context {
  * A child of `parent` with a cancel function: it ends when that is called or when `parent` ends, whichever is first.
  * Where `parent` has ended, the child is born ended. A parent may be an AbortSignal.
  *
- * `cancel(cause)` sets the cause too (Go's WithCancelCause). Throws TypeError if `parent` is no context. Costs less than a
- * tenth of an AbortController.
+ * `cancel(cause)` sets the cause too (Go's WithCancelCause). Throws TypeError if `parent` is no context. Costs less
+ * than a tenth of an AbortController.
  */
 export function withCancel(parent: Cancel): CancelScope {
   return begin(new CancelContext(contextOf(parent)));
 }
 
 /**
- * A child of `parent` that also ends `ms` milliseconds from now, with {@link DeadlineExceeded}. See {@link withDeadline}.
+ * A child of `parent` that also ends `ms` milliseconds from now, with {@link DeadlineExceeded}. See {@link
+ * withDeadline}.
  *
  * Throws RangeError if `ms` is NaN. Infinity means no deadline; zero or less, one that has passed.
  */
@@ -663,8 +673,8 @@ function deadlineAt(parent: Context, when: number, cause: unknown, t: number): C
 }
 
 /**
- * A child of `parent` that answers `val` for `key`. Keys are compared by `===`; make them by {@link contextKey}, so that
- * packages cannot collide. Throws TypeError if `key` is undefined or null.
+ * A child of `parent` that answers `val` for `key`. Keys are compared by `===`; make them by {@link contextKey}, so
+ * that packages cannot collide. Throws TypeError if `key` is undefined or null.
  */
 export function withValue<T>(parent: Cancel, key: ContextKey<T>, val: T): Context;
 export function withValue(parent: Cancel, key: unknown, val: unknown): Context;
@@ -683,8 +693,8 @@ export function withoutCancel(parent: Cancel): Context {
  * Runs `fn` once `ctx` has ended, at once if it has already. Returns a function that takes that back: true if it kept
  * `fn` from running; false if the context had ended (even if `fn` has not begun yet) or it was taken back before.
  *
- * `fn` never runs inside `cancel()`: it runs as a reaction of the caller of `afterFunc`, in that one's async context. An
- * error it throws is reported as an unhandled rejection.
+ * `fn` never runs inside `cancel()`: it runs as a reaction of the caller of `afterFunc`, in that one's async context.
+ * An error it throws is reported as an unhandled rejection.
  */
 export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
   callable(fn, "afterFunc's function");
@@ -726,7 +736,8 @@ export function contextKey<T>(description: string): ContextKey<T> {
 /**
  * The context that `signal` stands for: it ends when the signal is aborted, with {@link DeadlineExceeded} if the reason
  * is a TimeoutError and {@link Canceled} otherwise, and has the reason as its cause. A signal that a context has made
- * gives that context: `fromSignal(ctx.signal) === ctx`, but for a context of {@link withValue}, whose signal is its parent's.
+ * gives that context: `fromSignal(ctx.signal) === ctx`, but for a context of {@link withValue}, whose signal is its
+ * parent's.
  *
  * The signal carries one listener, while anything hangs on the context. There is nothing to cancel.
  */
@@ -741,11 +752,11 @@ export function fromSignal(signal: AbortSignal): Context {
 }
 
 /**
- * Whether `err` is of the class, or was caused by an error that is: `is(err, DeadlineExceeded)`. Go's errors.Is. Node's own
- * APIs wrap a signal's reason, so it looks through `cause`, and through the errors of an AggregateError; but not behind a
- * {@link Canceled} or {@link DeadlineExceeded}, whose cause is asked by {@link cause}: what was cancelled because a sibling
- * timed out has not timed out. A host's own AbortError counts as Canceled, and its TimeoutError as DeadlineExceeded, unless
- * an error of a context is its cause. Throws TypeError if `target` is no class.
+ * Whether `err` is of the class, or was caused by an error that is: `is(err, DeadlineExceeded)`. Go's errors.Is. Node's
+ * own APIs wrap a signal's reason, so it looks through `cause`, and through the errors of an AggregateError; but not
+ * behind a {@link Canceled} or {@link DeadlineExceeded}, whose cause is asked by {@link cause}: what was cancelled
+ * because a sibling timed out has not timed out. A host's own AbortError counts as Canceled, and its TimeoutError as
+ * DeadlineExceeded, unless an error of a context is its cause. Throws TypeError if `target` is no class.
  */
 export function is(err: unknown, target: abstract new (...args: never[]) => Error): boolean {
   callable(target, "target");

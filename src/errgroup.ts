@@ -62,8 +62,8 @@ interface Failure {
 }
 
 /**
- * Formats the stacks of an error and of its causes. Before that, a stack keeps the receivers of its frames alive: a group
- * whose task has made the error would never be collected.
+ * Formats the stacks of an error and of its causes. Before that, a stack keeps the receivers of its frames alive: a
+ * group whose task has made the error would never be collected.
  */
 function formatStacks(error: unknown): void {
   findError(error, (e) => {
@@ -168,8 +168,8 @@ export class Group {
   }
 
   /**
-   * Waits until every task has ended, then cancels the group's context. Rejects with the first error of a task, if there
-   * was one: each time, as the error stays. Tasks may be added again afterwards.
+   * Waits until every task has ended, then cancels the group's context. Rejects with the first error of a task, if
+   * there was one: each time, as the error stays. Tasks may be added again afterwards.
    *
    * Rejects also with the context's error or the signal's reason if `cancel` is done or ends while waiting; the group
    * goes on then.
@@ -247,8 +247,8 @@ export class Group {
   }
 
   /**
-   * Runs a task for each item, which it takes only when there is a slot for it. Resolves when it has taken the last, or has
-   * been stopped; what stopped it is an error of the group.
+   * Runs a task for each item, which it takes only when there is a slot for it. Resolves when it has taken the last, or
+   * has been stopped; what stopped it is an error of the group.
    */
   async #startEach<T>(ctx: Context, items: Every<T>, work: Work<T>, results: unknown[] | undefined): Promise<void> {
     const source = sourceOf(ctx);
@@ -312,14 +312,16 @@ export class Group {
   }
 }
 
-/** Whether an error is what somebody made of a context's end: that context's very error, or one that was caused by it. */
+/**
+ * Whether an error is what somebody made of a context's end: that context's very error, or one that was caused by it.
+ */
 function madeOf(error: unknown, ended: Error | undefined): boolean {
   return ended !== undefined && findError(error, (e) => e === ended);
 }
 
 /**
- * A group and a context derived from `parent`, which ends when a task fails, with the task's error as its cause, or when
- * `wait` has waited. Throws TypeError if `parent` is no context.
+ * A group and a context derived from `parent`, which ends when a task fails, with the task's error as its cause, or
+ * when `wait` has waited. Throws TypeError if `parent` is no context.
  */
 export function withContext(parent: Cancel): [group: Group, ctx: Context] {
   const scope = withCancel(parent);
@@ -329,9 +331,9 @@ export function withContext(parent: Cancel): [group: Group, ctx: Context] {
 /**
  * Runs `body` with a group of its own and the group's context, and waits for all that it started.
  *
- * If `body` resolves, waits for the tasks and resolves to the same, or rejects with the group's error. If `body` throws,
- * cancels the context, waits for the tasks and rejects with what it threw; where that is only what `body` made of the
- * context's end, because a task had failed, with that task's error.
+ * If `body` resolves, waits for the tasks and resolves to the same, or rejects with the group's error. If `body`
+ * throws, cancels the context, waits for the tasks and rejects with what it threw; where that is only what `body` made
+ * of the context's end, because a task had failed, with that task's error.
  */
 export async function scope<T>(parent: Cancel, body: (group: Group, ctx: Context) => T | PromiseLike<T>): Promise<T> {
   if (typeof body !== "function") return notAFunction(body, "scope's body");
@@ -368,13 +370,13 @@ export interface EachOptions {
  * it, and never two at a time, so a slow `fn` holds its source back. `fn` gets a context that ends when the work is to
  * stop, and runs in the caller's async context.
  *
- * The first error of `fn` cancels that context; so does the end of `ctx`, at any time before the last call has ended. Then
- * nothing more is taken, the iterator is told by its `return`, the running calls are waited for, and the promise rejects
- * with that error. What `return` itself throws is dropped, as `for await` drops it; a `next` that is still pending then is
- * not waited for. If the iterator throws, the promise rejects with its error, in the same way.
+ * The first error of `fn` cancels that context; so does the end of `ctx`, at any time before the last call has ended.
+ * Then nothing more is taken, the iterator is told by its `return`, the running calls are waited for, and the promise
+ * rejects with that error. What `return` itself throws is dropped, as `for await` drops it; a `next` that is still
+ * pending then is not waited for. If the iterator throws, the promise rejects with its error, in the same way.
  *
- * Rejects at once, with nothing taken, if `ctx` has ended, with TypeError if `items` is not iterable, `fn` is no function or
- * `limit` is missing, and with RangeError if `limit` is out of its range.
+ * Rejects at once, with nothing taken, if `ctx` has ended, with TypeError if `items` is not iterable, `fn` is no
+ * function or `limit` is missing, and with RangeError if `limit` is out of its range.
  */
 export async function map<T, R>(
   ctx: Cancel,
@@ -421,8 +423,9 @@ async function each<T>(
   } catch (error) {
     failure = { error };
   }
-  // Whatever ended the inner context first is the error. If it was the end of the caller's context, which the group does not
-  // know if only the last calls ran, it is that one's error, or the signal's reason, instead of what a call made of it.
+  // Whatever ended the inner context first is the error. If it was the end of the caller's context, which the group
+  // does not know if only the last calls ran, it is that one's error, or the signal's reason, instead of what a call
+  // made of it.
   const ended = inner.ctx.err();
   if (ended !== undefined && ended === parent.err()) throw source.poll()?.error();
   if (failure !== undefined) throw failure.error;

@@ -18,8 +18,8 @@
  * // 42
  * ```
  *
- * Ports the go statement. As there, the function's arguments are evaluated at the call: `void go(worker, ch, i)` starts a
- * task with these, whatever becomes of the variables. Differences from Go:
+ * Ports the go statement. As there, the function's arguments are evaluated at the call: `void go(worker, ch, i)` starts
+ * a task with these, whatever becomes of the variables. Differences from Go:
  *
  * - It returns a promise of the function's result. In Go a result is lost.
  * - A task runs until its first `await` without being interrupted, and then between any two.

@@ -4,8 +4,8 @@
  * Rules of use, for tests:
  *
  * - Turn full tracking on before the tests: `track("full")`.
- * - Take a snapshot before each test, `before = current()`, and verify after it: `verifyNone({ ignore: before })`. So what one
- *   test leaves behind, or lives longer on purpose, does not fail the next one.
+ * - Take a snapshot before each test, `before = current()`, and verify after it: `verifyNone({ ignore: before })`. So
+ *   what one test leaves behind, or lives longer on purpose, does not fail the next one.
  *
  * ```ts
  * import { Channel, leak } from "gopark";
@@ -78,8 +78,8 @@ export class LeakError extends Error {
 
 /**
  * Sets what is known of the living. "counters", the default: how many of each kind, for an increment and a decrement.
- * "full": also when and where each was made, for some microseconds each, and the collector's proofs. What was made under
- * "counters" stays without a record.
+ * "full": also when and where each was made, for some microseconds each, and the collector's proofs. What was made
+ * under "counters" stays without a record.
  */
 export function track(level: "counters" | "full"): void {
   if (level !== "counters" && level !== "full") {
@@ -89,8 +89,8 @@ export function track(level: "counters" | "full"): void {
 }
 
 /**
- * How many of each kind are alive now, for gauges: waits by what they wait for, tasks, armed timers, contexts, units, objects
- * of pools. What the collector has proved lost is counted as "proved leak" from then on.
+ * How many of each kind are alive now, for gauges: waits by what they wait for, tasks, armed timers, contexts, units,
+ * objects of pools. What the collector has proved lost is counted as "proved leak" from then on.
  */
 export function counters(): Record<string, number> {
   return Object.fromEntries(allKinds().map(({ name, live }) => [name, live]));

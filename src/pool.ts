@@ -4,9 +4,10 @@
  *
  * Rules of use:
  *
- * - Most callers should use `use`, or `lease` with `using`: the object comes back exactly once, however the block is left.
- * - `get` and `put` are for objects that change hands. Put in `finally`, once, and forget the object: whoever holds on to
- *   it after `put` shares it with its next owner.
+ * - Most callers should use `use`, or `lease` with `using`: the object comes back exactly once, however the block is
+ *   left.
+ * - `get` and `put` are for objects that change hands. Put in `finally`, once, and forget the object: whoever holds on
+ *   to it after `put` shares it with its next owner.
  * - `reset` wipes whatever the next owner must not see.
  *
  * ```ts
@@ -42,10 +43,11 @@
  * time, and who gets one does not choose which. It is not a connection pool: `get` never waits, and nothing limits how
  * many are out; take a semaphore for that.
  *
- * When it pays on V8 (`npm run bench -- pool`, Node 20): a get and a put take 21 ns, so it never pays for small objects,
- * which V8 makes and collects in less. Of zeroed Buffers, one of 64 bytes is as cheap new (109 ns; 94 from a pool whose `reset`
- * wipes it). From 256 bytes the pool wins: 0.1 µs instead of 0.7, at 16 kB 0.4 instead of 7, at 64 kB 1.4 instead of 24. The
- * rate decides whether that matters: 16 kB a thousand times a second is half a percent of a core, ten thousand times 5 %.
+ * When it pays on V8 (`npm run bench -- pool`, Node 20): a get and a put take 21 ns, so it never pays for small
+ * objects, which V8 makes and collects in less. Of zeroed Buffers, one of 64 bytes is as cheap new (109 ns; 94 from a
+ * pool whose `reset` wipes it). From 256 bytes the pool wins: 0.1 µs instead of 0.7, at 16 kB 0.4 instead of 7, at 64
+ * kB 1.4 instead of 24. The rate decides whether that matters: 16 kB a thousand times a second is half a percent of a
+ * core, ten thousand times 5 %.
  */
 import { callable, count, duration, isThenable, noGenerator, show } from "./internal/data/args.ts";
 import { Stamp } from "./internal/data/stamp.ts";
@@ -97,7 +99,9 @@ class Slot<T extends object> {
   }
 }
 
-/** Finding out that an object was put twice must not cost more than the put: a Set of them would take 113 ns, this 2–5. */
+/**
+ * Finding out that an object was put twice must not cost more than the put: a Set of them would take 113 ns, this 2–5.
+ */
 class Pooled<T extends object> extends Stamp {
   readonly #slot: Slot<T>;
 
@@ -179,8 +183,8 @@ export class Pool<T extends object> {
   /**
    * Takes the object that was put last, or a new one if none is idle. It is for the caller to put back.
    *
-   * Throws what `create` throws, TypeError if that returns what cannot be pooled, and an Error once the pool is disposed,
-   * with nothing changed.
+   * Throws what `create` throws, TypeError if that returns what cannot be pooled, and an Error once the pool is
+   * disposed, with nothing changed.
    */
   get(): T {
     const slot = this.#take();
@@ -189,7 +193,9 @@ export class Pool<T extends object> {
     return slot.object;
   }
 
-  /** As {@link get}, with what gives the object back exactly once: `using lease = pool.lease()`. Throws as `get` does. */
+  /**
+   * As {@link get}, with what gives the object back exactly once: `using lease = pool.lease()`. Throws as `get` does.
+   */
   lease(): Lease<T> {
     return new Lease(this.#take());
   }
@@ -198,8 +204,8 @@ export class Pool<T extends object> {
    * Resets an object that {@link get} gave out, and keeps it for the next, or drops it if `maxIdle` are kept already.
    *
    * Throws, with nothing changed, TypeError if it is no object of this pool, and an Error if it was put before or is
-   * leased. Where another has got the object meanwhile, putting it a second time takes it from them, and no pool can tell;
-   * a lease can.
+   * leased. Where another has got the object meanwhile, putting it a second time takes it from them, and no pool can
+   * tell; a lease can.
    *
    * Throws, with the object dropped, what `reset` throws, TypeError if that returns a promise, and an Error if the pool
    * has been disposed.
@@ -218,8 +224,8 @@ export class Pool<T extends object> {
    * Runs `fn` with an object that is its own meanwhile, and resolves or rejects as it does. The object comes back when
    * `fn` has really ended, even if it throws.
    *
-   * Rejects without running `fn` as {@link get} throws, and with TypeError if `fn` is no function, or a generator function:
-   * what that does would come after the object is put back. Rejects with what
+   * Rejects without running `fn` as {@link get} throws, and with TypeError if `fn` is no function, or a generator
+   * function: what that does would come after the object is put back. Rejects with what
    * `reset` throws if `fn` did not fail; if both did, with the error of `fn`, and that of `reset` is reported as an
    * unhandled rejection.
    */

@@ -3,8 +3,8 @@
  *
  * Rules of use:
  *
- * - Most callers should use `wait`, which paces. Use `allow` to drop what exceeds the rate; `reserve` to learn the delay
- *   and decide.
+ * - Most callers should use `wait`, which paces. Use `allow` to drop what exceeds the rate; `reserve` to learn the
+ *   delay and decide.
  * - `wait` fails at once if the context's deadline would pass first: nobody queues for what will come too late.
  * - The bucket starts full. A limit of `Inf` allows everything, even with a burst of 0; one of 0 allows no more than
  *   the first burst.
@@ -23,10 +23,10 @@
  *
  * - Durations are milliseconds: `every(100)`, `reservation.delay()`. Inside, time is whole nanoseconds, as in Go.
  * - `Limit` is a number of events a second; the instant is the last argument and may be left out.
- * - Counts are checked: negative, fractional and NaN ones throw RangeError, as do limits below 0 and NaN, and instants that
- *   are not finite.
- * - A wait that is cancelled gives back exactly what it took where nothing came after it. Go computes that, and on a real
- *   clock loses part of it.
+ * - Counts are checked: negative, fractional and NaN ones throw RangeError, as do limits below 0 and NaN, and instants
+ *   that are not finite.
+ * - A wait that is cancelled gives back exactly what it took where nothing came after it. Go computes that, and on a
+ *   real clock loses part of it.
  * - A wait that would outlast the deadline rejects with an error whose cause is DeadlineExceeded. Go's has none.
  */
 import { callable, count, duration, finiteInstant, show } from "./internal/data/args.ts";
@@ -189,8 +189,8 @@ export class Limiter {
   }
 
   /**
-   * Waits until n events may happen. Each caller waits for the instant that was reserved at its call: that is the order of
-   * the calls, unless a limit is changed or a wait is cancelled in between.
+   * Waits until n events may happen. Each caller waits for the instant that was reserved at its call: that is the order
+   * of the calls, unless a limit is changed or a wait is cancelled in between.
    *
    * Rejects, its tokens given back, with
    * - RangeError, if n exceeds the burst of a finite limit, or is no whole number from 0;
@@ -198,8 +198,8 @@ export class Limiter {
    * - Error, at once and without waiting, if the wait would outlast the context's deadline. Its cause is a
    *   DeadlineExceeded: `context.is(err, context.DeadlineExceeded)`.
    *
-   * Waits that are cancelled together, or the newest first, leave the bucket as if they had never waited. Any other gives
-   * back what the reservations after it have not been promised, as {@link Reservation.cancel} does.
+   * Waits that are cancelled together, or the newest first, leave the bucket as if they had never waited. Any other
+   * gives back what the reservations after it have not been promised, as {@link Reservation.cancel} does.
    */
   wait(ctx: Cancel, n = 1, at: number | Date = now()): Promise<void> {
     if (!(Number.isSafeInteger(n) && n >= 0)) return failedBy(() => count(n, "events"));
@@ -265,7 +265,9 @@ export class Limiter {
     this.#last = t;
   }
 
-  /** Takes n tokens at t, of a finite limit. Returns the wait in nanoseconds; −1, with nothing changed, if over `most`. */
+  /**
+   * Takes n tokens at t, of a finite limit. Returns the wait in nanoseconds; −1, with nothing changed, if over `most`.
+   */
   #take(n: number, t: number, most: number): number {
     const tokens = this.#advance(t) - n;
     const wait = tokens < 0 ? timeFor(-tokens, this.#limit) : 0;
@@ -277,7 +279,8 @@ export class Limiter {
   }
 
   #reserve(n: number, t: number, most: number): Reservation {
-    // Without a limit nothing is taken. Should one be set before the cancel, all n come back: at 0, none is spent since.
+    // Without a limit nothing is taken. Should one be set before the cancel, all n come back: at 0, none is spent
+    // since.
     if (this.#limit === Inf) return new Reservation(this, true, n, 0, t);
     const wait = this.#take(n, t, most);
     return new Reservation(this, wait >= 0, n, this.#limit, t + wait);
@@ -304,8 +307,8 @@ export class Limiter {
 
   /**
    * Gives back what cancelled waits took. The newest first: then the one before it is the newest, and so on. Unlike a
-   * reservation's holder, a wait that was cancelled has certainly not acted, even where its time has come; and what the last
-   * event was before it is remembered, not computed.
+   * reservation's holder, a wait that was cancelled has certainly not acted, even where its time has come; and what the
+   * last event was before it is remembered, not computed.
    */
   #giveBackCancelled(): void {
     if (this.#cancelled.length === 0) return;
@@ -337,7 +340,9 @@ export interface SometimesOptions {
   readonly first?: number;
   /** Every n-th call, counted from the first. */
   readonly every?: number;
-  /** A call at least so many milliseconds after the last that acted. Counted from its end, or from its `at` if given. */
+  /**
+   * A call at least so many milliseconds after the last that acted. Counted from its end, or from its `at` if given.
+   */
   readonly interval?: number;
 }
 

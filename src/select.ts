@@ -118,8 +118,8 @@ export function trySelect<C extends { readonly [name: string]: Selectable }>(cas
 }
 
 /**
- * One case that can ever be ready, and, if the select parks, its place in the queue of what it waits for. The first to be
- * claimed claims the select, and takes all of its cases out of their queues.
+ * One case that can ever be ready, and, if the select parks, its place in the queue of what it waits for. The first to
+ * be claimed claims the select, and takes all of its cases out of their queues.
  */
 class Case implements Parked, Dependent {
   list: object | undefined = undefined;
@@ -177,8 +177,8 @@ class Case implements Parked, Dependent {
 const hasOwn = Object.prototype.hasOwnProperty;
 
 /**
- * Pass 1: reads each case, once and in order, and returns the first of them. Getters and foreign contexts are user code;
- * none runs after this pass, until everything is linked.
+ * Pass 1: reads each case, once and in order, and returns the first of them. Getters and foreign contexts are user
+ * code; none runs after this pass, until everything is linked.
  */
 function read(cases: { readonly [name: string]: Selectable }): Case | undefined {
   if (typeof cases !== "object" || cases === null || READY in cases || Symbol.iterator in cases) {
@@ -234,8 +234,8 @@ function park(first: Case | undefined): Promise<Outcome> {
 }
 
 /**
- * Of cases that wait for the same thing the first in its queue would always win. So each one that joins the others changes
- * places with one of them, or with itself, each with the same chance.
+ * Of cases that wait for the same thing the first in its queue would always win. So each one that joins the others
+ * changes places with one of them, or with itself, each with the same chance.
  */
 function mixTwins(last: Case): void {
   let twins = 1;

@@ -110,7 +110,8 @@ class ByHand implements Asked<void> {
 }
 
 export class Weighted {
-  // Between any two calls: 0 <= #byHand <= #slots.held, the rest being held by permits. Whose turn it is, Slots decides.
+  // Between any two calls: 0 <= #byHand <= #slots.held, the rest being held by permits. Whose turn it is, Slots
+  // decides.
   readonly #slots: Slots<unknown>;
   #byHand = 0;
 
@@ -207,8 +208,8 @@ export class Weighted {
   /**
    * Gives n units back and admits those waiters, in order, whom they suffice for. O(waiters admitted).
    *
-   * Throws, with nothing changed, an Error if fewer than n are held without a permit, and RangeError if n is not a whole
-   * number from 0.
+   * Throws, with nothing changed, an Error if fewer than n are held without a permit, and RangeError if n is not a
+   * whole number from 0.
    */
   release(n = 1): void {
     count(n, "semaphore units");

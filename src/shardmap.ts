@@ -1,13 +1,13 @@
 /**
- * Sharded map: a Map of any size that never stops the world to grow, with Go's atomic verbs, and with two more that stay
- * atomic across awaits.
+ * Sharded map: a Map of any size that never stops the world to grow, with Go's atomic verbs, and with two more that
+ * stay atomic across awaits.
  *
  * Rules of use:
  *
  * - Change across an `await` what depends on the old value with `update`: one at a time for a key, in order.
  * - Fill a cache with `getOrLoad`: one load for all who ask meanwhile.
- * - Everything else is over when the call returns, so nobody comes between. It does not wait for an `update` in progress,
- *   which will write over it.
+ * - Everything else is over when the call returns, so nobody comes between. It does not wait for an `update` in
+ *   progress, which will write over it.
  *
  * ```ts
  * import { shardmap } from "gopark";
@@ -31,12 +31,12 @@
  * - No cap. A Map throws at 2²⁴ entries; 40 million integers work, at 47 bytes each.
  * - Atomicity across awaits, key by key: `update` and `getOrLoad`. This has nothing to do with shards.
  *
- * What it costs: the order of insertion, and the hash of the key once there is more than one shard. What it does not do:
- * relieve contention for a lock. There is none; below a few thousand entries it is one Map and no faster than that.
+ * What it costs: the order of insertion, and the hash of the key once there is more than one shard. What it does not
+ * do: relieve contention for a lock. There is none; below a few thousand entries it is one Map and no faster than that.
  *
  * Ports sync.Map and the 256-way shard map of Go services (orcaman/concurrent-map). Differences from Go: the number of
- * shards follows the number of entries; keys are compared as Map's are; `range` is iteration, which yields a key at most
- * once, even if it is deleted and put back meanwhile.
+ * shards follows the number of entries; keys are compared as Map's are; `range` is iteration, which yields a key at
+ * most once, even if it is deleted and put back meanwhile.
  */
 import { callable, show } from "./internal/data/args.ts";
 import { Shards } from "./internal/data/shards.ts";
@@ -150,8 +150,8 @@ export class ShardMap<K, V> {
   }
 
   /**
-   * The value of the key, which is set to what `fn` returns first if it has none. If `fn` throws, nothing is set. Not for
-   * a `fn` that returns a promise and may fail: see {@link getOrLoad}.
+   * The value of the key, which is set to what `fn` returns first if it has none. If `fn` throws, nothing is set. Not
+   * for a `fn` that returns a promise and may fail: see {@link getOrLoad}.
    */
   getOrInsertComputed(key: K, fn: (key: K) => V): V {
     callable(fn, "getOrInsertComputed's function");
@@ -185,8 +185,8 @@ export class ShardMap<K, V> {
   }
 
   /**
-   * Sets the key to `value` if its value is `old`; says whether it did. False for a key that has no value, even if `old`
-   * is undefined. Values are compared as keys are: NaN is NaN, 0 is -0.
+   * Sets the key to `value` if its value is `old`; says whether it did. False for a key that has no value, even if
+   * `old` is undefined. Values are compared as keys are: NaN is NaN, 0 is -0.
    */
   compareAndSwap(key: K, old: V, value: V): boolean {
     const found = this.#load(key);
@@ -242,13 +242,14 @@ export class ShardMap<K, V> {
 
   /**
    * Resolves to the value of the key. If it has none, runs `load`, once for all who ask meanwhile, sets the key to what
-   * that resolves to, and resolves to it. `load` runs in the async context of the first who asked, never inside the call.
+   * that resolves to, and resolves to it. `load` runs in the async context of the first who asked, never inside the
+   * call.
    *
    * If `load` throws or rejects, so does this, for all of them; nothing is set, and who asks next loads anew.
    *
-   * Rejects with the context's error or the signal's reason, if `cancel` is done or ends while waiting; the others go on
-   * waiting. When the last of them leaves so, the signal that `load` was given aborts with the same reason, and its result
-   * is dropped.
+   * Rejects with the context's error or the signal's reason, if `cancel` is done or ends while waiting; the others go
+   * on waiting. When the last of them leaves so, the signal that `load` was given aborts with the same reason, and its
+   * result is dropped.
    *
    * A write to the key while it loads, a `delete` of nothing too, is newer than what `load` has read: those who wait
    * still get that, but it is not set, and who asks next finds what was written or loads anew.

@@ -26,7 +26,8 @@
  *   is armed only while a select is parked on it, so one that is not needed leaves nothing behind.
  * - What is due is seen before the event loop turns, by whatever looks: `timer.c.tryReceive()`.
  * - Durations past 2³¹−1 ms, and Infinity, work. A wait of Infinity ends by its `cancel` alone.
- * - A process stays alive while something waits for a finite instant; an armed timer that nobody waits for lets it exit.
+ * - A process stays alive while something waits for a finite instant; an armed timer that nobody waits for lets it
+ *   exit.
  */
 import type { ReceiveChannel, Received } from "./channel.ts";
 import { duration } from "./internal/data/args.ts";
@@ -243,7 +244,9 @@ export class Timer {
     return this.#clockwork.stop();
   }
 
-  /** Fires `ms` from now instead. Returns what {@link stop} would have. Throws RangeError, changing nothing, for NaN. */
+  /**
+   * Fires `ms` from now instead. Returns what {@link stop} would have. Throws RangeError, changing nothing, for NaN.
+   */
   reset(ms: number): boolean {
     const when = now() + duration(ms, "timer");
     const active = this.#clockwork.stop();

@@ -1,6 +1,6 @@
 /**
- * The checks of arguments. Each returns what it was given, or throws an error that says what was given. An `async` function
- * lets it throw; any other that returns a promise rejects by `failedBy(() => count(n, "units"))`.
+ * The checks of arguments. Each returns what it was given, or throws an error that says what was given. An `async`
+ * function lets it throw; any other that returns a promise rejects by `failedBy(() => count(n, "units"))`.
  */
 
 /** A value as an error message shows it: short, on one line, never throwing. */
@@ -11,7 +11,9 @@ export function show(value: unknown): string {
   return `an object (${nameOf(value, "constructor") || "no constructor"})`;
 }
 
-/** The name of a function, or of an object's constructor; undefined where there is none. They may be getters that throw. */
+/**
+ * The name of a function, or of an object's constructor; undefined where there is none. They may be getters that throw.
+ */
 function nameOf(value: object, of?: "constructor"): string | undefined {
   try {
     const named = (of === undefined ? value : (value as { constructor?: unknown })[of]) as
@@ -60,8 +62,8 @@ export function finiteInstant(at: number | Date, what: string): number {
 }
 
 /**
- * Returns what a function has returned, unless that is a generator: then nothing has been done yet, and what is done later
- * is done without what the function was given. Throws TypeError for one.
+ * Returns what a function has returned, unless that is a generator: then nothing has been done yet, and what is done
+ * later is done without what the function was given. Throws TypeError for one.
  */
 export function noGenerator<R>(result: R, what: string): R {
   if (isGenerator(result)) throw new TypeError(`${what} must not be a generator function`);

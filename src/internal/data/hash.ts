@@ -7,9 +7,9 @@
  * stranger who can measure how long single calls take and sends new keys by what was measured, nor from one who sees
  * hashes. It is no cryptographic hash: never show a hash to a stranger, and use none to tell keys apart.
  *
- * A string is read whole, unit by unit: keys differ in their ends, in their middles, or in one digit of a long path, and
- * any sample of the units puts some family of keys into one place. Objects and symbols have no content to hash, so they
- * are numbered when first seen.
+ * A string is read whole, unit by unit: keys differ in their ends, in their middles, or in one digit of a long path,
+ * and any sample of the units puts some family of keys into one place. Objects and symbols have no content to hash, so
+ * they are numbered when first seen.
  */
 import { Stamp } from "./stamp.ts";
 

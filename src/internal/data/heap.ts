@@ -11,11 +11,11 @@ export interface HeapItem {
 const SMALL = 16;
 
 /**
- * Min-heap ordered by `when` and, among equals, by the order of the pushes. Items know their place, so any one of them is
- * removed in O(log n).
+ * Min-heap ordered by `when` and, among equals, by the order of the pushes. Items know their place, so any one of them
+ * is removed in O(log n).
  *
- * Each node has four children: half the levels of a binary heap. The numbers compared stand side by side in a typed array,
- * so that comparing follows no pointer. Memory follows the number of items down as well as up.
+ * Each node has four children: half the levels of a binary heap. The numbers compared stand side by side in a typed
+ * array, so that comparing follows no pointer. Memory follows the number of items down as well as up.
  */
 export class Heap<T extends HeapItem> {
   // Between any two calls:

@@ -4,8 +4,8 @@
  */
 
 /**
- * What a {@link List} holds. An element is in at most one list at a time. All three are written by List alone; `list` is
- * undefined exactly while the element is in no list.
+ * What a {@link List} holds. An element is in at most one list at a time. All three are written by List alone; `list`
+ * is undefined exactly while the element is in no list.
  *
  * An interface, so that what waits is a class without a base class: see Park.
  */
@@ -17,8 +17,8 @@ export interface Element {
 
 export class List<T extends Element> {
   // Between any two calls: front.prev and back.next are undefined, every element's `list` is this list, and `back` is
-  // undefined exactly while there are fewer than two elements. Most queues hold one waiter: it is linked with one write.
-  // Others read front and size, the list alone writes them.
+  // undefined exactly while there are fewer than two elements. Most queues hold one waiter: it is linked with one
+  // write. Others read front and size, the list alone writes them.
   front: T | undefined = undefined;
   size = 0;
   private back: T | undefined = undefined;

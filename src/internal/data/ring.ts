@@ -2,14 +2,14 @@
 const KEPT = 1024;
 
 /**
- * First-in, first-out queue on a circular array: O(1) at both ends, no shifting. The array doubles when full, and is cut
- * to a quarter when seven eighths of it are empty. To a quarter, as V8 gives no memory back while an array has half the
- * length it has room for.
+ * First-in, first-out queue on a circular array: O(1) at both ends, no shifting. The array doubles when full, and is
+ * cut to a quarter when seven eighths of it are empty. To a quarter, as V8 gives no memory back while an array has half
+ * the length it has room for.
  */
 export class Ring<T> {
   // Between any two calls: the slots' number is a power of two; the elements are slots[head], slots[head + 1], ...
-  // wrapping round, `size` of them; every other slot is undefined, so that nothing taken out is kept alive. There are at
-  // most KEPT slots, or fewer than eight for each element.
+  // wrapping round, `size` of them; every other slot is undefined, so that nothing taken out is kept alive. There are
+  // at most KEPT slots, or fewer than eight for each element.
   private slots: (T | undefined)[] = [undefined, undefined, undefined, undefined];
   private head = 0;
 

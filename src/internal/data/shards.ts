@@ -8,8 +8,8 @@ import { hash } from "./hash.ts";
 
 /**
  * How many entries fill a shard. A size at which V8's own table is full, so that the split comes instead of a rehash.
- * Moving them takes some milliseconds when none of the keys is in the processor's caches, and a fiftieth of what a Map of
- * 8 million takes to grow. Smaller shards would have smaller maps hash their keys, to shorten what is short enough.
+ * Moving them takes some milliseconds when none of the keys is in the processor's caches, and a fiftieth of what a Map
+ * of 8 million takes to grow. Smaller shards would have smaller maps hash their keys, to shorten what is short enough.
  */
 export const FULL: number = 2 ** 13;
 
@@ -71,7 +71,9 @@ export class Shards<K, V> {
     return size;
   }
 
-  /** Removes every entry, in a time that does not depend on how many there are or were: it starts anew with one shard. */
+  /**
+   * Removes every entry, in a time that does not depend on how many there are or were: it starts anew with one shard.
+   */
   clear(): void {
     this.directory = [new Shard(0, 0)];
     this.depth = 0;
@@ -118,7 +120,8 @@ export class Shards<K, V> {
       this.directory = this.directory.flatMap((each) => [each, each]);
       this.depth++;
     }
-    // 2. Move the entries. Maps of their own, both filled anew: one that only lost half would keep the room of the whole.
+    // 2. Move the entries. Maps of their own, both filled anew: one that only lost half would keep the room of the
+    // whole.
     const lower = new Shard<K, V>(shard.depth + 1, shard.first);
     const upper = new Shard<K, V>(shard.depth + 1, lower.end);
     const bit = 31 - shard.depth;

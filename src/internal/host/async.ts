@@ -7,8 +7,8 @@ import { builtin, host, realSetTimeout } from "./host.ts";
 type Run = <R>(fn: () => R) => R;
 
 /**
- * Runs `fn` in the async context in which the library was loaded. What outlives a request (the host timer, the next turn)
- * is started by this: otherwise it would run in the context of whichever request came first, and keep it alive.
+ * Runs `fn` in the async context in which the library was loaded. What outlives a request (the host timer, the next
+ * turn) is started by this: otherwise it would run in the context of whichever request came first, and keep it alive.
  * Where the host has no `AsyncLocalStorage.snapshot` it runs `fn` in the caller's.
  */
 export const inRootContext: Run =

@@ -38,8 +38,8 @@ export function withoutStack<E extends Error>(make: () => E): E {
   }
 }
 
-// Whether the host leaves `stack` undefined where there are no frames, as JavaScriptCore does: code that splits it would
-// break. Found out once, for reading a stack formats it.
+// Whether the host leaves `stack` undefined where there are no frames, as JavaScriptCore does: code that splits it
+// would break. Found out once, for reading a stack formats it.
 let leavesNoStack: boolean | undefined;
 
 function withHeader<E extends Error>(error: E): E {

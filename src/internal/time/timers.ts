@@ -2,8 +2,9 @@
  * All deadlines of the library: one heap, one host timer.
  *
  * Arming and disarming touch the heap alone. The host timer is armed anew when an earlier instant comes, and left alone
- * otherwise: when it fires for an instant that was disarmed, it is armed for the earliest that is left. While the host's
- * timers are mocked it follows every change of the earliest instant instead, so that a test counts what it expects to.
+ * otherwise: when it fires for an instant that was disarmed, it is armed for the earliest that is left. While the
+ * host's timers are mocked it follows every change of the earliest instant instead, so that a test counts what it
+ * expects to.
  *
  * Never early: an alarm fires only once `now()` has reached its instant. Hosts fire early by up to a millisecond (Node
  * truncates fractions), so the delay is rounded up, checked on firing, and armed again if need be.
@@ -30,14 +31,14 @@ const LONGEST_DELAY = 2 ** 31 - 1;
 const heap = new Heap<Alarm>();
 let refs = 0;
 
-// The host timer, the instant it is armed for (Infinity while none is armed), and the host function that made it. One made
-// by a mock is never trusted to be still there: tests clear all timers at once.
+// The host timer, the instant it is armed for (Infinity while none is armed), and the host function that made it. One
+// made by a mock is never trusted to be still there: tests clear all timers at once.
 let timer: unknown;
 let timerAt = Number.POSITIVE_INFINITY;
 let maker: Host["setTimeout"] | undefined;
 
-// A real timer that was armed when the host's timers were mocked, if any: what waits for it is still waiting when the mock
-// is gone, and nothing else might tell us of that.
+// A real timer that was armed when the host's timers were mocked, if any: what waits for it is still waiting when the
+// mock is gone, and nothing else might tell us of that.
 let leftBehind: unknown;
 
 /** How often a timer that was left behind looks whether the mock is gone, in milliseconds. */

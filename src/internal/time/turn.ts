@@ -10,13 +10,14 @@ import { Ring } from "../data/ring.ts";
 import { inRootContext } from "../host/async.ts";
 import { host, realNow, realSetImmediate, realSetTimeout, timersAreMocked } from "../host/host.ts";
 
-// A turn goes on for TURN milliseconds; then the next macrotask is asked for, and the turn goes on for GRACE more at most.
-// Shorter turns cost throughput: between two turns V8 runs the collector's tasks, which wake its threads.
+// A turn goes on for TURN milliseconds; then the next macrotask is asked for, and the turn goes on for GRACE more at
+// most. Shorter turns cost throughput: between two turns V8 runs the collector's tasks, which wake its threads.
 const TURN = 3;
 const GRACE = 2;
 
-// Looking at the clock costs about as much as a completion. So completions are charged in slices, and the clock is looked
-// at between two. A slice is sized by the pace of the last one to take a quarter of a turn, and has MOST at most.
+// Looking at the clock costs about as much as a completion. So completions are charged in slices, and the clock is
+// looked at between two. A slice is sized by the pace of the last one to take a quarter of a turn, and has MOST at
+// most.
 const MOST = 64;
 
 // After so many microtasks a task that was resumed has mostly come to its work, a few functions up.
@@ -45,14 +46,14 @@ let left = MOST;
 let lookedAt = Number.NEGATIVE_INFINITY;
 
 // Of the turn: when it began, as far as is known, and whether the macrotask that ends it has been asked for. Nothing
-// reports the end of a turn but that macrotask. So the first look after a pause finds a turn that seems long, asks for the
-// macrotask early, and leaves the turn its GRACE, which it mostly does not need.
+// reports the end of a turn but that macrotask. So the first look after a pause finds a turn that seems long, asks for
+// the macrotask early, and leaves the turn its GRACE, which it mostly does not need.
 let beganAt = Number.NEGATIVE_INFINITY;
 let ending = false;
 
 // The completions over budget: resolve functions and what to call them with, alternately. While `deferring`, every
-// completion joins them, so that none overtakes; then either `drain` or the macrotask that begins the next turn is on its
-// way.
+// completion joins them, so that none overtakes; then either `drain` or the macrotask that begins the next turn is on
+// its way.
 const deferrals = new Ring<unknown>();
 let deferring = false;
 
@@ -134,8 +135,8 @@ function beginTurn(): void {
 }
 
 /**
- * Resolves a slice of the deferred completions, and the rest after those who were resumed have run, so that the clock sees
- * what their work costs.
+ * Resolves a slice of the deferred completions, and the rest after those who were resumed have run, so that the clock
+ * sees what their work costs.
  */
 function drain(): void {
   for (; left > 0 && deferrals.size > 0; left--) {
@@ -189,14 +190,16 @@ export function failedBy(check: () => unknown): Promise<never> {
   throw new Error("gopark: internal error: the check did not throw");
 }
 
-/** An operation refused because `fn` is no function. Apart from the callers, who would allocate what a closure captures. */
+/**
+ * An operation refused because `fn` is no function. Apart from the callers, who would allocate what a closure captures.
+ */
 export function notAFunction(fn: unknown, what: string): Promise<never> {
   return failedBy(() => callable(fn, what));
 }
 
 /**
- * Charges the completion of an async function, before it returns: undefined, or what it is to await first. Awaiting nothing
- * would cost a microtask.
+ * Charges the completion of an async function, before it returns: undefined, or what it is to await first. Awaiting
+ * nothing would cost a microtask.
  */
 export function overBudget(): Promise<void> | undefined {
   return chargeOperation() ? undefined : deferred(undefined);

@@ -30,8 +30,8 @@ export function callOthers(functions: () => readonly PublicFunction[]): void {
  * The stack of whoever called into the library, a frame a line; empty if the host gives none.
  *
  * The library's frames are left out: all that are in its own folder, as long as others remain. Where library and caller
- * are bundled into one file, `entries` tell where the caller's begin: the public functions that may have been called, the
- * outer ones first.
+ * are bundled into one file, `entries` tell where the caller's begin: the public functions that may have been called,
+ * the outer ones first.
  */
 export function callerStack(entries: readonly PublicFunction[]): string {
   const limit = typeof hooks.stackTraceLimit === "number" ? Math.max(hooks.stackTraceLimit, 1) : 10;
@@ -71,7 +71,10 @@ function shortened(frame: string): string {
   return frame.length <= 1000 ? frame : `${frame.slice(0, 500)}…${frame.slice(-100)}`;
 }
 
-/** The folder that `file` is in, by a frame in that file: `at name (folder/file:1:2)`, `at folder/file:1:2`, or `name@...`. */
+/**
+ * The folder that `file` is in, by a frame in that file: `at name (folder/file:1:2)`, `at folder/file:1:2`, or
+ * `name@...`.
+ */
 function folderOf(frame: string, file: string): string {
   const end = frame.lastIndexOf(file);
   if (end === -1) return "";

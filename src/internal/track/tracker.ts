@@ -59,9 +59,13 @@ export interface Entry {
   readonly units: number;
   /** When it was made, by the real clock: {@link ageOf}. */
   readonly madeAt: number;
-  /** Formatted at once: an unformatted Error keeps the receivers of its frames alive, and the proof would never come. */
+  /**
+   * Formatted at once: an unformatted Error keeps the receivers of its frames alive, and the proof would never come.
+   */
   readonly stack: string;
-  /** Set when the collector has taken what alone could have ended it by hand; it lives on, until something else ends it. */
+  /**
+   * Set when the collector has taken what alone could have ended it by hand; it lives on, until something else ends it.
+   */
   lost: boolean;
 }
 
@@ -102,7 +106,9 @@ export function isFull(): boolean {
   return full;
 }
 
-/** Whether a wait is to be shown to {@link watch}: records are kept, or somebody observes. One test where nothing is. */
+/**
+ * Whether a wait is to be shown to {@link watch}: records are kept, or somebody observes. One test where nothing is.
+ */
 export function isWatching(): boolean {
   return watching;
 }
@@ -225,7 +231,8 @@ export function onProvedEntry(listener: (entry: Entry) => void): () => void {
   };
 }
 
-// Of the errors that waits were rejected with under full tracking: the first wait's stack, and how many more there were.
+// Of the errors that waits were rejected with under full tracking: the first wait's stack, and how many more there
+// were.
 const places = new WeakMap<Error, { readonly stack: string; more: number }>();
 
 /** Lets the stack of a shared error, which has none of its own, show the first wait that it rejected. */

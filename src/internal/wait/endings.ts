@@ -62,7 +62,10 @@ export class Cancellation implements Ending {
   }
 }
 
-/** Foreign code, or an argument that is no `Cancel`, threw this error where we asked it: no end of anything, but of one wait. */
+/**
+ * Foreign code, or an argument that is no `Cancel`, threw this error where we asked it: no end of anything, but of one
+ * wait.
+ */
 export class Failed implements Ending {
   readonly #error: unknown;
 
@@ -84,7 +87,9 @@ export function isContextError(err: unknown): boolean {
   return err instanceof Canceled || err instanceof DeadlineExceeded;
 }
 
-/** The cause of an ending, as far as its error tells: the cause that an error of a context carries, or else the error. */
+/**
+ * The cause of an ending, as far as its error tells: the cause that an error of a context carries, or else the error.
+ */
 export function causeOf(err: unknown): unknown {
   return isContextError(err) ? ((err as Error).cause ?? err) : err;
 }

@@ -230,8 +230,8 @@ export function adopt(signal: AbortSignal, source: Source): void {
 }
 
 /**
- * The source behind `cancel`. Never throws: where `cancel` is neither a context nor a signal, or throws when asked what it
- * is, the answer is a source that has ended with that error.
+ * The source behind `cancel`. Never throws: where `cancel` is neither a context nor a signal, or throws when asked what
+ * it is, the answer is a source that has ended with that error.
  */
 export function sourceOf(cancel: Cancel): Source {
   try {

@@ -1,6 +1,6 @@
 /**
- * The items of any iterable, taken one at a time and not before they are wanted; with an exit from the wait for one, and
- * the iterator told when no more are.
+ * The items of any iterable, taken one at a time and not before they are wanted; with an exit from the wait for one,
+ * and the iterator told when no more are.
  */
 import { show } from "../data/args.ts";
 import { Kind } from "../track/tracker.ts";

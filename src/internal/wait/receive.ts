@@ -128,8 +128,8 @@ const AsyncIteratorPrototype: object = Object.getPrototypeOf(
 ) as object;
 
 /**
- * The values of a channel as they come. Not an async generator: the `return` of one waits for a parked `next`, which may
- * never end.
+ * The values of a channel as they come. Not an async generator: the `return` of one waits for a parked `next`, which
+ * may never end.
  */
 export class Values<T> implements AsyncIterableIterator<T, undefined> {
   #over = false;

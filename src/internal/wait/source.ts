@@ -128,8 +128,8 @@ export class Source implements Dependent {
     return this.dependents?.shift();
   }
 
-  // A source speaks the protocol of waitables: as a case it is ready when it has ended. It does not ask what is outside:
-  // select has polled when it read its cases, and runs no foreign code after that.
+  // A source speaks the protocol of waitables: as a case it is ready when it has ended. It does not ask what is
+  // outside: select has polled when it read its cases, and runs no foreign code after that.
 
   /** @internal */
   [READY](): boolean {
@@ -172,8 +172,9 @@ export function spread(top: Source, topEnding: Ending, inside: boolean): void {
     }
   }
   if (rest === undefined) return;
-  // 2. Abort the signals, whose listeners are user code. 3. Admit the waiters that were held back; not before the signals
-  // are aborted, for one of those may end a waiter that would be granted what it is about to be refused. 4. Queue what reacts.
+  // 2. Abort the signals, whose listeners are user code. 3. Admit the waiters that were held back; not before the
+  // signals are aborted, for one of those may end a waiter that would be granted what it is about to be refused. 4.
+  // Queue what reacts.
   for (const step of [ABORT, ADMIT, REACT]) {
     for (const { d, ending, aftermath } of rest) {
       if (aftermath === step) guarded(() => d.settle?.(ending, inside));
@@ -199,8 +200,8 @@ export const NEVER: Source = new Never();
 
 // Deadlines are seen by polling too: a loop that asks `ctx.err()` and never lets the event loop turn would not end. The
 // clock costs more than a poll, so polls of one deadline are counted, and the clock is looked at every so many: at most
-// twice as many as before, at most as many as took a millisecond at the last pace, and at most half of those that are left
-// before the deadline. The first poll of another deadline looks at once.
+// twice as many as before, at most as many as took a millisecond at the last pace, and at most half of those that are
+// left before the deadline. The first poll of another deadline looks at once.
 const MOST_POLLS = 8;
 let polled: DeadlineSource | undefined;
 let pollsLeft = 0;

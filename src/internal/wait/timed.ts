@@ -26,8 +26,8 @@ export class WaitAlarm<V> implements Alarm {
 }
 
 /**
- * Waits that instants end. In no order but that of their alarms, so nothing is stored here: a wait counts as linked while
- * its `list` is this. A finite wait keeps the process alive.
+ * Waits that instants end. In no order but that of their alarms, so nothing is stored here: a wait counts as linked
+ * while its `list` is this. A finite wait keeps the process alive.
  */
 export class TimedWaiters<V = undefined> extends Waiters<void, WaitAlarm<V>> {
   constructor(kind: Kind, resource?: Resource<Wait<void, WaitAlarm<V>>>) {

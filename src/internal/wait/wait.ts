@@ -1,31 +1,33 @@
 /**
  * The wait core: the one place where anything in this library waits.
  *
- * Whatever waits, waits in a {@link Wait}, as in Go a goroutine waits in a sudog: a receive, an acquire, a sleep, a select.
- * Whatever is waited for has a queue of them, {@link Waiters}. Channels, semaphores and the rest hold state and policy
- * only: what a wait waits for, and who is next.
+ * Whatever waits, waits in a {@link Wait}, as in Go a goroutine waits in a sudog: a receive, an acquire, a sleep, a
+ * select. Whatever is waited for has a queue of them, {@link Waiters}. Channels, semaphores and the rest hold state and
+ * policy only: what a wait waits for, and who is next.
  *
- * *Park.* An operation first asks whether its `cancel` has ended, then looks at its own state, and if it cannot go on it
- * makes a wait. The wait is linked into at most two lists: the queue of what it waits for, and the dependents of the source
- * behind `cancel`. Both are intrusive, so both links are undone in O(1) from either side. Parking counts one more of the
- * wait's kind; that, a promise and the wait itself are all that it costs.
+ * *Park.* An operation first asks whether its `cancel` has ended, then looks at its own state, and if it cannot go on
+ * it makes a wait. The wait is linked into at most two lists: the queue of what it waits for, and the dependents of the
+ * source behind `cancel`. Both are intrusive, so both links are undone in O(1) from either side. Parking counts one
+ * more of the wait's kind; that, a promise and the wait itself are all that it costs.
  *
- * *Claim.* Exactly one of three claims a wait: who grants what it waits for (`resolve`), who closes it (`reject`), or the
- * end of its source (`ended`, by cancel or deadline). A claim is synchronous and takes the wait out of both lists, so a
- * queue never holds a wait that is over, and nobody can come between the grant and the code that awaits it. The first
- * claim is final: a cancel that comes later, in the same turn even, changes nothing.
+ * *Claim.* Exactly one of three claims a wait: who grants what it waits for (`resolve`), who closes it (`reject`), or
+ * the end of its source (`ended`, by cancel or deadline). A claim is synchronous and takes the wait out of both lists,
+ * so a queue never holds a wait that is over, and nobody can come between the grant and the code that awaits it. The
+ * first claim is final: a cancel that comes later, in the same turn even, changes nothing.
  *
  * *Settle.* Claiming settles the promise, and the awaiting code resumes in a microtask of its own, in its own async
  * context. Each settlement is charged to the turn's budget (../time/turn.ts); over budget it is handed out in a later
  * turn, in the order of the claims. That defers the resumption, not the claim.
  *
- * *Cancel.* A source ends for a whole tree at once (source.ts). First everything below is marked and every wait claimed;
- * only then others are woken. So a wait that leaves a queue does not wake whoever it held back: its queue's `resource` is
- * told at once by `cancelled`, to correct its books, and by `abandoned`, when everyone knows, to admit others.
+ * *Cancel.* A source ends for a whole tree at once (source.ts). First everything below is marked and every wait
+ * claimed; only then others are woken. So a wait that leaves a queue does not wake whoever it held back: its queue's
+ * `resource` is told at once by `cancelled`, to correct its books, and by `abandoned`, when everyone knows, to admit
+ * others.
  *
- * *Foreign code* (contexts and signals of others, user functions, formatters of stacks) may throw, call back in, or never
- * return. It runs before an operation looks at its own state, or after its wait is linked in both lists, never between,
- * and never inside a claim (foreign.ts). So what it does is done to queues in order, and what it throws is the error of its own wait.
+ * *Foreign code* (contexts and signals of others, user functions, formatters of stacks) may throw, call back in, or
+ * never return. It runs before an operation looks at its own state, or after its wait is linked in both lists, never
+ * between, and never inside a claim (foreign.ts). So what it does is done to queues in order, and what it throws is the
+ * error of its own wait.
  *
  * Invariants, between any two calls:
  *
@@ -94,9 +96,9 @@ export class Waiters<T, V = undefined> extends List<Waiter<T, V>> {
   }
 }
 
-// The hottest object of the library. One class without a base or heirs, with plain fields assigned in the constructor, and
-// a closure for each promise: with #private or defined fields, one shared executor, or a family of classes a hand-off took
-// longer, and so did every queue in a process that used many of them.
+// The hottest object of the library. One class without a base or heirs, with plain fields assigned in the constructor,
+// and a closure for each promise: with #private or defined fields, one shared executor, or a family of classes a
+// hand-off took longer, and so did every queue in a process that used many of them.
 export class Wait<T, V = undefined> implements Waiter<T, V> {
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;
@@ -116,8 +118,8 @@ export class Wait<T, V = undefined> implements Waiter<T, V> {
   readonly link: Link | undefined;
 
   /**
-   * Begins a wait. `source`, if any, has been polled and has not ended. The caller links the wait into its queue, with no
-   * other call in between, and then starts its link.
+   * Begins a wait. `source`, if any, has been polled and has not ended. The caller links the wait into its queue, with
+   * no other call in between, and then starts its link.
    */
   constructor(kind: Kind, source: Source | undefined, value: V) {
     this.promise = new Promise((resolve, reject) => {
@@ -166,7 +168,9 @@ class Link implements Dependent {
     source?.join(this);
   }
 
-  /** To be called when the wait stands in its queue: this runs code of observers, of stack formatters, and foreign code. */
+  /**
+   * To be called when the wait stands in its queue: this runs code of observers, of stack formatters, and foreign code.
+   */
   start(): void {
     const watched = watch(this.wait.kind, this.wait);
     if (!this.claimed) this.watched = watched;

@@ -32,7 +32,9 @@ export interface Outcome {
   readonly ok?: boolean;
 }
 
-/** One case of a parked select, in the queue of what it waits for. Each of the calls claims the select, for this case. */
+/**
+ * One case of a parked select, in the queue of what it waits for. Each of the calls claims the select, for this case.
+ */
 export interface Parked extends Element {
   /** What a send case sends. Written by its ENQUEUE. */
   value: unknown;
