@@ -1,25 +1,6 @@
 /** Whole processes, on the built package: what keeps one alive, what lets it exit, and what it reports. */
-import { spawn } from "node:child_process";
 import { describe, expect, test } from "vitest";
-import { ROOT } from "./support/examples.ts";
-
-interface Ended {
-  readonly status: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-/** Runs a module to its end. One that hangs is ended by the test's own timeout. */
-function run(code: string, ...flags: string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [...flags, "--input-type=module", "-e", code], { cwd: ROOT });
-  let out = "";
-  let err = "";
-  child.stdout.on("data", (chunk) => (out += chunk));
-  child.stderr.on("data", (chunk) => (err += chunk));
-  return new Promise((resolve) => {
-    child.on("close", (status) => resolve({ status, out, err }));
-  });
-}
+import { run } from "./support/run.ts";
 
 const IMPORT = 'import { after, Channel, context, go, rate, select, semaphore, time } from "gopark";';
 

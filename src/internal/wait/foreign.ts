@@ -4,8 +4,8 @@
  * Whatever they do is foreign code: it may throw, call back in, lie, or never answer. It is run at three places only.
  *
  * - *Asked* by `poll`, before an operation looks at its own state. What it throws is the error of that operation.
- * - *Listened to* by `listen`, after a wait has been linked wherever it belongs. What it throws ends the waits linked
- *   meanwhile with that error; there are no others, for while somebody waits it is being listened to.
+ * - *Listened to* by `listen`, after a wait has been linked wherever it belongs. What it throws ends the waits linked to
+ *   it with that error: only this one and those begun inside the call, for an earlier one would be listened to already.
  * - *Stopped* by a reaction some microtasks after the last wait has left, if by then nobody waits again. So nothing
  *   foreign runs while waits are being claimed, and a loop of waits listens once. What it throws is reported.
  */

@@ -18,9 +18,9 @@ export class Slots<T> {
   //   held counts the units handed out; it is over `size` only after a resize;
   //   if anyone waits, the front waiter does not fit: front.n > size - held. (One of 0 units, when all are held, may
   //   have come to the front by the cancel of the one before it; as in Go it waits for the next `give`.)
-  //   free = size - held, or -1 while anyone waits: nobody overtakes, and one comparison tells whether n units can be
-  //   taken. After a cancel it stays -1 until everyone knows: what has been given up may not be granted to who is being
-  //   cancelled too.
+  //   free = size - held, or less while anyone waits: nobody overtakes, and one comparison tells whether n units can be
+  //   taken. After a cancel it stays so until everyone knows: what was given up must not be granted to a waiter that the
+  //   same cancel is about to end.
   held = 0;
   free: number;
   size: number;
