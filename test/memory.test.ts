@@ -21,6 +21,7 @@ import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
 import { after, Ticker, Timer } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Heap, type HeapItem } from "../src/internal/data/heap.ts";
 import { bytesInUse, bytesPerRound, costRatio } from "./support/heap.ts";
 import { turn } from "./support/turn.ts";
 
@@ -592,4 +593,22 @@ describe("clearing a map", () => {
     });
     expect(costRatio(fresh, held)).toBeLessThan(5);
   });
+});
+
+test("a heap that was large gives its arrays back to the engine", () => {
+  const used = () => {
+    (globalThis as unknown as { gc(): void }).gc();
+    const { heapUsed, arrayBuffers } = process.memoryUsage();
+    return heapUsed + arrayBuffers;
+  };
+  const items: HeapItem[] = Array.from({ length: 1_000_000 }, (_, when) => ({ when, index: -1 }));
+  const before = used();
+  const heap = new Heap<HeapItem>();
+  for (const item of items) heap.push(item);
+  const full = used() - before;
+  for (const item of items) heap.remove(item);
+  const drained = used() - before;
+  expect(full).toBeGreaterThan(1_000_000 * 24);
+  expect(drained).toBeLessThan(full / 5);
+  expect([heap.size, items.length]).toEqual([0, 1_000_000]);
 });
