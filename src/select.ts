@@ -227,7 +227,7 @@ function park(first: Case | undefined): Promise<Outcome> {
   selection.link?.start();
   if (foreign) {
     for (let c = first; c !== undefined; c = c.sibling) {
-      if (c.waitable instanceof Source && c.list !== undefined) c.waitable.listen(c);
+      if (c.waitable instanceof Source && c.list !== undefined) c.waitable.listen();
     }
   }
   return selection.promise;

@@ -58,7 +58,7 @@ export abstract class Listening extends Source {
     return detached;
   }
 
-  override listen(_d: Dependent): void {
+  override listen(): void {
     if (this.stop !== undefined || this.beginning || this.ending !== undefined) return;
     this.beginning = true;
     try {
@@ -102,7 +102,7 @@ export abstract class Listening extends Source {
     const { stop } = this;
     this.stop = undefined;
     if (stop !== undefined) guarded(stop);
-    if (this.size > 0) this.listen(this);
+    if (this.size > 0) this.listen();
   }
 
   private stopLater(hops = HOPS): void {

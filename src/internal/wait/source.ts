@@ -104,7 +104,7 @@ export class Source implements Dependent {
    * To be called when a dependent has been linked wherever it belongs: where the source is behind something foreign,
    * this begins to listen to it, which runs foreign code. That may call back in, and end the dependent.
    */
-  listen(_d: Dependent): void {}
+  listen(): void {}
 
   /** How many hang on this source. */
   get size(): number {

@@ -175,7 +175,7 @@ class Link implements Dependent {
     const watched = watch(this.wait.kind, this.wait);
     if (!this.claimed) this.watched = watched;
     else if (watched !== undefined) unwatch(this.wait.kind, watched);
-    if (!this.claimed) this.source?.listen(this);
+    if (!this.claimed) this.source?.listen();
   }
 
   /** Where the wait was parked; undefined unless that is recorded. */

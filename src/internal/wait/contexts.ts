@@ -1,0 +1,308 @@
+/**
+ * The contexts: the roots, the ones with a cancel function or a deadline, the ones with a value; and the walks over
+ * chains of them.
+ *
+ * A program has many contexts, so each field is bytes per request. Their fields are plain, and their methods reach the
+ * context through `this[SOURCE]` or `this.self`: so an object made by `Object.create(ctx)`, which has no fields of its
+ * own, works as ctx does. The walks are loops: a chain may be of any depth.
+ */
+import type { ReceiveChannel } from "../../channel.ts";
+import type { CancelFunc, Context, ContextKey } from "../../context.ts";
+import { show } from "../data/args.ts";
+import { now } from "../time/clock.ts";
+import { type Alarm, arm, disarm, fireNow } from "../time/timers.ts";
+import { type Entry, enter, exit, Kind, noteLoss, type PublicFunction } from "../track/tracker.ts";
+import { Done, signalOf } from "./dependents.ts";
+import { Canceled, Cancellation, DeadlineExceeded, type Ending, Failed } from "./endings.ts";
+import { ASK_SOURCE, sourceOf } from "./foreign.ts";
+import { type DeadlineSource, forgetDeadline, NEVER, SOURCE, Source } from "./source.ts";
+import type { Aftermath } from "./waitable.ts";
+
+const CONTEXT = new Kind("context", "resource");
+
+/** A context that never ends: background and todo, or the values of a parent without its end. */
+export class Root implements Context {
+  /** @internal */
+  readonly [SOURCE]: Source = NEVER;
+
+  /** Whose values it has; undefined for background and todo. */
+  readonly parent: Context | undefined;
+
+  /** What was added to its parent, or its own name, as a context's string shows it. */
+  readonly name: string;
+
+  private readonly self: this = this;
+  lazySignal: AbortSignal | undefined = undefined;
+
+  constructor(name: string, parent?: Context) {
+    this.name = name;
+    this.parent = parent;
+  }
+
+  deadline(): undefined {}
+
+  done(): null {
+    return null;
+  }
+
+  err(): undefined {}
+
+  value(key: unknown): unknown {
+    return key === ASK_SOURCE || this.parent === undefined ? undefined : lookUp(this.parent, key);
+  }
+
+  get signal(): AbortSignal {
+    const { self } = this;
+    self.lazySignal ??= signalOf(self, NEVER);
+    return self.lazySignal;
+  }
+
+  toString(): string {
+    return this.parent === undefined ? this.name : describe(this);
+  }
+}
+
+/** What most contexts never need: `signal` and `done` are made when first asked for, `entry` under full tracking. */
+interface Extras {
+  signal: AbortSignal | undefined;
+  done: ReceiveChannel<never> | undefined;
+  entry: Entry | undefined;
+}
+
+/** A context that its cancel function ends, or its parent. */
+export class CancelContext extends Source implements Context {
+  /** @internal */
+  readonly [SOURCE]: this = this;
+  readonly parent: Context;
+  private readonly parentSource: Source;
+
+  /** The nearest context here or above that answers `deadline()` by itself: one with a deadline, a root, a foreign one. */
+  readonly deadlineBase: Context;
+  private extras: Extras | undefined = undefined;
+
+  // Whether it counts as live: set by `count`, cleared at the end.
+  private counted = false;
+
+  constructor(parent: Context) {
+    super();
+    this.parent = parent;
+    this.parentSource = sourceOf(parent);
+    this.deadlineBase = deadlineBaseOf(parent);
+    this.deadlineSource = this.parentSource.deadlineSource;
+    const ending = this.parentSource.poll();
+    if (ending instanceof Failed) throw ending.error();
+    this.ending = ending;
+  }
+
+  /** Links the context to its parent, unless one of them has ended. A foreign parent may call back here. */
+  linkToParent(): void {
+    if (this.ending !== undefined) return;
+    this.parentSource.attach(this);
+    this.parentSource.listen();
+  }
+
+  /**
+   * Counts the context as live until it ends. `makers` are the public functions that may have made it. If nothing but
+   * `cancel` can end it and the collector takes `cancel`, that proves a leak; if something else can, a lost cancel.
+   */
+  count(cancel: CancelFunc, makers: () => readonly PublicFunction[]): void {
+    if (this.ending !== undefined) return;
+    this.counted = true;
+    const provable = this.parentSource === NEVER && this.deadlineSource === undefined;
+    const entry = enter(CONTEXT, provable ? cancel : undefined, makers);
+    if (entry === undefined) return;
+    this.ensureExtras().entry = entry;
+    if (!provable) noteLoss(entry, cancel);
+  }
+
+  /** What the cancel function does. */
+  cancelByFunction(cause?: unknown): void {
+    if (this.ending === undefined) this.end(new Cancellation(Canceled, cause), true);
+  }
+
+  override ended(ending: Ending): Aftermath {
+    this.parentSource.detach(this);
+    if (this.counted) exit(CONTEXT, this.extras?.entry);
+    this.counted = false;
+    return super.ended(ending);
+  }
+
+  /** The nearest deadline above. */
+  get aboveDeadline(): DeadlineSource | undefined {
+    return this.parentSource.deadlineSource;
+  }
+
+  deadline(): number | undefined {
+    return this.deadlineBase.deadline();
+  }
+
+  done(): ReceiveChannel<never> {
+    const extras = this[SOURCE].ensureExtras();
+    extras.done ??= new Done(this[SOURCE]);
+    return extras.done;
+  }
+
+  err(): Error | undefined {
+    return this[SOURCE].poll()?.error() as Error | undefined;
+  }
+
+  value(key: unknown): unknown {
+    return key === ASK_SOURCE ? this[SOURCE] : lookUp(this.parent, key);
+  }
+
+  get signal(): AbortSignal {
+    const extras = this[SOURCE].ensureExtras();
+    extras.signal ??= signalOf(this[SOURCE], this[SOURCE]);
+    return extras.signal;
+  }
+
+  override toString(): string {
+    return describe(this);
+  }
+
+  private ensureExtras(): Extras {
+    this.extras ??= { signal: undefined, done: undefined, entry: undefined };
+    return this.extras;
+  }
+}
+
+/** A context that ends at an instant, too. */
+export class DeadlineContext extends CancelContext implements Alarm, DeadlineSource {
+  readonly when: number;
+  index = -1;
+  private readonly cause: unknown;
+
+  constructor(parent: Context, when: number, cause: unknown) {
+    super(parent);
+    this.when = when;
+    this.cause = cause;
+    this.deadlineSource = this;
+  }
+
+  /** Arms the deadline, or ends the context if it has passed. The time is t. */
+  armOrExpire(t: number): void {
+    if (this.ending !== undefined) return;
+    if (this.when <= t) this.fire();
+    else arm(this);
+  }
+
+  override deadline(): number {
+    return this.when;
+  }
+
+  fire(): void {
+    if (this.ending === undefined) this.end(new Cancellation(DeadlineExceeded, this.cause), false);
+  }
+
+  expire(): void {
+    fireNow(this);
+  }
+
+  override ended(ending: Ending): Aftermath {
+    disarm(this);
+    forgetDeadline(this);
+    return super.ended(ending);
+  }
+}
+
+/** Everything as the parent's, and one value more. */
+export class ValueContext implements Context {
+  /** @internal */
+  readonly [SOURCE]: Source;
+  readonly parent: Context;
+  readonly key: unknown;
+  readonly val: unknown;
+
+  /** The nearest context above that is no ValueContext. */
+  private readonly base: Context;
+  readonly deadlineBase: Context;
+
+  constructor(parent: Context, key: unknown, val: unknown) {
+    this[SOURCE] = sourceOf(parent);
+    this.parent = parent;
+    this.key = key;
+    this.val = val;
+    this.base = isPlain(parent, ValueContext) ? parent.base : parent;
+    this.deadlineBase = deadlineBaseOf(parent);
+  }
+
+  deadline(): number | undefined {
+    return this.deadlineBase.deadline();
+  }
+
+  done(): ReceiveChannel<never> | null {
+    return this.base.done();
+  }
+
+  err(): Error | undefined {
+    return this.base.err();
+  }
+
+  value(key: unknown): unknown {
+    return key === this.key ? this.val : lookUp(this.parent, key);
+  }
+
+  // The parent's: a signal of its own would stay linked to the parent until that one ends.
+  get signal(): AbortSignal {
+    return this.base.signal;
+  }
+
+  toString(): string {
+    return describe(this);
+  }
+}
+/** Whether `ctx` is of this very class: an object derived from one may have methods of its own. */
+function isPlain<T extends object>(ctx: object, cls: abstract new (...args: never[]) => T): ctx is T {
+  return Object.getPrototypeOf(ctx) === cls.prototype;
+}
+
+/** Whether `ctx` is of one of these two classes, not derived from one. */
+function isCancelContext(ctx: Context): ctx is CancelContext {
+  return isPlain(ctx, CancelContext) || isPlain(ctx, DeadlineContext);
+}
+
+/** Looks a key up from `from` on: in a loop through contexts of ours, and by `value` from the first foreign one on. */
+function lookUp(from: Context, key: unknown): unknown {
+  let ctx = from;
+  for (;;) {
+    if (isPlain(ctx, ValueContext)) {
+      if (ctx.key === key) return ctx.val;
+      ctx = ctx.parent;
+    } else if (isCancelContext(ctx)) {
+      if (key === ASK_SOURCE) return ctx;
+      ctx = ctx.parent;
+    } else if (isPlain(ctx, Root)) {
+      if (key === ASK_SOURCE || ctx.parent === undefined) return undefined;
+      ctx = ctx.parent;
+    } else return ctx.value(key);
+  }
+}
+
+/** See `deadlineBase` of {@link CancelContext}. */
+function deadlineBaseOf(ctx: Context): Context {
+  return isPlain(ctx, CancelContext) || isPlain(ctx, ValueContext) ? ctx.deadlineBase : ctx;
+}
+
+/** The string of a context: that of its root, and what was added on the way down. */
+function describe(from: Context): string {
+  const added: string[] = [];
+  let ctx = from;
+  for (;;) {
+    if (ctx instanceof DeadlineContext) {
+      const at = Math.abs(ctx.when) <= 8.64e15 ? new Date(ctx.when).toISOString() : ctx.when;
+      added.push(`.WithDeadline(${at} [${Math.round(ctx.when - now())}ms])`);
+    } else if (ctx instanceof CancelContext) added.push(".WithCancel");
+    else if (ctx instanceof ValueContext) added.push(`.WithValue(${name(ctx.key)}, ${name(ctx.val)})`);
+    else if (ctx instanceof Root && ctx.parent !== undefined) added.push(ctx.name);
+    else return [String(ctx), ...added.reverse()].join("");
+    ctx = ctx.parent as Context;
+  }
+}
+
+/** A key or value as a context's string shows it. */
+function name(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (value === undefined || value === null) return "<nil>";
+  const { description } = value as Partial<ContextKey<unknown>>;
+  return typeof description === "string" ? description : show(value);
+}

@@ -1,0 +1,127 @@
+/** What hangs on a context: its done channel, its signal, and the calls that `afterFunc` has prepared. */
+
+import type { Received } from "../../channel.ts";
+import type { Context } from "../../context.ts";
+import type { Element } from "../data/list.ts";
+import { reaction } from "../host/async.ts";
+import { type Ending, Failed } from "./endings.ts";
+import { adopt } from "./foreign.ts";
+import { InternalChannel } from "./receive.ts";
+import type { Dependent, Source } from "./source.ts";
+import { ABORT, type Aftermath, NOTHING, REACT } from "./waitable.ts";
+
+/** A call that `afterFunc` has prepared. `call` queues it, and runs no user code itself. */
+export class AfterFuncCall implements Dependent {
+  list: object | undefined = undefined;
+  prev: Element | undefined = undefined;
+  next: Element | undefined = undefined;
+  readonly settle: () => void;
+
+  // Set while the source is being listened to for this call, and cleared after.
+  private listening = true;
+  private failure: Failed | undefined = undefined;
+
+  constructor(call: () => void) {
+    this.settle = call;
+  }
+
+  /** Hangs the call on a source that has not ended. Throws what foreign code threw while it was being listened to. */
+  hangOn(source: Source): void {
+    source.attach(this);
+    source.listen();
+    this.listening = false;
+    if (this.failure !== undefined) throw this.failure.error();
+  }
+
+  ended(ending: Ending): Aftermath {
+    if (!(this.listening && ending instanceof Failed)) return REACT;
+    this.failure = ending;
+    return NOTHING;
+  }
+}
+
+/**
+ * Aborts a signal when its source has ended: inside the call that ended it, or later, in the reader's async context.
+ */
+class Abort implements Dependent {
+  list: object | undefined = undefined;
+  prev: Element | undefined = undefined;
+  next: Element | undefined = undefined;
+  readonly controller: AbortController = new AbortController();
+  readonly #abortLater: () => void;
+  #ending: Ending | undefined = undefined;
+
+  constructor() {
+    this.#abortLater = reaction(() => this.#abort());
+  }
+
+  ended(ending: Ending): Aftermath {
+    this.#ending = ending;
+    return ABORT;
+  }
+
+  settle(_: Ending, inside: boolean): void {
+    if (inside) this.#abort();
+    else this.#abortLater();
+  }
+
+  #abort(): void {
+    this.controller.abort(this.#ending?.error());
+  }
+}
+
+// The context behind each signal: the one that handed it out, or the one that fromSignal made of it.
+export const contextBySignal: WeakMap<AbortSignal, Context> = new WeakMap();
+
+/** A signal that is aborted when `source` ends. */
+export function signalOf(ctx: Context, source: Source): AbortSignal {
+  source.poll();
+  const { ending } = source;
+  const abort = new Abort();
+  const { signal } = abort.controller;
+  contextBySignal.set(signal, ctx);
+  adopt(signal, source);
+  if (ending !== undefined) abort.controller.abort(ending.error());
+  else {
+    source.attach(abort);
+    source.listen();
+  }
+  return signal;
+}
+/** A channel that is closed when its source ends. A receive keeps the process alive if the source has a deadline. */
+export class Done extends InternalChannel<never> implements Dependent {
+  list: object | undefined = undefined;
+  prev: Element | undefined = undefined;
+  next: Element | undefined = undefined;
+  readonly #source: Source;
+
+  constructor(source: Source) {
+    super();
+    this.#source = source;
+    this.receivers.setRef(source.deadlineSource !== undefined);
+    this.poll();
+  }
+
+  ended(ending: Ending): Aftermath {
+    if (ending instanceof Failed) this.receivers.failAll(ending.error());
+    else this.receivers.wakeAll({ value: undefined, ok: false });
+    return NOTHING;
+  }
+
+  /** Polls the source. Links the channel to it, also anew, where an attempt to listen failed and unlinked it. */
+  override poll(): void {
+    const source = this.#source;
+    source.poll();
+    if (this.list !== undefined || source.ending !== undefined) return;
+    source.attach(this);
+    source.listen();
+  }
+
+  take(): Received<never> | undefined {
+    return this.#source.ending === undefined ? undefined : { value: undefined, ok: false };
+  }
+
+  protected override ready(): boolean {
+    return this.#source.ending !== undefined;
+  }
+}

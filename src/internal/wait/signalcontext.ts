@@ -1,0 +1,90 @@
+/** The context that an abort signal stands for. */
+import type { ReceiveChannel } from "../../channel.ts";
+import type { Context } from "../../context.ts";
+import { contextBySignal, Done } from "./dependents.ts";
+import { Canceled, Cancellation, causeOf, DeadlineExceeded, type Ending, Failed, isContextError } from "./endings.ts";
+import { ASK_SOURCE, sourceOf } from "./foreign.ts";
+import { type Dependent, SOURCE, Source } from "./source.ts";
+import { type Aftermath, NOTHING } from "./waitable.ts";
+
+/** The context behind a signal: the one that handed it out, or one that is made for it, once. */
+export function contextOfSignal(signal: AbortSignal): Context {
+  let ctx = contextBySignal.get(signal);
+  if (ctx === undefined) {
+    ctx = new SignalContext(signal);
+    contextBySignal.set(signal, ctx);
+  }
+  return ctx;
+}
+
+/** A context made of a signal. It hangs on the signal's source only while something hangs on it. */
+class SignalContext extends Source implements Context {
+  readonly [SOURCE]: this = this;
+  readonly signal: AbortSignal;
+  private readonly signalSource: Source;
+  lazyDone: ReceiveChannel<never> | undefined = undefined;
+
+  constructor(signal: AbortSignal) {
+    super();
+    this.signal = signal;
+    this.signalSource = sourceOf(signal);
+  }
+
+  override poll(): Ending | undefined {
+    if (this.ending === undefined) {
+      const ending = this.signalSource.poll();
+      if (ending instanceof Failed) return ending;
+      // Asking may have called back.
+      if (ending !== undefined && this.ending === undefined) this.end(ending, false);
+    }
+    return this.ending;
+  }
+
+  override attach(d: Dependent): void {
+    super.attach(d);
+    if (this.list === undefined) this.signalSource.attach(this);
+  }
+
+  override detach(d: Dependent): boolean {
+    const detached = super.detach(d);
+    if (this.size === 0) this.signalSource.detach(this);
+    return detached;
+  }
+
+  override listen(): void {
+    this.signalSource.listen();
+  }
+
+  override ended(ending: Ending): Aftermath {
+    this.signalSource.detach(this);
+    // A signal that could not be listened to has not ended. A later wait listens again.
+    return ending instanceof Failed ? NOTHING : super.ended(endingOfReason(ending.error()));
+  }
+
+  deadline(): undefined {}
+
+  done(): ReceiveChannel<never> {
+    const ctx = this[SOURCE];
+    ctx.lazyDone ??= new Done(ctx);
+    return ctx.lazyDone;
+  }
+
+  err(): Error | undefined {
+    return this[SOURCE].poll()?.error() as Error | undefined;
+  }
+
+  value(key: unknown): unknown {
+    return key === ASK_SOURCE ? this[SOURCE] : undefined;
+  }
+
+  override toString(): string {
+    return "context.fromSignal";
+  }
+}
+
+/** How a context ends when its signal is aborted for this reason. */
+function endingOfReason(reason: unknown): Ending {
+  if (isContextError(reason)) return { error: () => reason, cause: () => causeOf(reason) };
+  const timedOut = (reason as { name?: unknown } | null | undefined)?.name === "TimeoutError";
+  return new Cancellation(timedOut ? DeadlineExceeded : Canceled, reason);
+}
