@@ -1,5 +1,5 @@
-/** Writes the figures of the last full replay (`npm start`) into docs/surge.md. */
-import { readFileSync, writeFileSync } from "node:fs";
+/** Writes the figures of the last full replay (`npm start`) into docs/surge.md, and its picture to docs/surge.svg. */
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { columns, rows } from "../.build/bench/surge/report.js";
 
 const { seed, quick, figures, checks } = JSON.parse(readFileSync("bench/results/surge.json", "utf8"), (_, value) => {
@@ -28,3 +28,4 @@ writeFileSync(
   "docs/surge.md",
   page.replace(/<!-- figures:begin -->[\s\S]*<!-- figures:end -->/, () => text),
 );
+copyFileSync("bench/results/surge.svg", "docs/surge.svg");

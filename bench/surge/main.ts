@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { budgetMs, model, type PhaseName, type Plan, plan, planned, runMs, type Variant, variants } from "./config.ts";
 import { booksOf, figuresOf, type Run } from "./figures.ts";
 import { Child, gatewayFile, type Progress, type Sample, type Vitals } from "./ipc.ts";
-import { page } from "./page.ts";
+import { page, picture } from "./page.ts";
 import { clock } from "./probe.ts";
 import { aftermath, carries, generator, type Results, table, verdicts } from "./report.ts";
 import { promises, spoilt, truth } from "./verdict.ts";
@@ -160,6 +160,7 @@ async function main(): Promise<number> {
   const folder = new URL("../../../bench/results/", import.meta.url);
   mkdirSync(folder, { recursive: true });
   writeFileSync(new URL("surge.html", folder), page(results, checks, lines));
+  writeFileSync(new URL("surge.svg", folder), picture(results));
   const figures = results.map(({ run, figures }) => ({ variant: run.variant, figures, books: booksOf(run) }));
   writeFileSync(
     new URL("surge.json", folder),

@@ -1,4 +1,8 @@
-/** The same run over time, as one HTML page without dependencies: inline SVG, light and dark. */
+/**
+ * The same run over time, as one HTML page without dependencies (inline SVG, light and dark), and as the one picture that
+ * stands in the docs.
+ */
+import { svg } from "../support/svg.ts";
 import { capacity, type Plan, planned, type Variant } from "./config.ts";
 import { errorOutcomes, type Run } from "./figures.ts";
 import { columns, type Results, rows, table } from "./report.ts";
@@ -87,6 +91,18 @@ const plots: readonly Plot[] = [
 const box = { width: 560, height: 250, left: 58, right: 12, top: 22, bottom: 40 };
 
 function plot(what: Plot, plan: Plan, runs: readonly Run[]): string {
+  return [
+    `<figure><figcaption><b>${what.title}</b> <span>${unitOf(what)}</span></figcaption>`,
+    `<svg viewBox="0 0 ${box.width} ${box.height}" role="img" aria-label="${what.title} over time">${drawing(what, plan, runs)}</svg></figure>`,
+  ].join("");
+}
+
+function unitOf({ unit, scale }: Plot): string {
+  return scale === "log" ? `${unit}, log scale` : unit;
+}
+
+/** A plot without its title, in a box of its own. */
+function drawing(what: Plot, plan: Plan, runs: readonly Run[]): string {
   const series = runs.map((run) => ({ variant: run.variant, points: what.points(run) }));
   const values = series.flatMap(({ points }) => points.map(([, value]) => value)).filter((value) => value > 0);
   const axis = what.scale === "log" ? logAxis(values) : linearAxis([...values, what.mark?.at ?? 0]);
@@ -123,10 +139,7 @@ function plot(what: Plot, plan: Plan, runs: readonly Run[]): string {
     );
   }
   for (const { variant, points } of series) parts.push(`<path class="line ${variant}" d="${path(points, x, y)}"/>`);
-  return [
-    `<figure><figcaption><b>${what.title}</b> <span>${what.unit}${what.scale === "log" ? ", log scale" : ""}</span></figcaption>`,
-    `<svg viewBox="0 0 ${box.width} ${box.height}" role="img" aria-label="${what.title} over time">${parts.join("")}</svg></figure>`,
-  ].join("");
+  return parts.join("");
 }
 
 /** Breaks the line where there was nothing to measure. A point between two gaps becomes a dot. */
@@ -172,22 +185,29 @@ const r = (value: number): string => value.toFixed(1);
 const escaped = (text: string): string =>
   text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c] ?? c);
 
-const style = `
-:root { color-scheme: light dark; --ink: #1c2127; --soft: #5b6672; --paper: #fff; --grid: #d8dee4; --normal: #eef3f7;
-  --surge: #fde9d9; --recovery: #eaf5ec; --naive: #c8420f; --gopark: #0b6e99; --mark: #5b6672; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e3e8ed; --soft: #98a4b0; --paper: #15191d; --grid: #323a42;
-  --normal: #1b2228; --surge: #34261b; --recovery: #1b2a20; --naive: #ff8a5c; --gopark: #5cc3ee; --mark: #98a4b0; } }
-body { margin: 2rem auto; max-width: 1180px; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; color: var(--ink);
-  background: var(--paper); }
-h1 { font-size: 1.5rem; margin: 0 0 .3rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 1rem 1.5rem; }
-figure { margin: 0; } figcaption span, .soft { color: var(--soft); } svg { width: 100%; height: auto; display: block; }
+const light = `--ink: #1c2127; --soft: #5b6672; --paper: #fff; --grid: #d8dee4; --normal: #eef3f7; --surge: #fde9d9;
+  --recovery: #eaf5ec; --naive: #c8420f; --gopark: #0b6e99; --mark: #5b6672;`;
+const dark = `--ink: #e3e8ed; --soft: #98a4b0; --paper: #15191d; --grid: #323a42; --normal: #1b2228; --surge: #34261b;
+  --recovery: #1b2a20; --naive: #ff8a5c; --gopark: #5cc3ee; --mark: #98a4b0;`;
+
+/** How a {@link drawing} looks. */
+const drawn = `
 svg text { font: 11px system-ui, sans-serif; fill: var(--soft); } .phase.normal { fill: var(--normal); }
 .phase.surge { fill: var(--surge); } .phase.recovery { fill: var(--recovery); } .grid { stroke: var(--grid); }
 .phase-name, .tick-x { text-anchor: middle; } .tick-y, .mark-name { text-anchor: end; }
 .mark { stroke: var(--mark); stroke-dasharray: 5 4; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
-.line.naive { stroke: var(--naive); } .line.gopark { stroke: var(--gopark); }
+.line.naive { stroke: var(--naive); } .line.gopark { stroke: var(--gopark); }`;
+
+const style = `
+:root { color-scheme: light dark; ${light} }
+@media (prefers-color-scheme: dark) { :root { ${dark} } }
+body { margin: 2rem auto; max-width: 1180px; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; color: var(--ink);
+  background: var(--paper); }
+h1 { font-size: 1.5rem; margin: 0 0 .3rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 1rem 1.5rem; }
+figure { margin: 0; } figcaption span, .soft { color: var(--soft); } svg { width: 100%; height: auto; display: block; }
+${drawn}
 .key { display: inline-block; width: 1.6em; height: 3px; vertical-align: middle; margin: 0 .35em 0 1em; }
 .key.naive { background: var(--naive); } .key.gopark { background: var(--gopark); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -195,6 +215,36 @@ th, td { padding: .15rem .8rem; text-align: right; border-bottom: 1px solid var(
 th:first-child { text-align: left; font-weight: normal; } thead th { font-weight: 600; }
 td.naive { color: var(--naive); border-left: 1px solid var(--grid); } td.gopark { color: var(--gopark); }
 ul { padding-left: 1.2rem; } .broken { color: var(--naive); font-weight: 600; }`;
+
+/** The picture in the docs: orders served and parked tasks over time, side by side, as a file of its own. */
+export function picture(results: Results): string {
+  const plan = results[0]?.run.plan;
+  if (plan === undefined) return "";
+  const runs = results.map(({ run }) => run);
+  const shown = plots.filter(({ title }) => title === "Orders served" || title === "Parked tasks");
+  const head = 46;
+  const parts = [
+    `<style>svg { ${light} } @media (prefers-color-scheme: dark) { svg { ${dark} } }${drawn}`,
+    "svg .title { font-size: 13px; font-weight: 600; fill: var(--ink); } svg .key { fill: var(--ink); }</style>",
+  ];
+  for (const [i, { variant }] of runs.entries()) {
+    const at = box.left + i * 90;
+    parts.push(
+      `<path class="line ${variant}" d="M${at} 14h22"/>`,
+      `<text class="key" x="${at + 28}" y="18">${variant}</text>`,
+    );
+  }
+  for (const [i, what] of shown.entries()) {
+    parts.push(
+      `<g transform="translate(${i * box.width} 0)">`,
+      `<text class="title" x="${box.left}" y="${head - 6}">${what.title}, ${unitOf(what)}</text>`,
+      `<g transform="translate(0 ${head})">${drawing(what, plan, runs)}</g></g>`,
+    );
+  }
+  const label =
+    "The surge replay: orders served and parked tasks over time, the naive gateway beside the one with gopark";
+  return svg(shown.length * box.width, head + box.height, label, parts);
+}
 
 export function page(results: Results, checks: readonly Check[], notes: readonly string[]): string {
   const plan = results[0]?.run.plan;
