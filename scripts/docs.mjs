@@ -15,7 +15,8 @@ const COLUMNS = 120;
 const PERFORMANCE = "docs/performance.json";
 
 // docs/performance.md is written as a whole by scripts/performance.mjs.
-const files = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", ...markdownIn("docs"), ...markdownIn("docs/examples")];
+const folders = ["docs", "docs/examples", "bench/go", "bench/peers"];
+const files = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", ...folders.flatMap(markdownIn)];
 
 const { exports } = JSON.parse(readFileSync("package.json", "utf8"));
 const modules = Object.keys(exports).flatMap((subpath) => /^\.\/(\w+)$/.exec(subpath)?.[1] ?? []);
