@@ -51,7 +51,7 @@ function copied(file, text) {
   }
   let result = text;
   for (const [name, write] of Object.entries(parts)) {
-    const marked = new RegExp(`(<!-- ${name}: begin(.*?) -->\n)[sS]*?(<!-- ${name}: end -->)`, "g");
+    const marked = new RegExp(`(<!-- ${name}: begin(.*?) -->\n)[\\s\\S]*?(<!-- ${name}: end -->)`, "g");
     result = result.replace(marked, (_, begin, rest, end) => `${begin}${write(file, rest.trim())}\n${end}`);
   }
   return result;
