@@ -82,7 +82,7 @@ function links(file) {
   return filled(`${each.join(", ")}.`);
 }
 
-/** The named rows beside their floor, Go and the fastest peer. A column in which nothing would stand is left out. */
+/** The named rows beside their floor, Go and the fastest of the others. A column in which nothing would stand is left out. */
 function benchRows(file, names) {
   const table = names.split(/\s+/).map((id) => {
     const row = rows.find((row) => row.id === id);
@@ -92,7 +92,7 @@ function benchRows(file, names) {
     const fastest = peer === undefined ? "" : `${time(peer[1])} (${peer[0]})`;
     return [`\`${id}\``, row.what, time(ours), time(floor), time(go1), fastest];
   });
-  const head = ["row", "one operation", "gopark", "floor", "Go, 1 processor", "fastest package"];
+  const head = ["row", "one operation", "gopark", "floor", "Go, 1 processor", "fastest other"];
   const used = head.map((_, i) => table.some((cells) => cells[i] !== ""));
   const line = (cells) => `| ${cells.filter((_, i) => used[i]).join(" | ")} |`;
   const rule = head.map((_, i) => (i < 2 ? "---" : "---:"));

@@ -1,8 +1,12 @@
-/** The parts of the docs that are copied from elsewhere are up to date, and the script that copies them copies well. */
+/**
+ * The parts of the docs that are copied from elsewhere are up to date, and the script that copies them copies well. And
+ * what the docs list by hand is complete.
+ */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { leak } from "gopark";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ROOT } from "./support/examples.ts";
 
@@ -16,6 +20,14 @@ function docs(cwd: string, ...args: string[]): { printed: string; status: number
 
 test("differences from Go, figures of the benchmark and paragraphs are what `npm run docs` writes", () => {
   expect(docs(ROOT, "--check")).toEqual({ printed: "", status: 0 });
+});
+
+test("docs/leak.md names every kind that is counted, and no other", () => {
+  const page = readFileSync(join(ROOT, "docs/leak.md"), "utf8");
+  const table = page.slice(page.indexOf("| module | waits |")).split("\n\n")[0] as string;
+  const cells = table.split("\n").flatMap((line) => line.split("|").slice(2));
+  const named = cells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1]));
+  expect([...new Set(named)].sort()).toEqual(Object.keys(leak.counters()).sort());
 });
 
 describe("npm run docs", () => {
@@ -98,7 +110,7 @@ describe("npm run docs", () => {
     docs(root);
     expect(read("README.md").split("\n")).toEqual([
       "<!-- bench rows: begin a.x a.y -->",
-      "| row | one operation | gopark | floor | Go, 1 processor | fastest package |",
+      "| row | one operation | gopark | floor | Go, 1 processor | fastest other |",
       "| --- | --- | ---: | ---: | ---: | ---: |",
       "| `a.x` | an x | 95.8 ns | 2.00 µs | 12.3 ms | 70.5 ns (fast) |",
       "| `a.y` | a y | 5.00 ns |  |  |  |",
