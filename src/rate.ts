@@ -3,11 +3,11 @@
  *
  * Rules of use:
  *
- * - Most callers should use `wait`, which paces. Use `allow` to drop what exceeds the rate; `reserve` to learn the
+ * - Most callers should use `wait`, which paces. Use `allow` to drop what exceeds the rate, and `reserve` to learn the
  *   delay and decide.
- * - `wait` fails at once if the context's deadline would pass first: nobody queues for what will come too late.
- * - The bucket starts full. A limit of `Inf` allows everything, even with a burst of 0; one of 0 allows no more than
- *   the first burst.
+ * - `wait` rejects at once if it would last beyond the context's deadline.
+ * - The bucket starts full. A limit of `Inf` allows everything, even with a burst of 0. A limit of 0 allows the first
+ *   burst and nothing after it.
  *
  * ```ts
  * import { rate } from "gopark";
@@ -21,13 +21,20 @@
  *
  * Ports golang.org/x/time/rate. Differences from Go:
  *
- * - Durations are milliseconds: `every(100)`, `reservation.delay()`. Inside, time is whole nanoseconds, as in Go.
- * - `Limit` is a number of events a second; the instant is the last argument and may be left out.
- * - Counts are checked: negative, fractional and NaN ones throw RangeError, as do limits below 0 and NaN, and instants
- *   that are not finite.
- * - A wait that is cancelled gives back exactly what it took where nothing came after it. Go computes that, and on a
- *   real clock loses part of it.
- * - A wait that would outlast the deadline rejects with an error whose cause is DeadlineExceeded. Go's has none.
+ * - `AllowN`, `ReserveN`, `WaitN`, `SetLimitAt` and the like are the same methods with optional arguments:
+ *   `allow(n, at)`. The instant comes last, and `wait` takes one too.
+ * - `Limit` is a number of events a second, and `Inf` is Infinity. Durations are milliseconds: `every(100)`,
+ *   `reservation.delay()`. A delay without end is Infinity. Inside, finite times are whole nanoseconds, as in Go.
+ * - `Reservation.ok` is a property.
+ * - Arguments are checked. Counts that are negative, fractional or NaN are refused with RangeError, as are limits that
+ *   are negative or NaN, and instants that are not finite. Other types are refused with TypeError.
+ * - A `wait` for more than the burst rejects with RangeError that has Go's text.
+ * - A `wait` that would last beyond the deadline rejects with an Error that has Go's text and a DeadlineExceeded as its
+ *   cause. Go's error has none.
+ * - A wait that is cancelled gives back exactly what it took if nothing was reserved after it. Go computes the amount,
+ *   and on a real clock loses part of it. `Reservation.cancel` computes it as Go does.
+ * - `Sometimes` takes its settings as an object, and `do` takes an instant. If one is given, the interval is counted
+ *   from it, otherwise from the end of the function, as in Go.
  */
 import { callable, count, duration, finiteInstant, show } from "./internal/data/args.ts";
 import { withoutStack } from "./internal/host/errors.ts";
@@ -45,14 +52,17 @@ export type Limit = number;
 /** The limit that allows everything. */
 export const Inf: Limit = Number.POSITIVE_INFINITY;
 
-/** The limit of one event in `ms` milliseconds; {@link Inf} for zero or less. Throws RangeError if `ms` is NaN. */
+/**
+ * The limit of one event in `ms` milliseconds, rounded to whole nanoseconds; {@link Inf} if that is zero or less.
+ * Throws RangeError if `ms` is NaN, TypeError if it is not a number.
+ */
 export function every(ms: number): Limit {
-  return duration(ms, "interval") <= 0 ? Inf : 1 / seconds(Math.round(ms * 1e6));
+  return duration(ms, "every: ms") <= 0 ? Inf : 1 / seconds(Math.round(ms * 1e6));
 }
 
 const WAIT = new Kind("rate wait", "wait", () => [Limiter.prototype.wait]);
 
-// The longest that a time.Duration can be, 292 years of nanoseconds: Go's InfDuration. From there on we say Infinity.
+// Go's InfDuration, the longest time.Duration, in nanoseconds: 292 years. What takes longer takes Infinity here.
 const LONGEST_DURATION = 2 ** 63;
 
 /** Nanoseconds as seconds, with Go's rounding: whole seconds and the rest apart. */
@@ -64,18 +74,18 @@ function seconds(ns: number): number {
 
 /** The tokens that come in `ns` nanoseconds. */
 function tokensIn(ns: number, limit: Limit): number {
-  return ns === 0 || limit === 0 ? 0 : seconds(ns) * limit; // Infinity must not meet 0.
+  return ns === 0 || limit === 0 ? 0 : seconds(ns) * limit; // Apart, because Infinity * 0 is NaN.
 }
 
-/** How long, in whole nanoseconds, `tokens` take to come; Infinity if for ever. */
+/** How long `tokens` take to come, in whole nanoseconds; Infinity if they never do. */
 function timeFor(tokens: number, limit: Limit): number {
   const ns = (tokens / limit) * 1e9;
   return ns > LONGEST_DURATION ? Number.POSITIVE_INFINITY : Math.trunc(ns);
 }
 
-/** The promise of a number of events at a time to come. Made by {@link Limiter.reserve}. */
+/** Events that may happen after a delay. Made by {@link Limiter.reserve}. */
 export class Reservation {
-  /** False if the events can never happen: more than the burst. Nothing was reserved then. */
+  /** False if the events can never happen, because they are more than the burst. Then nothing was reserved. */
   readonly ok: boolean;
 
   readonly #limiter: Limiter;
@@ -83,7 +93,7 @@ export class Reservation {
   readonly #limit: Limit;
   readonly #timeToAct: number;
 
-  /** @internal `timeToAct` is in the limiter's nanoseconds, `limit` what it was at the time. */
+  /** @internal `timeToAct` is in the limiter's nanoseconds; `limit` is the limiter's at the time of the reservation. */
   constructor(limiter: Limiter, ok: boolean, tokens: number, limit: Limit, timeToAct: number) {
     this.ok = ok;
     this.#limiter = limiter;
@@ -93,44 +103,47 @@ export class Reservation {
   }
 
   /**
-   * How many milliseconds after `at` the holder must wait before acting: 0 if it may act at once, Infinity if it never
-   * may.
+   * How many milliseconds after `at` the holder may act: 0 if at once, Infinity if never. Throws RangeError if `at` is
+   * not finite.
    */
   delay(at: number | Date = now()): number {
     if (!this.ok) return Number.POSITIVE_INFINITY;
-    return Math.max(this.#timeToAct - toNanos(this.#limiter, at), 0) / 1e6;
+    return Math.max(this.#timeToAct - toNanos(this.#limiter, at, "delay: at"), 0) / 1e6;
   }
 
   /**
-   * Says that the holder will not act, and gives the tokens back as far as later reservations allow. Does nothing once
-   * the time to act has passed.
+   * Says that the holder will not act. Gives back the tokens that later reservations do not depend on. Does nothing
+   * once the time to act has passed. Throws RangeError, with nothing changed, if `at` is not finite.
    */
   cancel(at: number | Date = now()): void {
-    const t = toNanos(this.#limiter, at);
+    const t = toNanos(this.#limiter, at, "cancel: at");
     if (this.ok) giveBack(this.#limiter, t, this.#tokens, this.#limit, this.#timeToAct);
   }
 }
 
-/** What a wait took from the bucket, and what is needed to give it back. */
-interface Claim {
-  /** Counts the claims of one limiter. */
+/** What a parked wait has reserved, and what is needed to give it back. */
+interface Reserved {
+  /** Waits of one limiter are numbered in the order of their calls. */
   readonly sequence: number;
   readonly tokens: number;
   readonly limit: Limit;
   readonly timeToAct: number;
-  /** The limiter's last event before this one. */
+  /** The limiter's `#lastEvent` before this call. */
   readonly previousEvent: number;
 }
 
 // For reservations, which live outside the class. Set by its static block.
-let toNanos: (limiter: Limiter, at: number | Date) => number;
+let toNanos: (limiter: Limiter, at: number | Date, what: string) => number;
 let giveBack: (limiter: Limiter, t: number, tokens: number, limit: Limit, timeToAct: number) => void;
 
+/** A bucket of up to `burst` tokens that gains `limit` tokens a second. Each event takes one. */
 export class Limiter {
   // Times are whole nanoseconds from #base, the first instant the limiter saw: nanoseconds of the epoch do not fit a
   // double. Between any two calls:
-  //   #tokens, which may be negative, is what the bucket held at #last, NaN before anything happened to it;
-  //   #lastEvent is the latest time to act of all reservations.
+  //   #tokens is what the bucket held at #last; it is negative while tokens to come are reserved;
+  //   #last is the instant of the last change, NaN before the first;
+  //   #lastEvent is the time to act of the newest call that took tokens and did not give them back, −Infinity before
+  //   the first. (Where `Reservation.cancel` gives back the newest, it computes the one before it, as Go does.)
   #base = Number.NaN;
   #limit: Limit;
   #burst: number;
@@ -138,11 +151,14 @@ export class Limiter {
   #last = Number.NaN;
   #lastEvent = Number.NEGATIVE_INFINITY;
 
-  // The waits that have been cancelled and not given back yet. Empty between any two calls.
-  #cancelled: Claim[] = [];
-  #claims = 0;
+  // The waits that have been cancelled and not given back yet. Empty but during a cancel: abort listeners run before
+  // tokens are given back.
+  #cancelled: Reserved[] = [];
 
-  readonly #waiters = new TimedWaiters<Claim>(WAIT, {
+  // How many waits have been parked.
+  #parked = 0;
+
+  readonly #waiters = new TimedWaiters<Reserved>(WAIT, {
     cancelled: (wait) => {
       this.#cancelled.push(wait.value.value);
     },
@@ -150,198 +166,227 @@ export class Limiter {
   });
 
   /**
-   * Allows `limit` events a second and bursts of `burst`. Throws RangeError unless `limit` is a number from 0 to
-   * {@link Inf} and `burst` a whole number from 0 to 2⁵³−1.
+   * Allows `limit` events a second and bursts of `burst`. Throws RangeError unless `limit` is from 0 to {@link Inf} and
+   * `burst` a whole number from 0 to 2⁵³−1, TypeError if one of them is not a number.
    */
   constructor(limit: Limit, burst: number) {
-    this.#limit = validLimit(limit);
-    this.#burst = count(burst, "burst");
+    this.#limit = validLimit(limit, "Limiter: limit");
+    this.#burst = count(burst, "Limiter: burst");
     this.#tokens = burst;
   }
 
+  /** The limit, in events a second. */
   limit(): Limit {
     return this.#limit;
   }
 
+  /** How many events may happen at once. */
   burst(): number {
     return this.#burst;
   }
 
-  /** The tokens there are at the instant `at`; negative while reservations are ahead of it. */
+  /**
+   * How many tokens there are at the instant `at`, fractions included; negative while tokens to come are reserved.
+   * Throws RangeError if `at` is not finite.
+   */
   tokens(at: number | Date = now()): number {
-    return this.#advance(this.#nanos(at));
+    return this.#tokensAt(this.#nanos(at, "tokens: at"));
   }
 
-  /** Whether n events may happen at the instant `at`; if so, they count as having happened. */
+  /**
+   * Whether n events may happen at the instant `at`. If so, their tokens are taken; if not, nothing has changed.
+   *
+   * Throws RangeError, with nothing changed, if n is not a whole number from 0 to 2⁵³−1 or `at` is not finite.
+   */
   allow(n = 1, at: number | Date = now()): boolean {
-    count(n, "events");
-    const t = this.#nanos(at);
+    count(n, "allow: n");
+    const t = this.#nanos(at, "allow: at");
     return this.#limit === Inf || this.#take(n, t, 0) >= 0;
   }
 
   /**
-   * Reserves n events. The answer says whether they can happen, and how long to wait first; whoever does not wait calls
-   * its `cancel`. A reservation that is not `ok` (n exceeds the burst) has changed nothing.
+   * Reserves n events, at `at` or as soon after it as they may happen. The answer says how long to wait before acting.
+   * If you decide not to wait, call its `cancel`. If n is more than the burst, it is not `ok`, and nothing has changed.
+   *
+   * Throws RangeError, with nothing changed, if n is not a whole number from 0 to 2⁵³−1 or `at` is not finite.
    */
   reserve(n = 1, at: number | Date = now()): Reservation {
-    count(n, "events");
-    return this.#reserve(n, this.#nanos(at), Number.POSITIVE_INFINITY);
+    count(n, "reserve: n");
+    return this.#reserve(n, this.#nanos(at, "reserve: at"), Number.POSITIVE_INFINITY);
   }
 
   /**
-   * Waits until n events may happen. Each caller waits for the instant that was reserved at its call: that is the order
-   * of the calls, unless a limit is changed or a wait is cancelled in between.
+   * Waits until n events may happen. Each caller waits for the instant that was reserved at its call. That is the order
+   * of the calls, unless a limit is changed, a wait is cancelled, or `at` goes back in between.
    *
-   * Rejects, its tokens given back, with
-   * - RangeError, if n exceeds the burst of a finite limit, or is no whole number from 0;
-   * - the context's error or the signal's reason, if it has ended or ends while waiting;
-   * - Error, at once and without waiting, if the wait would outlast the context's deadline. Its cause is a
-   *   DeadlineExceeded: `context.is(err, context.DeadlineExceeded)`.
+   * Rejects with
+   * - RangeError, if n is more than the burst of a finite limit, n is not a whole number from 0 to 2⁵³−1, or `at` is
+   *   not finite;
+   * - the context's error or the signal's reason, if `ctx` has ended or ends while waiting;
+   * - Error, at once, if the wait would last beyond the deadline of `ctx`. Its cause is a DeadlineExceeded:
+   *   `context.is(err, context.DeadlineExceeded)`. A bare signal has no deadline.
    *
-   * Waits that are cancelled together, or the newest first, leave the bucket as if they had never waited. Any other
-   * gives back what the reservations after it have not been promised, as {@link Reservation.cancel} does.
+   * A call that rejects at once takes no token. Waits that are cancelled together, or the newest first, leave the
+   * bucket as if they had never waited. Any other cancelled wait gives back the tokens that later reservations do not
+   * depend on, as {@link Reservation.cancel} does.
    */
   wait(ctx: Cancel, n = 1, at: number | Date = now()): Promise<void> {
-    if (!(Number.isSafeInteger(n) && n >= 0)) return failedBy(() => count(n, "events"));
+    if (!(Number.isSafeInteger(n) && n >= 0)) return failedBy(() => count(n, "wait: n"));
     try {
-      const ms = finiteInstant(at, "at");
+      const ms = finiteInstant(at, "wait: at");
       const source = sourceOf(ctx);
       const deadline = isContext(ctx) ? ctx.deadline() : undefined;
-      const t = this.#nanos(ms);
+      const t = this.#nanosOf(ms);
       if (n > this.#burst && this.#limit !== Inf) {
         throw new RangeError(`rate: Wait(n=${n}) exceeds limiter's burst ${this.#burst}`);
       }
       const ending = source.poll();
       if (ending !== undefined) return failedWith(ending.error());
-      const most = deadline === undefined ? Number.POSITIVE_INFINITY : this.#nanosOf(deadline) - t;
+      const longest = deadline === undefined ? Number.POSITIVE_INFINITY : this.#nanosOf(deadline) - t;
       const previousEvent = this.#lastEvent;
-      const reservation = this.#reserve(n, t, most);
+      const reservation = this.#reserve(n, t, longest);
       if (!reservation.ok) {
         const cause = withoutStack(() => new DeadlineExceeded());
         throw new Error(`rate: Wait(n=${n}) would exceed context deadline`, { cause });
       }
       const delay = reservation.delay(ms);
       if (delay === 0) return completed();
-      const sequence = this.#claims++;
-      const claim = { sequence, tokens: n, limit: this.#limit, timeToAct: this.#lastEvent, previousEvent };
-      return this.#waiters.parkUntil(ms + delay, source, claim);
+      // The reservation just made is the last event.
+      const timeToAct = this.#lastEvent;
+      const reserved = { sequence: this.#parked++, tokens: n, limit: this.#limit, timeToAct, previousEvent };
+      return this.#waiters.parkUntil(ms + delay, source, reserved);
     } catch (error) {
       return failedWith(error);
     }
   }
 
-  /** Changes the limit from the instant `at` on; what came in until then came at the old one. */
+  /**
+   * Changes the limit from the instant `at` on. Tokens that came before it came at the old limit, and reservations keep
+   * their times. Throws RangeError, with nothing changed, unless `limit` is from 0 to {@link Inf} and `at` finite.
+   */
   setLimit(limit: Limit, at: number | Date = now()): void {
-    const valid = validLimit(limit);
-    this.#settle(this.#nanos(at));
+    const valid = validLimit(limit, "setLimit: limit");
+    this.#advanceTo(this.#nanos(at, "setLimit: at"));
     this.#limit = valid;
   }
 
-  /** Changes the burst from the instant `at` on. Tokens above a smaller burst are lost. */
+  /**
+   * Changes the burst from the instant `at` on. Tokens above a smaller burst are lost. Throws RangeError, with nothing
+   * changed, unless `burst` is a whole number from 0 to 2⁵³−1 and `at` finite.
+   */
   setBurst(burst: number, at: number | Date = now()): void {
-    const valid = count(burst, "burst");
-    this.#settle(this.#nanos(at));
+    const valid = count(burst, "setBurst: burst");
+    this.#advanceTo(this.#nanos(at, "setBurst: at"));
     this.#burst = valid;
   }
 
-  #nanos(at: number | Date): number {
-    const ms = finiteInstant(at, "at");
-    if (Number.isNaN(this.#base)) this.#base = ms;
-    return this.#nanosOf(ms);
+  /** An instant in nanoseconds from #base. Throws, calling it `what`, if it is not finite. */
+  #nanos(at: number | Date, what: string): number {
+    return this.#nanosOf(finiteInstant(at, what));
   }
 
   #nanosOf(ms: number): number {
+    if (Number.isNaN(this.#base)) this.#base = ms;
     return Math.round((ms - this.#base) * 1e6);
   }
 
   /** The tokens at t. Time that goes back adds none. */
-  #advance(t: number): number {
+  #tokensAt(t: number): number {
     const elapsed = t > this.#last ? t - this.#last : 0;
     return Math.min(this.#tokens + tokensIn(elapsed, this.#limit), this.#burst);
   }
 
-  #settle(t: number): void {
-    this.#tokens = this.#advance(t);
+  /** Adds the tokens that have come until t. */
+  #advanceTo(t: number): void {
+    this.#tokens = this.#tokensAt(t);
     this.#last = t;
   }
 
   /**
-   * Takes n tokens at t, of a finite limit. Returns the wait in nanoseconds; −1, with nothing changed, if over `most`.
+   * Takes n tokens at t, of a finite limit. Returns how long to wait for them, in nanoseconds. If that is over
+   * `longest`, or n over the burst, returns −1 with nothing changed.
    */
-  #take(n: number, t: number, most: number): number {
-    const tokens = this.#advance(t) - n;
+  #take(n: number, t: number, longest: number): number {
+    const tokens = this.#tokensAt(t) - n;
     const wait = tokens < 0 ? timeFor(-tokens, this.#limit) : 0;
-    if (n > this.#burst || wait > most) return -1;
+    if (n > this.#burst || wait > longest) return -1;
     this.#last = t;
     this.#tokens = tokens;
     this.#lastEvent = t + wait;
     return wait;
   }
 
-  #reserve(n: number, t: number, most: number): Reservation {
-    // Without a limit nothing is taken. Should one be set before the cancel, all n come back: at 0, none is spent
-    // since.
+  #reserve(n: number, t: number, longest: number): Reservation {
+    // At the limit Inf nothing is taken. As in Go, such a reservation has the limit 0: if it is cancelled after a
+    // finite limit was set, all n tokens are added, because at 0 no later reservation can have used any of them.
     if (this.#limit === Inf) return new Reservation(this, true, n, 0, t);
-    const wait = this.#take(n, t, most);
+    const wait = this.#take(n, t, longest);
     return new Reservation(this, wait >= 0, n, this.#limit, t + wait);
   }
 
+  /** What {@link Reservation.cancel} does, as Go does it. */
   #giveBack(t: number, reserved: number, limit: Limit, timeToAct: number): void {
     if (this.#limit === Inf || reserved === 0 || timeToAct < t) return;
-    const newest = timeToAct === this.#lastEvent;
-    if (!this.#restore(t, reserved, limit, timeToAct) || !newest) return;
+    const isNewest = timeToAct === this.#lastEvent;
+    if (!this.#restore(t, reserved, limit, timeToAct) || !isNewest) return;
     const previous = timeToAct - timeFor(reserved, limit);
     if (previous >= t) this.#lastEvent = previous;
   }
 
-  /** Puts tokens back at t, as far as later reservations allow; says whether there were any to put back. */
+  /**
+   * Adds, at t, those of the reserved tokens that later reservations do not depend on; says whether there were any.
+   * Tokens that come between `timeToAct` and the last event are promised to later reservations.
+   */
   #restore(t: number, reserved: number, limit: Limit, timeToAct: number): boolean {
-    // Later reservations were promised their times on the strength of these tokens: what came in between stays spent.
     const after = timeToAct === Number.POSITIVE_INFINITY ? 0 : this.#lastEvent - timeToAct;
     const restored = reserved - tokensIn(after, limit);
     if (restored <= 0) return false;
-    this.#tokens = Math.min(this.#advance(t) + restored, this.#burst);
+    this.#tokens = Math.min(this.#tokensAt(t) + restored, this.#burst);
     this.#last = t;
     return true;
   }
 
   /**
-   * Gives back what cancelled waits took. The newest first: then the one before it is the newest, and so on. Unlike a
-   * reservation's holder, a wait that was cancelled has certainly not acted, even where its time has come; and what the
-   * last event was before it is remembered, not computed.
+   * Gives back what cancelled waits reserved, the newest first: then each of them is the last event in its turn.
+   *
+   * A cancelled wait differs from a cancelled reservation in two ways. It has certainly not acted: the newest gives its
+   * tokens back even if its time has come. And the last event before it was remembered, not computed.
    */
   #giveBackCancelled(): void {
     if (this.#cancelled.length === 0) return;
-    const t = this.#nanos(now());
-    const claims = this.#cancelled.sort((a, b) => b.sequence - a.sequence);
+    const t = this.#nanosOf(now());
+    const cancelled = this.#cancelled.sort((a, b) => b.sequence - a.sequence);
     this.#cancelled = [];
-    for (const { tokens, limit, timeToAct, previousEvent } of claims) {
-      const newest = timeToAct === this.#lastEvent;
-      if (this.#limit === Inf || (timeToAct < t && !newest)) continue;
-      if (this.#restore(t, tokens, limit, timeToAct) && newest) this.#lastEvent = previousEvent;
+    for (const { tokens, limit, timeToAct, previousEvent } of cancelled) {
+      const isNewest = timeToAct === this.#lastEvent;
+      if (this.#limit === Inf || (timeToAct < t && !isNewest)) continue;
+      if (this.#restore(t, tokens, limit, timeToAct) && isNewest) this.#lastEvent = previousEvent;
     }
   }
 
   static {
-    toNanos = (limiter, at) => limiter.#nanos(at);
+    toNanos = (limiter, at, what) => limiter.#nanos(at, what);
     giveBack = (limiter, t, tokens, limit, timeToAct) => limiter.#giveBack(t, tokens, limit, timeToAct);
   }
 }
 
-function validLimit(limit: Limit): Limit {
-  if (typeof limit !== "number") throw new TypeError(`limit must be a number of events a second, got ${show(limit)}`);
-  if (!(limit >= 0)) throw new RangeError(`limit must be a number of events a second, 0 or more, got ${limit}`);
+function validLimit(limit: Limit, what: string): Limit {
+  if (typeof limit !== "number") throw new TypeError(`${what} must be a number of events a second, got ${show(limit)}`);
+  if (!(limit >= 0)) throw new RangeError(`${what} must be a number of events a second, 0 or more, got ${limit}`);
   return limit;
 }
 
-/** When a {@link Sometimes} acts. Any of the three is enough. */
+/**
+ * Which calls of a {@link Sometimes} act: those that any of the three names. Each is off if left out, 0 or negative.
+ */
 export interface SometimesOptions {
-  /** The first so many calls. */
+  /** The first `first` calls. */
   readonly first?: number;
-  /** Every n-th call, counted from the first. */
+  /** Calls 1, 1 + `every`, 1 + 2 · `every`, and so on. */
   readonly every?: number;
   /**
-   * A call at least so many milliseconds after the last that acted. Counted from its end, or from its `at` if given.
+   * A call at least `interval` milliseconds after the last one that acted: after its end, or after its `at` if that was
+   * given.
    */
   readonly interval?: number;
 }
@@ -354,17 +399,23 @@ export class Sometimes {
   #calls = 0;
   #last = Number.NEGATIVE_INFINITY;
 
-  /** A rule of zero or less is none. Throws RangeError unless `first` and `every` are whole and `interval` a number. */
+  /**
+   * Throws RangeError unless `first` and `every` are whole numbers and `interval` is not NaN, TypeError for other
+   * types.
+   */
   constructor({ first = 0, every = 0, interval = 0 }: SometimesOptions = {}) {
-    this.#first = count(first, "first", Number.MIN_SAFE_INTEGER);
-    this.#every = count(every, "every", Number.MIN_SAFE_INTEGER);
-    this.#interval = duration(interval, "interval");
+    this.#first = count(first, "Sometimes: first", Number.MIN_SAFE_INTEGER);
+    this.#every = count(every, "Sometimes: every", Number.MIN_SAFE_INTEGER);
+    this.#interval = duration(interval, "Sometimes: interval");
   }
 
-  /** Calls `fn` if it is time. If `fn` throws, so does this, and the call does not count. */
+  /**
+   * Calls `fn` if this call is one that acts. If `fn` throws, `do` throws the same, and the call is not counted. Throws
+   * TypeError if `fn` is not a function, RangeError if `at` is not finite.
+   */
   do(fn: () => void, at?: number | Date): void {
-    callable(fn, "do's function");
-    const t = finiteInstant(at ?? now(), "at");
+    callable(fn, "do: fn");
+    const t = finiteInstant(at ?? now(), "do: at");
     const due =
       this.#calls === 0 ||
       this.#calls < this.#first ||

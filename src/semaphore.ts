@@ -1,12 +1,13 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * Weighted semaphore: at most `size` units held at once, waiters served in strict arrival order.
+ * Weighted semaphore: at most `size` units are held at once, and waiters are served in the order of their calls.
  *
  * Rules of use:
  *
- * - Most callers should use `withPermit`, or `permit` with `using`: the units come back however the block is left.
- * - `acquire` and `release` are for units that change hands. Release in `finally`, as many as were acquired.
- * - To shed load instead of queueing, `tryAcquire`.
+ * - Most callers should use `withPermit`, or `permit` with `using`: the units are released however the block is left.
+ * - Use `acquire` and `release` where one function takes the units and another gives them back. Release in `finally`,
+ *   as many units as were acquired.
+ * - Use `tryAcquire` to refuse work instead of queueing it.
  *
  * ```ts
  * import { context, semaphore } from "gopark";
@@ -31,9 +32,14 @@
  *
  * - `acquire` of more than `size` units rejects at once with RangeError. Go waits until the context ends, which with
  *   `background()` is never.
- * - `release` of more than is held without a permit throws and changes nothing. Go panics with the count left negative.
- * - A grant is final: after `release(); cancel()` in one turn the acquire resolves. Go may give the units back.
- * - Permits, which release themselves at the end of a block.
+ * - `release` of more units than are held without a permit throws an Error with Go's text and changes nothing. Go
+ *   panics, with the count left negative.
+ * - A grant is final: after `release(); cancel()` in one turn of the event loop, the acquire resolves. In Go it may
+ *   give the units back and fail.
+ * - Counts are checked: negative, fractional and NaN ones are refused with RangeError, other types with TypeError. Zero
+ *   is as in Go: it waits its turn and takes nothing.
+ * - `permit`, `withPermit`, `held`, `waiting` and `size` are additions. Units held by a permit are released by that
+ *   permit alone, and once, however often it is released.
  */
 import { count, noGenerator } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
@@ -44,6 +50,7 @@ import { sourceOf } from "./internal/wait/foreign.ts";
 import { type Asked, Slots } from "./internal/wait/slots.ts";
 import type { Cancel } from "./internal/wait/source.ts";
 
+// The public functions at which the stack of a record begins.
 const entries = (): PublicFunction[] => {
   const { withPermit, permit, acquire, tryAcquire } = Weighted.prototype;
   return [withPermit, permit, acquire, tryAcquire];
@@ -52,12 +59,12 @@ const ACQUIRE = new Kind("semaphore acquire", "wait", entries);
 const PERMIT = new Kind("semaphore permit", "wait", entries);
 const UNITS = new Kind("semaphore unit", "resource", entries);
 
-/** Units held, to be released once. Made by {@link Weighted.permit}. */
+/** Units that are held until {@link release}. Made by {@link Weighted.permit}. */
 export class Permit {
   /** How many units. */
   readonly n: number;
 
-  // Undefined before they are granted, and once they are released.
+  // Undefined before the units are granted, and again once they are released.
   private slots: Slots<unknown> | undefined = undefined;
   private readonly of: Slots<unknown>;
   private entry: Entry | undefined = undefined;
@@ -68,7 +75,7 @@ export class Permit {
     this.n = n;
   }
 
-  /** @internal It is what a waiter asks for: called when the units have been taken for it. */
+  /** @internal Called once, when the units have been taken. A parked `permit` resolves to what this returns. */
   granted(): this {
     this.slots = this.of;
     UNITS.live += this.n;
@@ -76,7 +83,7 @@ export class Permit {
     return this;
   }
 
-  /** Gives the units back. Does nothing the second time. */
+  /** Gives the units back. Does nothing the second time. Costs as {@link Weighted.release} does. */
   release(): void {
     const { slots } = this;
     if (slots === undefined) return;
@@ -94,71 +101,75 @@ export class Permit {
   }
 }
 
-/** Units to be released by hand, asked for by an acquire that waits. */
-class ByHand implements Asked<void> {
+/** What a parked `acquire` asks for: units without a permit. */
+class AcquireRequest implements Asked<void> {
   readonly n: number;
-  readonly #take: (n: number) => void;
+  private readonly onGrant: (n: number) => void;
 
-  constructor(n: number, take: (n: number) => void) {
+  constructor(n: number, onGrant: (n: number) => void) {
     this.n = n;
-    this.#take = take;
+    this.onGrant = onGrant;
   }
 
   granted(): void {
-    this.#take(this.n);
+    this.onGrant(this.n);
   }
 }
 
+/** A semaphore of `size` units. Waiters are served in the order of their calls: nobody overtakes. */
 export class Weighted {
-  // Between any two calls: 0 <= #byHand <= #slots.held, the rest being held by permits. Whose turn it is, Slots
-  // decides.
+  // Between any two calls: 0 <= #acquired <= #slots.held. The units beyond #acquired are held by permits. Slots decides
+  // who is granted units, and when.
   readonly #slots: Slots<unknown>;
-  #byHand = 0;
 
-  // Under full tracking, what was acquired without a permit and where, oldest first; else empty.
+  // How many units are held without a permit: those of `acquire` and `tryAcquire`, less those of `release`.
+  #acquired = 0;
+
+  // Under full tracking, the records of units held without a permit, oldest first, each with how many of its units are
+  // still held. Units that were acquired before full tracking was turned on have none.
   readonly #records = new Ring<{ readonly entry: Entry; n: number }>();
 
   /** How many units there are. */
   readonly size: number;
 
-  /** Throws RangeError unless `size` is a whole number from 0 to 2⁵³−1. */
+  /** Throws RangeError unless `size` is a whole number from 0 to 2⁵³−1, TypeError if it is not a number. */
   constructor(size: number) {
-    this.size = count(size, "semaphore size");
+    this.size = count(size, "Weighted: size");
     this.#slots = new Slots<unknown>(ACQUIRE, this.size);
   }
 
   /**
    * Takes n units, waiting until they are free and every earlier caller has been served.
    *
-   * The units count as held from the moment `release` grants them, before the awaiting code resumes, so nobody can slip
-   * in between; a cancel after the grant comes too late.
+   * The units count as held from the moment `release` grants them, before the awaiting code resumes: nobody can take
+   * them in between, and a cancel after the grant comes too late.
    *
    * Rejects, holding nothing, with
-   * - the context's error or the signal's reason, if it has ended (even if units are free) or ends while waiting;
-   * - RangeError, if n is not a whole number from 0 to `size`.
+   * - the context's error or the signal's reason, if `ctx` has ended (even if units are free) or ends while waiting;
+   * - RangeError, if n is not a whole number from 0 to `size`, or TypeError, if it is not a number.
    */
   acquire(ctx: Cancel, n = 1): Promise<void> {
-    if (!this.#canHold(n)) return this.#tooMany(n);
+    if (!this.#canHold(n)) return this.#badCount("acquire", n);
     const source = sourceOf(ctx);
     const ending = source.poll();
     if (ending !== undefined) return failedWith(ending.error());
     const slots = this.#slots;
     if (n <= slots.free) {
       slots.take(n);
-      this.#hold(n);
+      this.#addAcquired(n);
       return completed();
     }
-    return slots.park(source, new ByHand(n, this.#granted)) as Promise<void>;
+    return slots.park(source, new AcquireRequest(n, this.#onGrant)) as Promise<void>;
   }
 
   /**
-   * As {@link acquire}, and answers with a permit that gives the units back:
-   * `using permit = await sem.permit(ctx, 2)`.
+   * Takes n units as {@link acquire} does, and resolves to a permit that gives them back:
+   * `using permit = await sem.permit(ctx, 2)`. Rejects as `acquire` does.
    *
-   * Units held by a permit are released by it alone: {@link release} does not count them.
+   * Only the permit releases its units: {@link release} does not count them.
    */
   permit(ctx: Cancel, n = 1): Promise<Permit> {
-    if (!this.#canHold(n)) return this.#tooMany(n);
+    if (!this.#canHold(n)) return this.#badCount("permit", n);
     const source = sourceOf(ctx);
     const ending = source.poll();
     if (ending !== undefined) return failedWith(ending.error());
@@ -173,9 +184,11 @@ export class Weighted {
   }
 
   /**
-   * Runs `fn` holding n units, 1 if left out, and resolves or rejects as it does. The units come back when `fn` has
-   * really ended, even if it throws. Rejects as {@link acquire} does, without running `fn`, and with TypeError if `fn`
-   * is no function, or a generator function: what that does would come after the permit.
+   * Takes n units, 1 if left out, calls `fn`, and gives them back when `fn` has thrown or what it returned has settled.
+   * Resolves or rejects as `fn` does.
+   *
+   * Rejects, with `fn` not called, as {@link acquire} does, and with TypeError if `fn` is not a function. Rejects with
+   * TypeError also if `fn` returns a generator, since the body of one would run after the units are given back.
    */
   withPermit<R>(ctx: Cancel, fn: () => R | PromiseLike<R>): Promise<R>;
   withPermit<R>(ctx: Cancel, n: number, fn: () => R | PromiseLike<R>): Promise<R>;
@@ -184,43 +197,46 @@ export class Weighted {
   }
 
   async #withPermit<R>(ctx: Cancel, n: number, fn: (() => R | PromiseLike<R>) | undefined): Promise<R> {
-    if (fn === undefined || typeof fn !== "function") return notAFunction(fn, "withPermit's function");
+    if (typeof fn !== "function") return notAFunction(fn, "withPermit: fn");
+    if (!this.#canHold(n)) return this.#badCount("withPermit", n);
     const permit = await this.permit(ctx, n);
     try {
-      return noGenerator(await fn(), "withPermit's function");
+      return noGenerator(await fn(), "withPermit: fn");
     } finally {
       permit.release();
     }
   }
 
   /**
-   * Takes n units if they are free and nobody waits; says whether it did. Throws RangeError if n is not a whole number
-   * from 0 to 2⁵³−1; more than `size` is simply false.
+   * Takes n units if they are free and nobody waits; says whether it did. False for more than `size`.
+   *
+   * Throws RangeError if n is not a whole number from 0 to 2⁵³−1, TypeError if it is not a number.
    */
   tryAcquire(n = 1): boolean {
-    count(n, "semaphore units");
+    count(n, "tryAcquire: n");
     if (n > this.#slots.free) return false;
     this.#slots.take(n);
-    this.#hold(n);
+    this.#addAcquired(n);
     return true;
   }
 
   /**
-   * Gives n units back and admits those waiters, in order, whom they suffice for. O(waiters admitted).
+   * Gives back n units that `acquire` or `tryAcquire` took, and serves the waiters, in order, up to the first that does
+   * not fit. O(1), and O(1) more for each waiter served.
    *
-   * Throws, with nothing changed, an Error if fewer than n are held without a permit, and RangeError if n is not a
-   * whole number from 0.
+   * Throws, with nothing changed, an Error if fewer than n units are held without a permit, RangeError if n is not a
+   * whole number from 0 to 2⁵³−1, and TypeError if it is not a number.
    */
   release(n = 1): void {
-    count(n, "semaphore units");
-    if (n > this.#byHand) throw new Error("semaphore: released more than held");
-    if (this.#records.size > 0) this.#forget(n);
-    this.#byHand -= n;
+    count(n, "release: n");
+    if (n > this.#acquired) throw new Error("semaphore: released more than held");
+    if (this.#records.size > 0) this.#eraseRecords(n);
+    this.#acquired -= n;
     UNITS.live -= n;
     this.#slots.give(n);
   }
 
-  /** How many units are held. */
+  /** How many units are held, with and without a permit. */
   held(): number {
     return this.#slots.held;
   }
@@ -234,30 +250,31 @@ export class Weighted {
     return Number.isSafeInteger(n) && n >= 0 && n <= this.size;
   }
 
-  #tooMany(n: number): Promise<never> {
+  /** Rejects a call with an n that {@link #canHold} says no to. */
+  #badCount(method: string, n: number): Promise<never> {
     return failedBy(() => {
-      count(n, "semaphore units");
-      throw new RangeError(`cannot acquire ${n} units of a semaphore of size ${this.size}`);
+      count(n, `${method}: n`);
+      throw new RangeError(`${method}: n must be at most ${this.size}, the size of the semaphore, got ${n}`);
     });
   }
 
-  /** Counts n units that have been taken, to be released by hand. */
-  #hold(n: number): void {
-    this.#byHand += n;
+  /** Counts n units that have been taken without a permit. */
+  #addAcquired(n: number): void {
+    this.#acquired += n;
     UNITS.live += n;
     if (isFull() && n > 0) this.#records.push({ entry: record(UNITS, n), n });
   }
 
-  // One closure for all who wait.
-  readonly #granted = (n: number): void => this.#hold(n);
+  // Shared by all parked acquires, so that none allocates a closure.
+  readonly #onGrant = (n: number): void => this.#addAcquired(n);
 
-  /** Erases the records of n units, oldest first: `release` does not say whose units come back. */
-  #forget(n: number): void {
+  /** Erases the records of n units, oldest first: `release` does not say which units it gives back. */
+  #eraseRecords(n: number): void {
     for (let left = n; left > 0 && this.#records.size > 0; ) {
       const first = this.#records.front;
-      const part = Math.min(left, first.n);
-      first.n -= part;
-      left -= part;
+      const erased = Math.min(left, first.n);
+      first.n -= erased;
+      left -= erased;
       if (first.n > 0) return;
       erase(first.entry);
       this.#records.shift();

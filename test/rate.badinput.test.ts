@@ -64,6 +64,36 @@ describe("arguments", () => {
     expect(limiter.tokens()).toBe(2);
   });
 
+  test("an error names the function and the parameter", async () => {
+    const limiter = new Limiter(10, 2);
+    const reservation = limiter.reserve();
+    const one = "1" as unknown as number;
+    const calls: [act: () => unknown, message: string][] = [
+      [() => every(one), "every: ms must be a number of milliseconds"],
+      [() => new Limiter(one, 1), "Limiter: limit must be a number of events a second"],
+      [() => new Limiter(1, one), "Limiter: burst must be a whole number"],
+      [() => limiter.setLimit(one), "setLimit: limit must be a number of events a second"],
+      [() => limiter.setLimit(1, one), "setLimit: at must be epoch milliseconds or a Date"],
+      [() => limiter.setBurst(one), "setBurst: burst must be a whole number"],
+      [() => limiter.setBurst(1, one), "setBurst: at must be epoch milliseconds or a Date"],
+      [() => limiter.tokens(one), "tokens: at must be epoch milliseconds or a Date"],
+      [() => limiter.allow(one), "allow: n must be a whole number"],
+      [() => limiter.allow(1, one), "allow: at must be epoch milliseconds or a Date"],
+      [() => limiter.reserve(one), "reserve: n must be a whole number"],
+      [() => limiter.reserve(1, one), "reserve: at must be epoch milliseconds or a Date"],
+      [() => reservation.delay(one), "delay: at must be epoch milliseconds or a Date"],
+      [() => reservation.cancel(one), "cancel: at must be epoch milliseconds or a Date"],
+      [() => new Sometimes({ first: one }), "Sometimes: first must be a whole number"],
+      [() => new Sometimes({ every: one }), "Sometimes: every must be a whole number"],
+      [() => new Sometimes({ interval: one }), "Sometimes: interval must be a number of milliseconds"],
+      [() => new Sometimes().do(one as never), "do: fn must be a function"],
+      [() => new Sometimes().do(() => {}, one), "do: at must be epoch milliseconds or a Date"],
+    ];
+    for (const [act, message] of calls) expect(act).toThrow(new TypeError(`${message}, got "1"`));
+    await expect(limiter.wait(background(), one)).rejects.toThrow('wait: n must be a whole number, got "1"');
+    await expect(limiter.wait(background(), 1, one)).rejects.toThrow("wait: at must be epoch milliseconds or a Date");
+  });
+
   test("an interval of NaN is refused; one of Infinity is a limit of nothing", () => {
     expect(() => every(Number.NaN)).toThrow(RangeError);
     expect(every(Number.POSITIVE_INFINITY)).toBe(0);

@@ -29,16 +29,23 @@ describe("counts", () => {
   test("a count that is no number is a TypeError that shows it", async () => {
     const sem = new Weighted(4);
     const two = "2" as unknown as number;
-    expect(() => new Weighted(two)).toThrow(new TypeError('semaphore size must be a whole number, got "2"'));
-    expect(() => sem.tryAcquire(two)).toThrow(TypeError);
-    expect(() => sem.release(two)).toThrow(TypeError);
-    await expect(sem.acquire(background(), two)).rejects.toThrow(TypeError);
+    expect(() => new Weighted(two)).toThrow(new TypeError('Weighted: size must be a whole number, got "2"'));
+    const shown = 'n must be a whole number, got "2"';
+    expect(() => sem.tryAcquire(two)).toThrow(new TypeError(`tryAcquire: ${shown}`));
+    expect(() => sem.release(two)).toThrow(new TypeError(`release: ${shown}`));
+    await expect(sem.acquire(background(), two)).rejects.toThrow(new TypeError(`acquire: ${shown}`));
+    await expect(sem.permit(background(), two)).rejects.toThrow(new TypeError(`permit: ${shown}`));
+    const withPermit = sem.withPermit(background(), two, () => "ran");
+    await expect(withPermit).rejects.toThrow(new TypeError(`withPermit: ${shown}`));
     expect(sem.held()).toBe(0);
   });
 
   test("more than the size: acquire rejects at once, tryAcquire is false, however free the semaphore is", async () => {
     const sem = new Weighted(4);
-    await expect(sem.acquire(background(), 5)).rejects.toThrow(RangeError);
+    await expect(sem.acquire(background(), 5)).rejects.toThrow(
+      new RangeError("acquire: n must be at most 4, the size of the semaphore, got 5"),
+    );
+    await expect(sem.withPermit(background(), 5, () => "ran")).rejects.toThrow("withPermit: n must be at most 4, ");
     await expect(sem.acquire(background(), Number.MAX_SAFE_INTEGER)).rejects.toThrow(RangeError);
     expect(sem.tryAcquire(5)).toBe(false);
     expect([sem.held(), sem.waiting()]).toEqual([0, 0]);
@@ -142,7 +149,9 @@ describe("callbacks that throw", () => {
 
   test("a fn that is no function is a TypeError, and takes no unit", async () => {
     const sem = new Weighted(1);
-    await expect(sem.withPermit(background(), 1, "fn" as unknown as () => void)).rejects.toThrow(TypeError);
+    await expect(sem.withPermit(background(), 1, "fn" as unknown as () => void)).rejects.toThrow(
+      new TypeError('withPermit: fn must be a function, got "fn"'),
+    );
     expect(sem.held()).toBe(0);
   });
 });
