@@ -4,8 +4,9 @@
  *
  * Rules of use:
  *
- * - To do the same with many items, `map` or `forEach`: as many at once as you say, results in order.
- * - For everything else, most callers should use `scope`: nothing that was started in it outlives it.
+ * - To do the same with many items, use `map` or `forEach`: at most `limit` at a time, results in the order of the
+ *   items.
+ * - For everything else, most callers should use `scope`: no task that was started in it outlives it.
  * - With `withContext`, pass the derived context to the tasks and call `wait` on every path.
  * - Await `g.go(...)` under a limit: it resolves when the task has been started, which is how the limit pushes back.
  *
@@ -25,11 +26,14 @@
  *
  * Ports golang.org/x/sync/errgroup. Differences from Go:
  *
- * - A task fails by throwing or rejecting; what it resolves to is ignored.
- * - `go` and `wait` are awaited, and take a `Cancel` of the caller's.
- * - `scope` ties the group to a block; `map` and `forEach` are what Go writes as a loop around `g.Go`.
- * - An error of a group that is dropped without being waited for is reported as an unhandled rejection once the
- *   collector has taken the group. Go loses it.
+ * - A task fails by throwing or rejecting. There is no `err` to return, and what a task resolves to is ignored.
+ * - `go` returns a promise that resolves once the task has started: await it if there is a limit. The task's own error
+ *   comes from `wait`.
+ * - `go` and `wait` take an optional context or signal of the caller's, which ends the waiting and not the tasks.
+ * - `setLimit`, while tasks that were started under a limit are running, throws an Error with Go's text. Go panics.
+ * - An error that nobody has waited for is reported as an unhandled rejection once the collector has taken the group.
+ *   Go loses it.
+ * - `scope`, `map`, `forEach` and `await using group` are additions.
  */
 import { type Cancel, type CancelScope, type Context, fromSignal, withCancel } from "./context.ts";
 import { callable, count, isThenable, show } from "./internal/data/args.ts";
@@ -45,14 +49,15 @@ import { Waiters } from "./internal/wait/wait.ts";
 
 callOthers(() => [map, forEach, scope, withContext]);
 
+// The public functions at which the stack of a record begins.
 const entries = (): PublicFunction[] => [Group.prototype.go, Group.prototype.tryGo];
 const GO = new Kind("errgroup go", "wait", entries);
 const WAIT = new Kind("errgroup wait", "wait", () => [Group.prototype.wait]);
 
-/** What a group runs. */
+/** A function that a group runs. It fails by throwing or rejecting; what it resolves to is ignored. */
 export type Task = () => unknown;
 
-// Reports the error of a group that was dropped before anybody asked for it.
+// Reports the error of a group that was collected before anybody waited for it.
 const dropped = new FinalizationRegistry<Failure>(({ error }) => {
   void Promise.reject(error);
 });
@@ -62,8 +67,8 @@ interface Failure {
 }
 
 /**
- * Formats the stacks of an error and of its causes. Before that, a stack keeps the receivers of its frames alive: a
- * group whose task has made the error would never be collected.
+ * Formats the stacks of an error and of those behind it. Before that, a stack keeps the receivers of its frames alive:
+ * a group whose task has made the error would never be collected.
  */
 function formatStacks(error: unknown): void {
   findError(error, (e) => {
@@ -72,7 +77,7 @@ function formatStacks(error: unknown): void {
   });
 }
 
-/** What {@link map} and {@link forEach} go through. */
+/** What {@link map} and {@link forEach} take their items from. */
 export type Every<T> = Iterable<T> | AsyncIterable<T>;
 
 type Work<T> = (item: T, ctx: Context, index: number) => unknown;
@@ -87,28 +92,33 @@ let startEach: <T>(
 ) => Promise<void>;
 
 /**
- * A group of tasks. Made by {@link withContext} it has a context that its first error cancels; made by `new` it has
- * none, no limit, and only collects.
+ * A group of tasks, without a limit until {@link setLimit}. One made by {@link withContext} has a context that its
+ * first error cancels. One made by `new` has none, and its first error cancels nothing.
  */
 export class Group {
   // Between any two calls:
-  //   0 <= #slots.held <= #running: of the running tasks, those that were started under a limit;
+  //   #running counts the tasks that were admitted and have not ended, and one more while map or forEach take an item;
+  //   0 <= #slots.held <= #running: how many of them hold a slot, because there was a limit when they were admitted;
   //   if anyone waits for the end, #running > 0;
   //   #failure, once set, stays.
   #running = 0;
   readonly #slots = new Slots<boolean>(GO, Number.POSITIVE_INFINITY);
   readonly #waiters = new Waiters<void>(WAIT);
   #failure: Failure | undefined = undefined;
+
+  // Whether a wait has rejected with #failure.
   #reported = false;
+
   readonly #scope: CancelScope | undefined;
 
-  // What those who wait for a slot ask for: the task counts as running from the grant on.
-  readonly #asked: Asked<boolean> = {
+  // What a caller that waits for a slot asks for. It is admitted when the slot is granted; the answer is that of
+  // #admit.
+  readonly #slotRequest: Asked<boolean> = {
     n: 1,
     granted: () => {
       this.#running++;
       if (this.#isLimited()) return true;
-      this.#slots.held--; // The limit has been removed.
+      this.#slots.held--; // The limit has been removed: Slots counted one more, and nobody would give it back.
       return false;
     },
   };
@@ -121,17 +131,18 @@ export class Group {
   }
 
   /**
-   * Runs `task` in the group. Resolves once it has been started, which under a limit may wait for a slot, after every
-   * earlier caller; without one, that is at once. The task runs in the caller's async context.
+   * Runs `task` in the group. Resolves once it has started: soon, or under a limit when a slot is free and every
+   * earlier caller has been served. `task` starts in a microtask, never inside this call, and runs in the caller's
+   * async context.
    *
    * The first task to throw or reject gives the group its error and cancels its context; later errors are dropped. A
-   * group whose context has ended still starts tasks: it is for them to look.
+   * group whose context has ended still starts tasks, which can ask the context themselves.
    *
-   * Rejects, with `task` not run, with the context's error or the signal's reason if `cancel` is done or ends while
-   * waiting for a slot, and with TypeError if `task` is no function.
+   * Rejects, with `task` not run, with the context's error or the signal's reason if `cancel` has ended (even if a slot
+   * is free) or ends while waiting for a slot, and with TypeError if `task` is not a function.
    */
   go(task: Task, cancel?: Cancel): Promise<void> {
-    if (typeof task !== "function") return notAFunction(task, "errgroup's task");
+    if (typeof task !== "function") return notAFunction(task, "go: task");
     let source: Source | undefined;
     if (cancel !== undefined) {
       source = sourceOf(cancel);
@@ -139,27 +150,30 @@ export class Group {
       if (ending !== undefined) return failedWith(ending.error());
     }
     if (this.#slots.free < 1) return this.#startLater(task, source);
-    void this.#start(task, this.#claim());
+    void this.#start(task, this.#admit());
     return completed();
   }
 
-  /** Runs `task` in the group if that needs no waiting for a slot; says whether it did. Throws TypeError as `go`. */
+  /**
+   * Runs `task` in the group if there is a slot for it and nobody waits for one; says whether it does. `task` starts in
+   * a microtask. Throws TypeError if it is not a function.
+   */
   tryGo(task: Task): boolean {
-    callable(task, "errgroup's task");
+    callable(task, "tryGo: task");
     if (this.#slots.free < 1) return false;
-    void this.#start(task, this.#claim());
+    void this.#start(task, this.#admit());
     return true;
   }
 
   /**
-   * Lets at most n tasks run at once from now on; a negative n removes the limit; 0 lets none start.
+   * Lets at most n tasks run at once from now on. A negative n removes the limit; with 0, no task starts.
    *
-   * Throws, with nothing changed, an Error while tasks that were started under a limit are running, and RangeError if n
-   * is no whole number.
+   * Throws, with nothing changed, an Error if n is not negative and tasks that were started under a limit are running,
+   * RangeError if n is not a whole number, and TypeError if it is not a number.
    */
   setLimit(n: number): void {
-    if (typeof n !== "number") throw new TypeError(`limit must be a whole number, got ${show(n)}`);
-    if (!Number.isSafeInteger(n)) throw new RangeError(`limit must be a whole number, got ${n}`);
+    if (typeof n !== "number") throw new TypeError(`setLimit: n must be a whole number, got ${show(n)}`);
+    if (!Number.isSafeInteger(n)) throw new RangeError(`setLimit: n must be a whole number, got ${n}`);
     const { held } = this.#slots;
     if (n >= 0 && held > 0) {
       throw new Error(`errgroup: modify limit while ${held} goroutines in the group are still active`);
@@ -168,11 +182,11 @@ export class Group {
   }
 
   /**
-   * Waits until every task has ended, then cancels the group's context. Rejects with the first error of a task, if
-   * there was one: each time, as the error stays. Tasks may be added again afterwards.
+   * Waits until no task is running, then cancels the group's context. Rejects with the first error of a task, if there
+   * was one, and so does every later call. Tasks may be added again afterwards.
    *
-   * Rejects also with the context's error or the signal's reason if `cancel` is done or ends while waiting; the group
-   * goes on then.
+   * Rejects also with the context's error or the signal's reason, if `cancel` has ended or ends while waiting. The
+   * tasks go on then, and the group's context is not cancelled.
    */
   wait(cancel?: Cancel): Promise<void> {
     let source: Source | undefined;
@@ -181,12 +195,14 @@ export class Group {
       const ending = source.poll();
       if (ending !== undefined) return failedWith(ending.error());
     }
-    return this.#running === 0 ? this.#conclude() : this.#waiters.park(source, undefined);
+    if (this.#running > 0) return this.#waiters.park(source, undefined);
+    this.#conclude();
+    return this.#failure === undefined ? completed() : failedWith(this.#failure.error);
   }
 
   /**
-   * Cancels the group's context and waits until every task has ended. Rejects with the group's error if no `wait` has
-   * told it, unless it is only what the tasks made of this cancel.
+   * Cancels the group's context and waits until no task is running. Rejects with the group's error, unless a `wait` has
+   * rejected with it before or it comes from this cancel: it is the context's error, or has that as its cause.
    */
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
 
@@ -198,16 +214,16 @@ export class Group {
   }
 
   async #dispose(): Promise<void> {
-    const before = this.#failure;
-    const reported = this.#reported;
-    const [ctx, cancel] = this.#scope ?? [];
-    const running = ctx !== undefined && ctx.err() === undefined;
-    cancel?.();
+    const hadFailed = this.#failure !== undefined;
+    const wasReported = this.#reported;
+    const ctx = this.#scope?.ctx;
+    const wasLive = ctx !== undefined && ctx.err() === undefined;
+    this.#scope?.cancel();
     try {
       await this.wait();
     } catch (error) {
-      const ours = before === undefined && running && madeOf(error, ctx.err());
-      if (!reported && !ours) throw error;
+      const isFromThisCancel = !hadFailed && wasLive && comesFrom(error, ctx.err());
+      if (!wasReported && !isFromThisCancel) throw error;
     }
   }
 
@@ -215,8 +231,8 @@ export class Group {
     return this.#slots.size !== Number.POSITIVE_INFINITY;
   }
 
-  /** Makes room for one more task; says whether it takes a slot, to be given back by {@link #done}. */
-  #claim(): boolean {
+  /** Counts one more task; says whether it takes a slot, to be given back by {@link #done}. There is one free. */
+  #admit(): boolean {
     const limited = this.#isLimited();
     if (limited) this.#slots.take(1);
     this.#running++;
@@ -224,8 +240,8 @@ export class Group {
   }
 
   /**
-   * Runs a task whose room has been claimed, and puts what it resolves to into `results[index]`. As `go` does it, whose
-   * promise would only be waited for here.
+   * Runs a task that has been admitted, and puts what it resolves to into `results[index]`. What it does is what `go`
+   * (go.ts) does; a call of that would add a promise for each task.
    */
   async #start(task: Task, limited: boolean, results?: unknown[], index = 0): Promise<void> {
     const entry = enter(TASK, undefined, entries);
@@ -242,29 +258,29 @@ export class Group {
 
   async #startLater(task: Task, source: Source | undefined): Promise<void> {
     // Start the task from here, not where its slot was given back: that is another task's stack and async context.
-    void this.#start(task, await this.#slots.park(source, this.#asked));
+    void this.#start(task, await this.#slots.park(source, this.#slotRequest));
     await completed();
   }
 
   /**
-   * Runs a task for each item, which it takes only when there is a slot for it. Resolves when it has taken the last, or
-   * has been stopped; what stopped it is an error of the group.
+   * Runs a task for each item, and takes an item only when there is a slot for its task. Resolves when it has taken the
+   * last item, or has stopped; what stopped it is then an error of the group.
    */
   async #startEach<T>(ctx: Context, items: Every<T>, work: Work<T>, results: unknown[] | undefined): Promise<void> {
     const source = sourceOf(ctx);
-    let taken: Items<T> | undefined;
+    let input: Items<T> | undefined;
     try {
-      taken = new Items(items);
+      input = new Items(items);
       for (let index = 0; ; index++) {
-        const limited = this.#slots.free < 1 ? await this.#slots.park(source, this.#asked) : this.#claim();
+        const limited = this.#slots.free < 1 ? await this.#slots.park(source, this.#slotRequest) : this.#admit();
         let next: IteratorResult<T>;
         try {
           check(ctx);
-          next = taken.isAsync ? await taken.nextLater(source) : taken.next();
-          if (!taken.isAsync && !next.done && isThenable(next.value)) {
-            // As `for await` does it with the promises of an iterable that is not async.
+          next = input.isAsync ? await input.nextLater(source) : input.next();
+          if (!input.isAsync && !next.done && isThenable(next.value)) {
+            // A promise among the items of a synchronous iterable is awaited, as by `for await`.
             check(ctx);
-            next = { done: false, value: await taken.settled(next.value as PromiseLike<T>, source) };
+            next = { done: false, value: await input.settled(next.value as PromiseLike<T>, source) };
           }
           check(ctx);
         } catch (error) {
@@ -277,10 +293,11 @@ export class Group {
       }
     } catch (error) {
       this.#fail(error);
-      await taken?.close();
+      await input?.close();
     }
   }
 
+  /** Makes the first error the group's, and cancels the context. */
   #fail(error: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = { error };
@@ -289,22 +306,18 @@ export class Group {
     this.#scope?.cancel(error);
   }
 
+  /** Ends what {@link #admit} began. */
   #done(limited: boolean): void {
     this.#running--;
     if (limited) this.#slots.give(1);
     if (this.#running > 0 || this.#waiters.size === 0) return;
-    this.#report();
+    this.#conclude();
     if (this.#failure === undefined) this.#waiters.wakeAll(undefined);
     else this.#waiters.failAll(this.#failure.error);
   }
 
-  #conclude(): Promise<void> {
-    this.#report();
-    return this.#failure === undefined ? completed() : failedWith(this.#failure.error);
-  }
-
-  /** Somebody is about to learn of the end, with the error if there is one. */
-  #report(): void {
+  /** Does what comes before a wait ends: cancels the context, and notes that the error will be known. */
+  #conclude(): void {
     this.#scope?.cancel(this.#failure?.error);
     if (this.#failure === undefined) return;
     this.#reported = true;
@@ -312,16 +325,14 @@ export class Group {
   }
 }
 
-/**
- * Whether an error is what somebody made of a context's end: that context's very error, or one that was caused by it.
- */
-function madeOf(error: unknown, ended: Error | undefined): boolean {
+/** Whether an error comes from a context's end: it is `ended`, that context's error, or has it behind it. */
+function comesFrom(error: unknown, ended: Error | undefined): boolean {
   return ended !== undefined && findError(error, (e) => e === ended);
 }
 
 /**
- * A group and a context derived from `parent`, which ends when a task fails, with the task's error as its cause, or
- * when `wait` has waited. Throws TypeError if `parent` is no context.
+ * A group, and a context derived from `parent`. The context ends when a task fails, with the task's error as its cause,
+ * or when `wait` has waited for all. Throws TypeError if `parent` is not a context or a signal.
  */
 export function withContext(parent: Cancel): [group: Group, ctx: Context] {
   const scope = withCancel(parent);
@@ -329,14 +340,18 @@ export function withContext(parent: Cancel): [group: Group, ctx: Context] {
 }
 
 /**
- * Runs `body` with a group of its own and the group's context, and waits for all that it started.
+ * Calls `body` with a group of its own and the group's context, and waits for all tasks that it started.
  *
- * If `body` resolves, waits for the tasks and resolves to the same, or rejects with the group's error. If `body`
- * throws, cancels the context, waits for the tasks and rejects with what it threw; where that is only what `body` made
- * of the context's end, because a task had failed, with that task's error.
+ * If `body` resolves, `scope` waits for the tasks and resolves to the same value, or rejects with the group's error.
+ *
+ * If `body` fails, `scope` cancels the context, waits for the tasks and rejects with the error of `body`. If a task has
+ * failed and the error of `body` only comes from the end of the context (it is the context's error, or has that as its
+ * cause), it rejects with the task's error instead.
+ *
+ * Rejects, with `body` not called, with TypeError if `body` is not a function or `parent` not a context or a signal.
  */
 export async function scope<T>(parent: Cancel, body: (group: Group, ctx: Context) => T | PromiseLike<T>): Promise<T> {
-  if (typeof body !== "function") return notAFunction(body, "scope's body");
+  if (typeof body !== "function") return notAFunction(body, "scope: body");
   const cancelScope = withCancel(parent);
   const [ctx, cancel] = cancelScope;
   const group = new Group(cancelScope);
@@ -349,7 +364,7 @@ export async function scope<T>(parent: Cancel, body: (group: Group, ctx: Context
     try {
       await group.wait();
     } catch (first) {
-      if (madeOf(error, ended)) throw first;
+      if (comesFrom(error, ended)) throw first;
     }
     throw error;
   }
@@ -357,26 +372,28 @@ export async function scope<T>(parent: Cancel, body: (group: Group, ctx: Context
   return result;
 }
 
-/** How {@link map} and {@link forEach} go about it. */
+/** Options of {@link map} and {@link forEach}. */
 export interface EachOptions {
-  /** How many items at most are worked on at once: a whole number from 1, or Infinity. */
+  /** How many calls may run at once: a whole number from 1, or Infinity. */
   readonly limit: number;
 }
 
 /**
- * Runs `fn` for each item, for `limit` of them at once, and resolves to its results in the order of the items.
+ * Calls `fn` for each item, at most `limit` calls at once, and resolves to their results in the order of the items.
  *
- * The items may come from any iterable, also an async one or an endless one. One is taken only when there is a slot for
- * it, and never two at a time, so a slow `fn` holds its source back. `fn` gets a context that ends when the work is to
- * stop, and runs in the caller's async context.
+ * The items may come from any iterable, async and endless ones included. An item is taken only when there is a slot for
+ * its call, and one at a time, so a slow `fn` holds its source back. (With `limit: Infinity` there is always a slot.)
+ * Promises among the items of an iterable that is not async are awaited. `fn` gets a context that ends when the work
+ * stops, and runs in the caller's async context.
  *
- * The first error of `fn` cancels that context; so does the end of `ctx`, at any time before the last call has ended.
- * Then nothing more is taken, the iterator is told by its `return`, the running calls are waited for, and the promise
- * rejects with that error. What `return` itself throws is dropped, as `for await` drops it; a `next` that is still
- * pending then is not waited for. If the iterator throws, the promise rejects with its error, in the same way.
+ * The work stops at the first of three errors: one of `fn`; one of the iterator; that of `ctx`, which may end at any
+ * time before the last call has ended. Then the context that `fn` got is cancelled, no more items are taken, the
+ * iterator's `return` is called and waited for unless the iterator has ended or thrown, the calls that run are waited
+ * for, and the promise rejects with that error. What `return` throws is dropped, as by `for await`. While a `next` is
+ * pending, neither it nor `return` is waited for.
  *
- * Rejects at once, with nothing taken, if `ctx` has ended, with TypeError if `items` is not iterable, `fn` is no
- * function or `limit` is missing, and with RangeError if `limit` is out of its range.
+ * Rejects at once, with no item taken, with the context's error or the signal's reason if `ctx` has ended, TypeError if
+ * `items` is not iterable, `fn` not a function or `limit` not a number, and RangeError if `limit` is out of its range.
  */
 export async function map<T, R>(
   ctx: Cancel,
@@ -384,34 +401,33 @@ export async function map<T, R>(
   fn: (item: T, ctx: Context, index: number) => R | PromiseLike<R>,
   options: EachOptions,
 ): Promise<R[]> {
-  if (typeof fn !== "function") return notAFunction(fn, "map's function");
+  if (typeof fn !== "function") return notAFunction(fn, "map: fn");
   const results: R[] = [];
-  await each(ctx, items, fn, options, results);
+  await runEach(ctx, items, fn, limitOf(options, "map: limit"), results);
   return results;
 }
 
-/** As {@link map}, for calls whose results do not matter: they are not kept. */
+/** As {@link map}, but the results are not kept. */
 export async function forEach<T>(
   ctx: Cancel,
   items: Every<T>,
   fn: (item: T, ctx: Context, index: number) => unknown,
   options: EachOptions,
 ): Promise<void> {
-  if (typeof fn !== "function") return notAFunction(fn, "forEach's function");
-  await each(ctx, items, fn, options);
+  if (typeof fn !== "function") return notAFunction(fn, "forEach: fn");
+  await runEach(ctx, items, fn, limitOf(options, "forEach: limit"));
 }
 
-async function each<T>(
+async function runEach<T>(
   ctx: Cancel,
   items: Every<T>,
   work: Work<T>,
-  options: EachOptions,
+  limit: number,
   results?: unknown[],
 ): Promise<void> {
-  const limit = limitOf(options);
   const source = sourceOf(ctx);
-  const refusal = source.poll();
-  if (refusal !== undefined) throw refusal.error();
+  const ending = source.poll();
+  if (ending !== undefined) throw ending.error();
   const parent = isSignal(ctx) ? fromSignal(ctx) : ctx;
   const inner = withCancel(parent);
   const group = new Group(inner);
@@ -423,18 +439,17 @@ async function each<T>(
   } catch (error) {
     failure = { error };
   }
-  // Whatever ended the inner context first is the error. If it was the end of the caller's context, which the group
-  // does not know if only the last calls ran, it is that one's error, or the signal's reason, instead of what a call
-  // made of it.
-  const ended = inner.ctx.err();
-  if (ended !== undefined && ended === parent.err()) throw source.poll()?.error();
+  // The inner context has ended, and whatever ended it came first. If that was `ctx`, it has the same error, and the
+  // promise rejects with that error, or the signal's reason. The group's error would not do: there is none if every
+  // call ignored the end of `ctx`, and it may be another one that a call made of it.
+  if (inner.ctx.err() === parent.err()) throw source.poll()?.error();
   if (failure !== undefined) throw failure.error;
 }
 
-function limitOf(options: EachOptions): number {
+function limitOf(options: EachOptions, what: string): number {
   const limit: unknown = (options as EachOptions | undefined)?.limit;
-  if (typeof limit !== "number") throw new TypeError(`limit must be a whole number or Infinity, got ${show(limit)}`);
-  return limit === Number.POSITIVE_INFINITY ? limit : count(limit, "limit", 1);
+  if (typeof limit !== "number") throw new TypeError(`${what} must be a whole number or Infinity, got ${show(limit)}`);
+  return limit === Number.POSITIVE_INFINITY ? limit : count(limit, what, 1);
 }
 
 function check(ctx: Context): void {

@@ -16,7 +16,7 @@ describe("arguments", () => {
   test.each([Number.NaN, 0.5, -1.5])("a limit of %d is refused, and the old one stays", async (limit) => {
     const g = new Group();
     g.setLimit(1);
-    expect(() => g.setLimit(limit)).toThrow(RangeError);
+    expect(() => g.setLimit(limit)).toThrow(new RangeError(`setLimit: n must be a whole number, got ${limit}`));
     expect([g.tryGo(turn), g.tryGo(turn)]).toEqual([true, false]);
     await g.wait();
   });
@@ -25,8 +25,11 @@ describe("arguments", () => {
     const g = new Group();
     g.setLimit(1);
     const nothing = undefined as unknown as () => void;
-    await expect(g.go(nothing)).rejects.toThrow(TypeError);
-    expect(() => g.tryGo(nothing)).toThrow(TypeError);
+    await expect(g.go(nothing)).rejects.toThrow(new TypeError("go: task must be a function, got undefined"));
+    expect(() => g.tryGo(nothing)).toThrow(new TypeError("tryGo: task must be a function, got undefined"));
+    await expect(scope(background(), nothing)).rejects.toThrow(
+      new TypeError("scope: body must be a function, got undefined"),
+    );
     expect(g.tryGo(() => {})).toBe(true);
     await g.wait();
   });

@@ -31,7 +31,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
     const refused = run(background(), source, () => calls++, { limit: wrong(limit) });
     const reason = await refused.catch((reason: unknown) => reason);
     expect(reason).toBeInstanceOf(error);
-    expect((reason as Error).message).toMatch(/limit/);
+    expect((reason as Error).message).toContain(`${name}: limit must be a whole number`);
     expect([calls, use.opened]).toEqual([0, 0]);
   });
 
