@@ -1,14 +1,14 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * Object pool: objects that are dear to make are reset when they are put back, and handed out again.
+ * Object pool: objects that are expensive to make are reset when they are put back, and handed out again.
  *
  * Rules of use:
  *
  * - Most callers should use `use`, or `lease` with `using`: the object comes back exactly once, however the block is
  *   left.
- * - `get` and `put` are for objects that change hands. Put in `finally`, once, and forget the object: whoever holds on
- *   to it after `put` shares it with its next owner.
- * - `reset` wipes whatever the next owner must not see.
+ * - Use `get` and `put` where one function takes the object and another puts it back. Put it once, in `finally`, and do
+ *   not use it afterwards: the next caller may have it.
+ * - `reset` wipes whatever the next caller must not see.
  *
  * ```ts
  * import { pool } from "gopark";
@@ -33,21 +33,23 @@
  *
  * Ports sync.Pool. Differences from Go:
  *
- * - `reset` belongs to the pool and runs on every put, so nobody forgets it. In Go it is for each caller to do.
- * - A pool takes back only what it made, and only once. Go takes anything, any number of times.
- * - Idle objects are let go by time instead of by the collector's cycles; the two generations are the same.
- * - An object that is not put back is counted and reported. Go does not care.
- * - `dispose`, because a pool may own more than memory.
+ * - `create` and `reset` belong to the pool and cannot be left out. `reset` runs on every put. In Go `New` may be
+ *   missing, and each caller resets.
+ * - A pool takes back only what it made, and only once. It refuses foreign objects, objects that were put already, and
+ *   objects that a lease holds. Go takes anything, any number of times.
+ * - `get` takes the object that was put last. Go may take any, or none.
+ * - Idle objects are dropped after a time, not after a number of garbage collections, and at most `maxIdle` are kept.
+ *   As in Go, they pass through two generations.
+ * - An object that is not put back is counted, and leak checks report it. Go does not count it.
+ * - `lease`, `use`, `idle`, `out` and `dispose` are additions.
  *
- * What it is for: objects whose making costs more than a put and a get. It is not a cache: an idle object may go at any
- * time, and who gets one does not choose which. It is not a connection pool: `get` never waits, and nothing limits how
- * many are out; take a semaphore for that.
+ * What it is for: objects that cost more to make than a get and a put. It is not a cache: an idle object may be dropped
+ * at any time, and the caller does not choose which one it gets. It is not a connection pool: `get` never waits, and
+ * nothing limits how many objects are out; use a semaphore for that.
  *
- * When it pays on V8 (`npm run bench -- pool`, Node 20): a get and a put take 21 ns, so it never pays for small
- * objects, which V8 makes and collects in less. Of zeroed Buffers, one of 64 bytes is as cheap new (109 ns; 94 from a
- * pool whose `reset` wipes it). From 256 bytes the pool wins: 0.1 µs instead of 0.7, at 16 kB 0.4 instead of 7, at 64
- * kB 1.4 instead of 24. The rate decides whether that matters: 16 kB a thousand times a second is half a percent of a
- * core, ten thousand times 5 %.
+ * When it pays on V8: never for small objects, which V8 makes and collects in less time than a get and a put take. Of
+ * zeroed Buffers it pays from a few hundred bytes on, if they are needed often. The figures are in docs/pool.md,
+ * measured by `npm run bench -- pool`.
  */
 import { callable, count, duration, isThenable, noGenerator, show } from "./internal/data/args.ts";
 import { Stamp } from "./internal/data/stamp.ts";
@@ -62,35 +64,37 @@ const OBJECT = new Kind("pool object", "resource", () => {
   return [use, lease, get];
 });
 
+/** How a {@link Pool} makes and keeps its objects. */
 export interface PoolOptions<T extends object> {
-  /** Makes an object when none is idle. Must not return a promise, or an object that a pool has already. */
+  /** Makes an object when none is idle. Must not return a promise, nor an object that is in a pool already. */
   readonly create: () => T;
 
-  /** Makes an object as good as new. Called by whoever puts it back, within that call; must not return a promise. */
+  /** Makes an object as good as new. Called inside `put` and `release`. Must not return a promise. */
   readonly reset: (object: T) => void;
 
   /** How many idle objects are kept, a whole number from 0 or Infinity; 256 if left out. More are dropped. */
   readonly maxIdle?: number;
 
   /**
-   * Milliseconds, above 0; 60 000 if left out. An object that nobody takes is let go after one to two times as long.
+   * Milliseconds, above 0; 60 000 if left out. An object that nobody takes is dropped after one to two times as long.
    * Infinity keeps it for ever.
    */
   readonly idleMs?: number;
 }
 
-/** Where an object of a pool is. */
-type Place = "inside" | "out" | "leased";
+/**
+ * Where an object of a pool is: "in" until it is first handed out, and again when it has come back, whether the pool
+ * has kept it or dropped it; "out" after `get`; "leased" while a lease holds it.
+ */
+type Place = "in" | "out" | "leased";
 
 /** What a pool knows of one of its objects. The object carries it as a private field. */
 class Slot<T extends object> {
   readonly pool: Pool<T>;
   readonly object: T;
+  place: Place = "in";
 
-  /** Once dropped, an object is "inside" for ever. */
-  place: Place = "inside";
-
-  /** The record of who has it, under full tracking. */
+  /** The record of the caller that took it, under full tracking. Set while the object is not "in". */
   entry: Entry | undefined = undefined;
 
   constructor(pool: Pool<T>, object: T) {
@@ -100,7 +104,8 @@ class Slot<T extends object> {
 }
 
 /**
- * Finding out that an object was put twice must not cost more than the put: a Set of them would take 113 ns, this 2–5.
+ * Adds a slot to its object as a private field, by which `put` finds it. A Set of the objects that are out would cost
+ * more than the rest of the put.
  */
 class Pooled<T extends object> extends Stamp {
   readonly #slot: Slot<T>;
@@ -115,7 +120,7 @@ class Pooled<T extends object> extends Stamp {
   }
 }
 
-/** An object out of a pool, to be given back once. Made by {@link Pool.lease}. */
+/** An object that is out of a pool until {@link release}. Made by {@link Pool.lease}. */
 export class Lease<T extends object> {
   // Undefined once released.
   #slot: Slot<T> | undefined;
@@ -127,13 +132,16 @@ export class Lease<T extends object> {
     slot.entry = enter(OBJECT, this);
   }
 
-  /** The object. Throws an Error once it has been released: it may be somebody else's now. */
+  /** The object. Throws an Error once it has been released: another caller may have it. */
   get value(): T {
     if (this.#slot === undefined) throw new Error("pool: the lease has been released");
     return this.#slot.object;
   }
 
-  /** Gives the object back, and throws what `reset` throws. Does nothing the second time. */
+  /**
+   * Resets the object and gives it back, or drops it if the pool has been disposed. Does nothing the second time.
+   * Throws, with the object dropped, what `reset` throws, and TypeError if that returns a promise.
+   */
   release(): void {
     const slot = this.#slot;
     if (slot === undefined) return;
@@ -152,11 +160,12 @@ export class Lease<T extends object> {
 // For leases, which live outside the class. Set by its static block.
 let takeBack: <T extends object>(slot: Slot<T>) => void;
 
+/** A pool of objects that `create` makes and `reset` makes as good as new. */
 export class Pool<T extends object> {
   // Between any two calls:
-  //   every idle slot is "inside", and its object has been reset;
+  //   every idle slot is "in", and its object has been reset;
   //   #idle.length + #older.length <= #maxIdle;
-  //   the alarm is armed while something is idle, and then to the end of the period, unless #idleMs is Infinity.
+  //   if anything is idle and #idleMs is finite, the alarm is armed for the end of the current period.
   readonly #create: () => T;
   readonly #reset: (object: T) => void;
   readonly #maxIdle: number;
@@ -164,27 +173,28 @@ export class Pool<T extends object> {
   #out = 0;
   #disposed = false;
 
-  // Two generations, the later put last. At each alarm what is still in #older has been idle for a whole period, and
-  // goes; #idle takes its place.
+  // The idle slots in two generations, each in the order of the puts. At the end of a period what is still in #older
+  // has been idle for the whole of it and is dropped, and #idle becomes #older.
   #idle: Slot<T>[] = [];
   #older: Slot<T>[] = [];
-  readonly #alarm: Alarm = { when: 0, index: -1, fire: () => this.#age() };
+  readonly #alarm: Alarm = { when: 0, index: -1, fire: () => this.#endPeriod() };
 
   /** Throws TypeError for a missing or unusable option, and RangeError for a number outside its range. */
   constructor(options: PoolOptions<T>) {
     const { create, reset, maxIdle = 256, idleMs = 60_000 } = options ?? {};
-    this.#create = callable(create, "pool's create");
-    this.#reset = callable(reset, "pool's reset");
-    this.#maxIdle = maxIdle === Number.POSITIVE_INFINITY ? maxIdle : count(maxIdle, "pool's maxIdle");
-    this.#idleMs = duration(idleMs, "pool's idleMs");
-    if (idleMs <= 0) throw new RangeError(`pool's idleMs must be above 0, got ${idleMs}`);
+    this.#create = callable(create, "Pool: create");
+    this.#reset = callable(reset, "Pool: reset");
+    this.#maxIdle = maxIdle === Number.POSITIVE_INFINITY ? maxIdle : count(maxIdle, "Pool: maxIdle");
+    this.#idleMs = duration(idleMs, "Pool: idleMs");
+    if (idleMs <= 0) throw new RangeError(`Pool: idleMs must be above 0, got ${idleMs}`);
   }
 
   /**
-   * Takes the object that was put last, or a new one if none is idle. It is for the caller to put back.
+   * Takes the object that was put last, or a new one if none is idle. The caller puts it back by {@link put}. Never
+   * waits.
    *
-   * Throws what `create` throws, TypeError if that returns what cannot be pooled, and an Error once the pool is
-   * disposed, with nothing changed.
+   * Throws, with nothing changed, what `create` throws, TypeError if `create` returns a promise, no object, or an
+   * object that is in a pool already, and an Error if the pool has been disposed.
    */
   get(): T {
     const slot = this.#take();
@@ -194,47 +204,49 @@ export class Pool<T extends object> {
   }
 
   /**
-   * As {@link get}, with what gives the object back exactly once: `using lease = pool.lease()`. Throws as `get` does.
+   * Takes an object as {@link get} does, and returns a lease that gives it back once: `using lease = pool.lease()`.
+   * Throws as `get` does.
    */
   lease(): Lease<T> {
     return new Lease(this.#take());
   }
 
   /**
-   * Resets an object that {@link get} gave out, and keeps it for the next, or drops it if `maxIdle` are kept already.
+   * Resets an object that {@link get} gave out, and keeps it for the next caller, or drops it if `maxIdle` are kept.
    *
-   * Throws, with nothing changed, TypeError if it is no object of this pool, and an Error if it was put before or is
-   * leased. Where another has got the object meanwhile, putting it a second time takes it from them, and no pool can
-   * tell; a lease can.
+   * Throws, with nothing changed, TypeError if the object is not one of this pool, and an Error if it is leased or has
+   * been put already. A second put is noticed only until another caller gets the object: then it takes the object from
+   * that caller, and the pool cannot know. Leases do not have this fault.
    *
-   * Throws, with the object dropped, what `reset` throws, TypeError if that returns a promise, and an Error if the pool
-   * has been disposed.
+   * Throws, with the object dropped, what `reset` throws, TypeError if `reset` returns a promise, and an Error, without
+   * a call of `reset`, if the pool has been disposed.
    */
   put(object: T): void {
     const slot = isObject(object) ? Pooled.slotOf(object) : undefined;
-    if (slot?.pool !== this) throw new TypeError(`pool: put of what this pool did not make: ${show(object)}`);
+    if (slot?.pool !== this) throw new TypeError(`put: object must be made by this pool, got ${show(object)}`);
     if (slot.place === "leased") throw new Error("pool: put of an object that is leased; release the lease instead");
-    if (slot.place === "inside") throw new Error("pool: object put twice");
-    const late = this.#disposed;
+    if (slot.place === "in") throw new Error("pool: object put twice");
+    const wasDisposed = this.#disposed; // Not asked afterwards: `reset` may dispose of the pool.
     this.#takeBack(slot);
-    if (late) throw new Error("pool: put after dispose");
+    if (wasDisposed) throw new Error("pool: put after dispose");
   }
 
   /**
-   * Runs `fn` with an object that is its own meanwhile, and resolves or rejects as it does. The object comes back when
-   * `fn` has really ended, even if it throws.
+   * Takes an object, calls `fn` with it, and gives it back when `fn` has thrown or what it returned has settled.
+   * Resolves or rejects as `fn` does.
    *
-   * Rejects without running `fn` as {@link get} throws, and with TypeError if `fn` is no function, or a generator
-   * function: what that does would come after the object is put back. Rejects with what
-   * `reset` throws if `fn` did not fail; if both did, with the error of `fn`, and that of `reset` is reported as an
-   * unhandled rejection.
+   * Rejects, with `fn` not called, with what {@link get} throws, and with TypeError if `fn` is not a function. Rejects
+   * with TypeError also if `fn` returns a generator, since the body of one would run after the object is given back.
+   *
+   * If giving the object back fails as {@link Lease.release} does, rejects with that error; if `fn` has failed too,
+   * with the error of `fn`, and the other one is reported as an unhandled rejection.
    */
   async use<R>(fn: (object: T) => R | PromiseLike<R>): Promise<R> {
-    if (typeof fn !== "function") return notAFunction(fn, "use's function");
+    if (typeof fn !== "function") return notAFunction(fn, "use: fn");
     const lease = this.lease();
     let result: R;
     try {
-      result = noGenerator(await fn(lease.value), "use's function");
+      result = noGenerator(await fn(lease.value), "use: fn");
     } catch (error) {
       try {
         lease.release();
@@ -249,7 +261,7 @@ export class Pool<T extends object> {
     return result;
   }
 
-  /** How many objects are kept for the next to get. */
+  /** How many objects the pool keeps for the next callers. */
   idle(): number {
     return this.#idle.length + this.#older.length;
   }
@@ -260,8 +272,8 @@ export class Pool<T extends object> {
   }
 
   /**
-   * Lets all idle objects go. From now on the pool gives none out and keeps none: `get`, `lease`, `use` and `put` throw
-   * or reject; a lease may still be released. Does nothing the second time.
+   * Drops all idle objects. From now on the pool gives none out and keeps none: `get`, `lease` and `put` throw, `use`
+   * rejects. A lease may still be released. Does nothing the second time.
    */
   dispose(): void {
     this.#disposed = true;
@@ -276,7 +288,7 @@ export class Pool<T extends object> {
   #take(): Slot<T> {
     if (this.#disposed) throw new Error("pool: get after dispose");
     const slot = this.#idle.pop() ?? this.#older.pop() ?? this.#make();
-    if (this.#disposed) throw new Error("pool: get after dispose"); // By `create`.
+    if (this.#disposed) throw new Error("pool: get after dispose"); // `create` may have disposed of the pool.
     this.#out++;
     return slot;
   }
@@ -285,23 +297,25 @@ export class Pool<T extends object> {
     const create = this.#create;
     const object = create();
     if (!isObject(object) || isThenable(object)) {
-      throw new TypeError(`pool's create must return an object, got ${show(object)}`);
+      throw new TypeError(`Pool: create must return an object, got ${show(object)}`);
     }
-    if (Pooled.slotOf(object) !== undefined) throw new TypeError("pool's create must return an object of no pool yet");
+    if (Pooled.slotOf(object) !== undefined) {
+      throw new TypeError("Pool: create must return an object that is in no pool yet");
+    }
     const slot = new Slot(this, object);
     new Pooled(slot);
     return slot;
   }
 
   #takeBack(slot: Slot<T>): void {
-    slot.place = "inside";
+    slot.place = "in";
     exit(OBJECT, slot.entry);
     slot.entry = undefined;
     this.#out--;
     if (this.#disposed) return;
     const reset = this.#reset;
     const answer: unknown = reset(slot.object);
-    if (answer !== undefined && isThenable(answer)) throw new TypeError("pool's reset must not return a promise");
+    if (answer !== undefined && isThenable(answer)) throw new TypeError("Pool: reset must not return a promise");
     if (this.idle() >= this.#maxIdle || this.#disposed) return;
     this.#idle.push(slot);
     if (this.#alarm.index < 0 && this.#idleMs !== Number.POSITIVE_INFINITY) this.#arm();
@@ -312,7 +326,7 @@ export class Pool<T extends object> {
     arm(this.#alarm);
   }
 
-  #age(): void {
+  #endPeriod(): void {
     this.#older = this.#idle;
     this.#idle = [];
     if (this.#older.length > 0) this.#arm();

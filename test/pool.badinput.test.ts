@@ -12,17 +12,15 @@ describe("options", () => {
   test.each([undefined, null, 5, {}])("%o are refused: create is missing", (options) => {
     expect(() => new Pool(wrong<PoolOptions<object>>(options))).toThrow(TypeError);
     expect(() => new Pool(wrong<PoolOptions<object>>(options))).toThrow(
-      "pool's create must be a function, got undefined",
+      "Pool: create must be a function, got undefined",
     );
   });
 
   test.each([undefined, null, 5, "create", {}])("%o is neither a create nor a reset", (value) => {
     expect(() => new Pool({ ...good, create: wrong<() => object>(value) })).toThrow(
-      "pool's create must be a function, got",
+      "Pool: create must be a function, got",
     );
-    expect(() => new Pool({ ...good, reset: wrong<() => void>(value) })).toThrow(
-      "pool's reset must be a function, got",
-    );
+    expect(() => new Pool({ ...good, reset: wrong<() => void>(value) })).toThrow("Pool: reset must be a function, got");
   });
 
   test.each([-1, 1.5, Number.NaN, Number.NEGATIVE_INFINITY, 2 ** 53])("a maxIdle of %d is out of range", (maxIdle) => {
@@ -45,13 +43,13 @@ describe("create", () => {
   test.each([undefined, null, 5, "text", 1n, Symbol("s"), true])("that gives %o is refused", (value) => {
     using pool = new Pool({ ...good, create: () => wrong<object>(value) });
     expect(() => pool.get()).toThrow(TypeError);
-    expect(() => pool.lease()).toThrow(`pool's create must return an object, got`);
+    expect(() => pool.lease()).toThrow(`Pool: create must return an object, got`);
     expect([pool.out(), pool.idle()]).toEqual([0, 0]);
   });
 
   test("that gives a promise is refused: get does not wait", () => {
     using pool = new Pool<object>({ ...good, create: async () => ({}) });
-    expect(() => pool.get()).toThrow("pool's create must return an object, got an object (Promise)");
+    expect(() => pool.get()).toThrow("Pool: create must return an object, got an object (Promise)");
     expect(pool.out()).toBe(0);
   });
 
@@ -62,11 +60,11 @@ describe("create", () => {
     expect(pool.get()).toBe(one);
     for (const p of [pool, other]) {
       expect(() => p.get()).toThrow(TypeError);
-      expect(() => p.get()).toThrow("pool's create must return an object of no pool yet");
+      expect(() => p.get()).toThrow("Pool: create must return an object that is in no pool yet");
     }
     expect([pool.out(), other.out()]).toEqual([1, 0]);
     pool.put(one);
-    expect(() => other.get()).toThrow("of no pool yet");
+    expect(() => other.get()).toThrow("in no pool yet");
   });
 
   test("is not called as a method: it sees nothing of the pool", () => {
@@ -88,7 +86,7 @@ describe("reset", () => {
     expect(() => pool.put(object)).toThrow(TypeError);
     expect(() => pool.put(object)).toThrow("pool: object put twice");
     expect([pool.out(), pool.idle()]).toEqual([0, 0]);
-    expect(() => pool.lease().release()).toThrow("pool's reset must not return a promise");
+    expect(() => pool.lease().release()).toThrow("Pool: reset must not return a promise");
     expect([pool.out(), pool.idle()]).toEqual([0, 0]);
   });
 
@@ -107,7 +105,7 @@ describe("put", () => {
     (value) => {
       using pool = new Pool(good);
       expect(() => pool.put(wrong(value))).toThrow(TypeError);
-      expect(() => pool.put(wrong(value))).toThrow("pool: put of what this pool did not make: ");
+      expect(() => pool.put(wrong(value))).toThrow("put: object must be made by this pool, got ");
       expect([pool.out(), pool.idle()]).toEqual([0, 0]);
     },
   );
@@ -150,20 +148,18 @@ describe("what was given is shown", () => {
   ])("%o as %s, wherever it is given", async (value, shown) => {
     using pool = new Pool(good);
     const calls: [act: () => unknown, message: string][] = [
-      [() => new Pool({ ...good, create: wrong(value) }), "pool's create must be a function, got "],
-      [() => new Pool<object>({ ...good, reset: wrong(value) }), "pool's reset must be a function, got "],
-      [() => new Pool({ ...good, maxIdle: wrong(value) }), "pool's maxIdle must be a whole number, got "],
-      [() => new Pool({ ...good, idleMs: wrong(value) }), "pool's idleMs must be a number of milliseconds, got "],
+      [() => new Pool({ ...good, create: wrong(value) }), "Pool: create must be a function, got "],
+      [() => new Pool<object>({ ...good, reset: wrong(value) }), "Pool: reset must be a function, got "],
+      [() => new Pool({ ...good, maxIdle: wrong(value) }), "Pool: maxIdle must be a whole number, got "],
+      [() => new Pool({ ...good, idleMs: wrong(value) }), "Pool: idleMs must be a number of milliseconds, got "],
       [
         () => new Pool<object>({ ...good, create: () => wrong(value) }).get(),
-        "pool's create must return an object, got ",
+        "Pool: create must return an object, got ",
       ],
-      [() => pool.put(wrong(value)), "pool: put of what this pool did not make: "],
+      [() => pool.put(wrong(value)), "put: object must be made by this pool, got "],
     ];
     for (const [act, message] of calls) expect(act).toThrow(new TypeError(message + shown));
-    await expect(pool.use(wrong(value))).rejects.toThrow(
-      new TypeError(`use's function must be a function, got ${shown}`),
-    );
+    await expect(pool.use(wrong(value))).rejects.toThrow(new TypeError(`use: fn must be a function, got ${shown}`));
   });
 
   test.each([
@@ -172,7 +168,7 @@ describe("what was given is shown", () => {
     [function named() {}, "function named"],
   ])("%o, put, as %s", (value, shown) => {
     using pool = new Pool(good);
-    expect(() => pool.put(wrong(value))).toThrow(new TypeError(`pool: put of what this pool did not make: ${shown}`));
+    expect(() => pool.put(wrong(value))).toThrow(new TypeError(`put: object must be made by this pool, got ${shown}`));
   });
 });
 
@@ -228,7 +224,7 @@ describe("use", () => {
     using pool = new Pool(good);
     const used = pool.use(wrong(value));
     await expect(used).rejects.toThrow(TypeError);
-    await expect(used).rejects.toThrow("use's function must be a function, got");
+    await expect(used).rejects.toThrow("use: fn must be a function, got");
     expect([pool.out(), pool.idle()]).toEqual([0, 0]);
   });
 
@@ -260,6 +256,6 @@ test("put of an object that throws at every look is a TypeError of the pool's", 
   ];
   for (const object of hostile) {
     expect(() => pool.put(object)).toThrow(TypeError);
-    expect(() => pool.put(object)).toThrow("pool: put of what this pool did not make: ");
+    expect(() => pool.put(object)).toThrow("put: object must be made by this pool, got ");
   }
 });

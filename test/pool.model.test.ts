@@ -210,7 +210,7 @@ async function program(rnd: Random): Promise<number> {
     },
     putForeign: () => {
       const thing = rnd.pick([foreign, { id: 1, owner: undefined, dirty: false }]);
-      attempt(() => pool.put(thing), "did not make");
+      attempt(() => pool.put(thing), "must be made by this pool");
       expect(elsewhere.out()).toBe(1);
     },
     releaseTwice: () => {
