@@ -1,13 +1,14 @@
 /**
- * Sharded map: a Map of any size that never stops the world to grow, with Go's atomic verbs, and with two more that
- * stay atomic across awaits.
+ * Sharded map: a Map of any size that grows a part at a time, with Go's atomic verbs, and with two more that stay
+ * atomic across awaits.
  *
  * Rules of use:
  *
- * - Change across an `await` what depends on the old value with `update`: one at a time for a key, in order.
- * - Fill a cache with `getOrLoad`: one load for all who ask meanwhile.
- * - Everything else is over when the call returns, so nobody comes between. It does not wait for an `update` in
- *   progress, which will write over it.
+ * - Use `update` for a change across an `await` that depends on the old value: for each key, one runs at a time, in the
+ *   order of the calls.
+ * - Use `getOrLoad` to fill a cache: callers of one key share one load.
+ * - Every other method has ended when the call returns, so nothing can come between its steps. It does not wait for an
+ *   `update` in progress, which later overwrites what it wrote.
  *
  * ```ts
  * import { shardmap } from "gopark";
@@ -26,17 +27,23 @@
  *
  * What sharding buys in JavaScript (figures: docs/shardmap.md, by `npm run bench:large`):
  *
- * - No rehash stall. Growing to 8 million string keys, the longest pause of one `set`, beyond the collector's own, was
- *   19 ms where a Map's was 1677 ms: one shard of 8192 entries splits at a time, never the whole.
- * - No cap. A Map throws at 2²⁴ entries; 40 million integers work, at 47 bytes each.
- * - Atomicity across awaits, key by key: `update` and `getOrLoad`. This has nothing to do with shards.
+ * - Short pauses. A shard that has filled up is split in two. A Map hashes all its entries again when it grows, in one
+ *   pause.
+ * - No cap. A Map of V8 throws at 2²⁴ entries.
+ * - `update` and `getOrLoad`, atomic for each key. This has nothing to do with shards.
  *
- * What it costs: the order of insertion, and the hash of the key once there is more than one shard. What it does not
- * do: relieve contention for a lock. There is none; below a few thousand entries it is one Map and no faster than that.
+ * What it costs: the order of insertion, and the hash of the key once there is more than one shard. It does not relieve
+ * contention for a lock, as there is none. A small map is one shard, which is a Map, and no faster than one.
  *
- * Ports sync.Map and the 256-way shard map of Go services (orcaman/concurrent-map). Differences from Go: the number of
- * shards follows the number of entries; keys are compared as Map's are; `range` is iteration, which yields a key at
- * most once, even if it is deleted and put back meanwhile.
+ * Ports sync.Map, and does the job of sharded maps such as orcaman/concurrent-map. Differences from Go:
+ *
+ * - `Load` and `Store` are `get` and `set`. `get` answers `undefined` where there is no entry; where `undefined` is a
+ *   value, `has` or `loadOrStore` tells the two apart.
+ * - Keys and compared values are equal if a Map takes them for the same key: `NaN` equals `NaN`. In Go it does not.
+ * - `compareAndSwap` and `compareAndDelete` compare anything. Go panics for values that cannot be compared.
+ * - `Range` is `forEach` or `for ... of`. As in Go, no key comes twice, whatever is written meanwhile.
+ * - The number of shards cannot be chosen. It grows with the number of entries, and shrinks only by `clear`.
+ * - `getOrInsert`, `getOrInsertComputed`, `update` and `getOrLoad` are additions, and so are the other methods of Map.
  */
 import { callable, show } from "./internal/data/args.ts";
 import { Shards } from "./internal/data/shards.ts";
@@ -47,6 +54,7 @@ import { sourceOf } from "./internal/wait/foreign.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";
 import { Waiters } from "./internal/wait/wait.ts";
 
+// The public functions at which the stack of a record begins.
 const updating = (): PublicFunction[] => [ShardMap.prototype.update];
 const loading = (): PublicFunction[] => [ShardMap.prototype.getOrLoad];
 const UPDATE = new Kind("shardmap update", "wait", updating);
@@ -54,32 +62,36 @@ const UPDATER = new Kind("shardmap updater", "task", updating);
 const LOAD = new Kind("shardmap load", "wait", loading);
 const LOADER = new Kind("shardmap loader", "task", loading);
 
-/** What was there: comma-ok, as in Go. */
+/** The value that a key had, and whether it had one. */
 export type Loaded<V> =
   | { readonly value: V; readonly loaded: true }
   | { readonly value: undefined; readonly loaded: false };
 
-/** Computes what {@link ShardMap.update} stores from what is there; `ok` is false if nothing is. */
+/** Computes what {@link ShardMap.update} stores from the value that is there; `ok` is false if there is none. */
 export type Updater<V> = (value: V | undefined, ok: boolean) => V | PromiseLike<V>;
 
-/** Loads what {@link ShardMap.getOrLoad} stores. The signal aborts when nobody waits for it any more. */
+/** Loads what {@link ShardMap.getOrLoad} stores. The signal aborts when no caller waits for the load any more. */
 export type Loader<K, V> = (key: K, signal: AbortSignal) => V | PromiseLike<V>;
 
+/** A map of any size. Keys are compared as those of a Map are. */
 export class ShardMap<K, V> {
   readonly #shards = new Shards<K, V>();
 
-  // The keys that are being updated, each with those who wait for their turn; null while nobody has.
+  // The keys that are being updated, each with the queue of callers that wait to update it. The queue is made for the
+  // first of them; until then the value is null.
   readonly #updates = new Map<K, Waiters<void> | null>();
 
-  // The loads whose results are to be stored. Any write to its key makes it forgotten: what it read is older than that.
+  // The loads whose results are to be stored. Every write to a key takes its load out: the load may have read what was
+  // there before the write.
   readonly #loads = new Flights<K, V>(LOAD, LOADER, (key, value) => this.#shards.set(key, value));
 
-  /** Takes entries as `Map` does. Throws TypeError if they are not iterable, or one of them is no object. */
+  /** Takes entries as `Map` does. Throws TypeError if they are not iterable, or one of them is not an object. */
   constructor(entries?: Iterable<readonly [K, V]> | null) {
     if (entries === undefined || entries === null) return;
     for (const entry of entries) {
-      if (typeof entry !== "object" || entry === null)
-        throw new TypeError(`an entry must be a pair, got ${show(entry)}`);
+      if (typeof entry !== "object" || entry === null) {
+        throw new TypeError(`ShardMap: entries must be pairs, got ${show(entry)}`);
+      }
       this.#shards.set(entry[0], entry[1]);
     }
   }
@@ -89,10 +101,12 @@ export class ShardMap<K, V> {
     return this.#shards.of(key).get(key);
   }
 
+  /** Whether there is an entry for the key. */
   has(key: K): boolean {
     return this.#shards.of(key).has(key);
   }
 
+  /** Adds or overwrites the entry. If that fills a shard, the shard's entries are moved into two. */
   set(key: K, value: V): this {
     this.#shards.set(key, value);
     this.#loads.forget(key);
@@ -105,20 +119,21 @@ export class ShardMap<K, V> {
     return this.#shards.of(key).delete(key);
   }
 
+  /** Removes all entries, in a time that does not depend on how many there are. */
   clear(): void {
     this.#shards.clear();
     this.#loads.clear();
   }
 
-  /** How many entries there are. Asks every shard: there is one for about 10 000 entries. */
+  /** How many entries there are. Asks every shard. */
   get size(): number {
     return this.#shards.size;
   }
 
   /**
-   * The entries, in no order that can be relied on. What changes meanwhile may be seen or not, but no key comes twice,
-   * even if it is deleted and set again, and one that is there all the time comes once. Takes memory for the keys of a
-   * shard at a time, 8 192 at most.
+   * The entries, in no order that can be relied on. An entry that is added or removed during the iteration may come or
+   * not; a value is the one that the entry has when it comes. No key comes twice, even if it is deleted and set again,
+   * and a key that is there all the time comes once. Copies the keys of one shard at a time.
    */
   entries(): IterableIterator<[K, V]> {
     return this.#shards.entries();
@@ -138,81 +153,86 @@ export class ShardMap<K, V> {
     for (const [, value] of this.#shards.entries()) yield value;
   }
 
-  /** Calls `fn` for each entry, as {@link entries} gives them. */
+  /**
+   * Calls `fn` for each entry, as {@link entries} gives them. Throws what `fn` throws, TypeError if it is not a
+   * function.
+   */
   forEach(fn: (value: V, key: K, map: ShardMap<K, V>) => void, thisArg?: unknown): void {
-    callable(fn, "forEach's function");
+    callable(fn, "forEach: fn");
     for (const [key, value] of this.#shards.entries()) fn.call(thisArg, value, key, this);
   }
 
-  /** The value of the key, which is set to `value` first if it has none. */
+  /** Returns the value of the key. If it has none, first sets it to `value`. */
   getOrInsert(key: K, value: V): V {
     return this.loadOrStore(key, value).value;
   }
 
   /**
-   * The value of the key, which is set to what `fn` returns first if it has none. If `fn` throws, nothing is set. Not
-   * for a `fn` that returns a promise and may fail: see {@link getOrLoad}.
+   * Returns the value of the key. If it has none, first sets it to what `fn` returns. If `fn` throws, throws the same
+   * and sets nothing. Throws TypeError if `fn` is not a function.
+   *
+   * A promise that `fn` returns would be stored, and stay if it rejects. Use {@link getOrLoad} for those.
    */
   getOrInsertComputed(key: K, fn: (key: K) => V): V {
-    callable(fn, "getOrInsertComputed's function");
-    const found = this.#load(key);
+    callable(fn, "getOrInsertComputed: fn");
+    const found = this.#find(key);
     if (found.loaded) return found.value;
     const value = fn(normal(key));
     this.set(key, value);
     return value;
   }
 
-  /** The value of the key if it has one; otherwise sets it to `value`, and that is the value. */
+  /** Returns the value of the key if it has one, with `loaded` true. Otherwise sets it to `value` and returns that. */
   loadOrStore(key: K, value: V): { readonly value: V; readonly loaded: boolean } {
-    const found = this.#load(key);
+    const found = this.#find(key);
     if (found.loaded) return found;
     this.set(key, value);
     return { value, loaded: false };
   }
 
-  /** Removes the entry and answers with what was there. */
+  /** Removes the entry and returns what was there. */
   loadAndDelete(key: K): Loaded<V> {
-    const found = this.#load(key);
+    const found = this.#find(key);
     this.delete(key);
     return found;
   }
 
-  /** Sets the key to `value` and answers with what was there. */
+  /** Sets the key to `value` and returns what was there. */
   swap(key: K, value: V): Loaded<V> {
-    const found = this.#load(key);
+    const found = this.#find(key);
     this.set(key, value);
     return found;
   }
 
   /**
    * Sets the key to `value` if its value is `old`; says whether it did. False for a key that has no value, even if
-   * `old` is undefined. Values are compared as keys are: NaN is NaN, 0 is -0.
+   * `old` is undefined. Values are compared as keys are: NaN equals NaN, 0 equals -0.
    */
   compareAndSwap(key: K, old: V, value: V): boolean {
-    const found = this.#load(key);
+    const found = this.#find(key);
     if (!found.loaded || !same(found.value, old)) return false;
     this.set(key, value);
     return true;
   }
 
-  /** Removes the entry if its value is `old`, compared as {@link compareAndSwap} does; says whether it did. */
+  /** Removes the entry if its value is `old`, compared as by {@link compareAndSwap}; says whether it did. */
   compareAndDelete(key: K, old: V): boolean {
-    const found = this.#load(key);
+    const found = this.#find(key);
     return found.loaded && same(found.value, old) && this.delete(key);
   }
 
   /**
-   * Sets the key to what `fn` makes of its value, and resolves to that. One at a time for a key, in the order of the
-   * calls, however long `fn` takes; other keys do not wait. `fn` runs in the caller's async context, never inside this
-   * call. It must not call `update` for the same key and wait for it: that would wait for itself.
+   * Sets the key to what `fn` computes from its value, and resolves to that. The calls of one key run one at a time, in
+   * order, however long `fn` takes; other keys do not wait. `fn` runs in the caller's async context, and never inside
+   * this call. An `fn` that calls `update` for its own key and awaits it waits for itself.
    *
-   * If `fn` throws or rejects, so does this, the map is as it was, and the next in line goes on.
+   * If `fn` throws or rejects, so does `update`; the entry is not changed, and the next call of the key runs.
    *
-   * Rejects without running `fn` with the context's error or the signal's reason, if `cancel` is done or ends while
-   * waiting in line, and with TypeError if `fn` is no function. A `fn` that has begun is not interrupted.
+   * Rejects, with `fn` not called, with the context's error or the signal's reason, if `cancel` has ended or ends while
+   * waiting for earlier calls, and with TypeError if `fn` is not a function. An `fn` that has begun is not interrupted.
    */
   async update(key: K, fn: Updater<V>, cancel?: Cancel): Promise<V> {
-    if (typeof fn !== "function") return notAFunction(fn, "update's function");
+    if (typeof fn !== "function") return notAFunction(fn, "update: fn");
     let source: Source | undefined;
     if (cancel !== undefined) {
       source = sourceOf(cancel);
@@ -220,17 +240,17 @@ export class ShardMap<K, V> {
       if (ending !== undefined) return failedWith(ending.error());
     }
     let entry: Entry | undefined;
-    const line = this.#updates.get(key);
-    if (line === undefined) {
+    const queue = this.#updates.get(key);
+    if (queue === undefined) {
       this.#updates.set(key, null);
       entry = enter(UPDATER);
       await completed();
     } else {
-      await (line ?? this.#queue(key)).park(source, undefined);
+      await (queue ?? this.#makeQueue(key)).park(source, undefined);
       entry = enter(UPDATER);
     }
     try {
-      const { value, loaded } = this.#load(key);
+      const { value, loaded } = this.#find(key);
       const next = await fn(value, loaded);
       this.set(key, next);
       return next;
@@ -241,41 +261,43 @@ export class ShardMap<K, V> {
   }
 
   /**
-   * Resolves to the value of the key. If it has none, runs `load`, once for all who ask meanwhile, sets the key to what
-   * that resolves to, and resolves to it. `load` runs in the async context of the first who asked, never inside the
-   * call.
+   * Resolves to the value of the key. If it has none, calls `load`, sets the key to what that resolves to, and resolves
+   * to it. Callers that come while `load` runs wait for the same load. `load` runs in the async context of the first
+   * caller, and never inside this call.
    *
-   * If `load` throws or rejects, so does this, for all of them; nothing is set, and who asks next loads anew.
+   * If `load` throws or rejects, so do all calls that wait for it. Nothing is set, and the next caller starts a new
+   * load.
    *
-   * Rejects with the context's error or the signal's reason, if `cancel` is done or ends while waiting; the others go
-   * on waiting. When the last of them leaves so, the signal that `load` was given aborts with the same reason, and its
-   * result is dropped.
+   * Rejects with the context's error or the signal's reason, if `cancel` has ended or ends while waiting; other callers
+   * go on waiting. When the last of them has left in this way, the signal that `load` was given aborts with the same
+   * reason, and its result is dropped. Rejects with TypeError if `load` is not a function.
    *
-   * A write to the key while it loads, a `delete` of nothing too, is newer than what `load` has read: those who wait
-   * still get that, but it is not set, and who asks next finds what was written or loads anew.
+   * A write to the key during the load makes its result outdated, and so does a `delete` that finds no entry. The
+   * callers that wait still get the result, but it is not stored, and the next caller finds what was written or starts
+   * a new load.
    */
   getOrLoad(key: K, load: Loader<K, V>, cancel?: Cancel): Promise<V> {
-    if (typeof load !== "function") return notAFunction(load, "getOrLoad's loader");
+    if (typeof load !== "function") return notAFunction(load, "getOrLoad: load");
     let source: Source | undefined;
     if (cancel !== undefined) {
       source = sourceOf(cancel);
       const ending = source.poll();
       if (ending !== undefined) return failedWith(ending.error());
     }
-    const { value, loaded } = this.#load(key);
+    const { value, loaded } = this.#find(key);
     if (loaded) return completedWith(value);
     return this.#loads.join(key, (signal) => load(normal(key), signal), source);
   }
 
-  #load(key: K): Loaded<V> {
+  #find(key: K): Loaded<V> {
     const map = this.#shards.of(key);
     const value = map.get(key);
     if (value === undefined && !map.has(key)) return { value: undefined, loaded: false };
     return { value: value as V, loaded: true };
   }
 
-  /** A queue for those who wait to update the key. */
-  #queue(key: K): Waiters<void> {
+  /** Makes the queue of callers that wait to update the key. */
+  #makeQueue(key: K): Waiters<void> {
     const queue = new Waiters<void>(UPDATE);
     this.#updates.set(key, queue);
     return queue;

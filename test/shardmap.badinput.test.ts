@@ -91,10 +91,12 @@ describe("functions", () => {
 
   test("the message names what is wrong", async () => {
     const map = filled();
-    await expect(map.update("a", "fn" as unknown as Fn)).rejects.toThrow(/function, got "fn"/);
-    await expect(map.getOrLoad("a", 5 as unknown as Fn)).rejects.toThrow(/function, got 5/);
-    expect(() => map.forEach(null as unknown as Fn)).toThrow(/function, got null/);
-    expect(() => map.getOrInsertComputed("a", {} as unknown as Fn)).toThrow(/function, got an object/);
+    await expect(map.update("a", "fn" as unknown as Fn)).rejects.toThrow('update: fn must be a function, got "fn"');
+    await expect(map.getOrLoad("a", 5 as unknown as Fn)).rejects.toThrow("getOrLoad: load must be a function, got 5");
+    expect(() => map.forEach(null as unknown as Fn)).toThrow("forEach: fn must be a function, got null");
+    expect(() => map.getOrInsertComputed("a", {} as unknown as Fn)).toThrow(
+      "getOrInsertComputed: fn must be a function, got an object",
+    );
   });
 
   test("a refused call does not stand in line, nor join a load", async () => {
