@@ -3,8 +3,8 @@
  *
  * Rules of use:
  *
- * - Await what `go` returns, or hand it to an errgroup. An error that nobody handles is reported by the host as any
- *   unhandled rejection is; it is never swallowed.
+ * - Await what `go` returns, or use an errgroup. An error that nobody handles is an unhandled rejection, which the host
+ *   reports; it is never swallowed.
  * - Know how the task ends before you start it: give it a context.
  *
  * ```ts
@@ -18,27 +18,34 @@
  * // 42
  * ```
  *
- * Ports the go statement. As there, the function's arguments are evaluated at the call: `void go(worker, ch, i)` starts
- * a task with these, whatever becomes of the variables. Differences from Go:
+ * Ports the go statement. Differences from Go:
  *
- * - It returns a promise of the function's result. In Go a result is lost.
- * - A task runs until its first `await` without being interrupted, and then between any two.
+ * - `go` takes a function and returns a promise of its result. Go's statement takes a call, and its result is lost.
+ * - `go f(x)` is `void go(f, x)`. As in Go, the arguments are evaluated at the call, and a variable that the function
+ *   captures is read when the task runs.
+ * - All tasks share one thread. A task runs without interruption until its next `await`, and blocks everything else if
+ *   it computes for long.
+ * - A task that throws rejects its promise. A panic in Go ends the program, unless the goroutine itself recovers.
  */
 import { completed, notAFunction } from "./internal/time/turn.ts";
 import { enter, exit, isObserved, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
 
+// The public functions at which the stack of a record begins.
+const entries = (): PublicFunction[] => [go];
+
 /**
- * Runs `fn(...args)` as a task of its own and resolves or rejects as it does.
+ * Calls `fn(...args)` as a task of its own, and resolves or rejects as it does. Rejects with TypeError if `fn` is not a
+ * function.
  *
- * `fn` begins in a microtask, never inside this call, and runs in the caller's async context. Rejects with what `fn`
- * throws, and with TypeError if `fn` is no function.
+ * `fn` starts in a microtask, never inside this call, and runs in the caller's async context. The task is counted from
+ * this call on, until what `fn` returns has settled.
  */
 export async function go<A extends readonly unknown[], T>(
   fn: (...args: A) => T | PromiseLike<T>,
   ...args: A
 ): Promise<T> {
-  if (typeof fn !== "function") return notAFunction(fn, "go's task");
-  const entry = enter(TASK, undefined, callers);
+  if (typeof fn !== "function") return notAFunction(fn, "go: fn");
+  const entry = enter(TASK, undefined, entries);
   try {
     await completed();
     return await (isObserved() ? observed(fn, args) : fn(...args));
@@ -46,8 +53,6 @@ export async function go<A extends readonly unknown[], T>(
     exit(TASK, entry);
   }
 }
-
-const callers = (): PublicFunction[] => [go];
 
 // Apart from `go`: with the closure in it, every call would allocate what it captures.
 function observed<A extends readonly unknown[], R>(fn: (...args: A) => R, args: A): R {

@@ -1,11 +1,12 @@
 /**
- * Leak checks: finds what is parked, running, armed, held or not cancelled, and says where it was made.
+ * Leak checks: finds the waits, tasks, timers, held units and objects, and contexts that are still there, and says
+ * where they were made.
  *
  * Rules of use, for tests:
  *
  * - Turn full tracking on before the tests: `track("full")`.
- * - Take a snapshot before each test, `before = current()`, and verify after it: `verifyNone({ ignore: before })`. So
- *   what one test leaves behind, or lives longer on purpose, does not fail the next one.
+ * - Take a snapshot before each test, `before = current()`, and verify after it: `verifyNone({ ignore: before })`. Then
+ *   what one test leaves behind, or keeps on purpose, does not make the next one fail.
  *
  * ```ts
  * import { Channel, leak } from "gopark";
@@ -22,13 +23,19 @@
  * // found unexpected leaks: 1 chan receive
  * ```
  *
- * Ports go.uber.org/goleak. Differences from it:
+ * Ports go.uber.org/goleak. Differences from Go:
  *
- * - It finds not only tasks, but also waits, timers, units of semaphores and contexts that nobody cancelled.
- * - The collector's proofs: a wait that nobody could ever have ended is reported even after it has been collected. In
- *   Go such a goroutine stays for ever; here its memory is freed, and the harm is the `finally` that never ran.
- * - Counters are always on, so a leak is found without tracking too; only the stack is missing then.
+ * - goleak looks at all goroutines of the process. This module sees what goes through the library: a bare
+ *   `new Promise(() => {})` is invisible to it.
+ * - It finds not only tasks, but also waits, timers, units of semaphores, objects of pools, and contexts that nobody
+ *   cancelled.
+ * - A wait that the collector has taken is reported too: that is the proof that nothing could have ended it. In Go such
+ *   a goroutine stays for ever. Here its memory is free, and the harm is the `finally` that never ran.
+ * - Counters are always on, so a leak is found without full tracking too. Only its age and stack are missing then.
+ * - `ignore` is a snapshot of what was there earlier, made by `current()`, as by goleak's `IgnoreCurrent`. Nothing is
+ *   ignored by name.
  */
+import { show } from "./internal/data/args.ts";
 import { realSetTimeout } from "./internal/host/host.ts";
 import {
   ageOf,
@@ -42,70 +49,85 @@ import {
   takeProved,
 } from "./internal/track/tracker.ts";
 
-/** Something left behind. */
+/** Something that was left behind; or several of a kind. */
 export interface Leak {
   /** What it is: "chan receive", "select", "task", "timer", "semaphore unit", "context", ... */
   readonly kind: string;
-  /** How many; more than one where no record tells them apart. */
+  /**
+   * How many. More than one for units that were taken together, and for things without a record, which are not told
+   * apart.
+   */
   readonly count: number;
   /** How long ago it was made, in milliseconds; `undefined` without full tracking. */
   readonly ageMs: number | undefined;
   /** Where it was made; `undefined` without full tracking. */
   readonly stack: string | undefined;
-  /** Whether the collector has proved that nobody could have ended it any more. */
+  /** Whether the collector has taken it, which proves that nothing could have ended it. */
   readonly proved: boolean;
-  /** Whether its cancel function was dropped: only its parent or its deadline can end it now. */
+  /** For a context: whether its cancel function was collected, so that only its parent or its deadline can end it. */
   readonly lostCancel: boolean;
 }
 
-/** What was alive at some moment. Made by {@link current}. */
+/** What was there at some moment, to be handed to `ignore`. Made by {@link current}. */
 export interface Snapshot {
+  /** How many of each kind there were. */
   readonly counts: ReadonlyMap<string, number>;
+  /** The records that there were, under full tracking. */
   readonly entries: ReadonlySet<object>;
+  /** The proved leaks that had not been reported yet. */
   readonly proved: ReadonlySet<object>;
 }
 
-/** Something was left behind. */
+/** Something was left behind. Its message shows leaks of one kind and one place together. */
 export class LeakError extends Error {
+  /** All of them, as {@link find} gives them. */
   readonly leaks: readonly Leak[];
 
   constructor(leaks: readonly Leak[]) {
-    super(report(leaks));
+    super(messageOf(leaks));
     this.name = "LeakError";
     this.leaks = leaks;
   }
 }
 
 /**
- * Sets what is known of the living. "counters", the default: how many of each kind, for an increment and a decrement.
- * "full": also when and where each was made, for some microseconds each, and the collector's proofs. What was made
- * under "counters" stays without a record.
+ * Sets how much is recorded of what is made from now on. Throws TypeError for another level.
+ *
+ * - "counters", the default: how many there are of each kind. Costs an increment and a decrement for each.
+ * - "full": also when and where each was made, and whether the collector takes it. Costs some microseconds for each.
+ *
+ * What was made under "counters" has no record, also after "full" is set.
  */
 export function track(level: "counters" | "full"): void {
   if (level !== "counters" && level !== "full") {
-    throw new TypeError(`level must be "counters" or "full", got ${JSON.stringify(level)}`);
+    throw new TypeError(`track: level must be "counters" or "full", got ${show(level)}`);
   }
   setFull(level === "full");
 }
 
 /**
- * How many of each kind are alive now, for gauges: waits by what they wait for, tasks, armed timers, contexts, units,
- * objects of pools. What the collector has proved lost is counted as "proved leak" from then on.
+ * How many of each kind there are now, for gauges: waits by what they wait for, tasks, armed timers, contexts, units of
+ * semaphores, objects of pools. A leak that the collector has proved counts as "proved leak" from then on, and no
+ * longer as what it was. A kind appears when its module is loaded.
  */
 export function counters(): Record<string, number> {
   return Object.fromEntries(allKinds().map(({ name, live }) => [name, live]));
 }
 
-/** What is alive now, to be left out later: `verifyNone({ ignore: before })`. */
+/** A snapshot of what is there now, to be left out later: `verifyNone({ ignore: before })`. */
 export function current(): Snapshot {
   const counts = new Map(allKinds().map(({ name, live }) => [name, live]));
   return { counts, entries: new Set(entries()), proved: new Set(provedEntries()) };
 }
 
-/** What the collector has proved lost since the last {@link verifyNone}, then what is alive now; each oldest first. */
+/**
+ * First the leaks that the collector has proved since the last {@link verifyNone}, in the order of the proofs; of very
+ * many, the newest. Then what is there now: what has a record, oldest first, and after it, by kind, what has none.
+ * Leaves out what `ignore` knows.
+ */
 export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
   const { ignore } = options;
-  // What the snapshot knew is nobody's fault since, also once the collector has taken it.
+  // What the snapshot knew is ignored, also if the collector has taken it since.
   const leaks = provedEntries()
     .filter((entry) => !ignore?.entries.has(entry) && !ignore?.proved.has(entry))
     .map((entry) => leakOf(entry, true));
@@ -133,8 +155,9 @@ export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
 }
 
 /**
- * Resolves if nothing is alive, or only what `ignore` knows; rejects with {@link LeakError} otherwise. What is about to
- * end is given the time to: 20 looks, half a second in all. Proved leaks are told once.
+ * Resolves if nothing is there, or only what `ignore` knows. Otherwise looks again up to 20 times, with growing pauses
+ * of about half a second in all, as what is there may be about to end, and then rejects with {@link LeakError}. The
+ * pauses are on real timers. Each proved leak is reported once: a later call does not know it.
  */
 export async function verifyNone(options: { readonly ignore?: Snapshot } = {}): Promise<void> {
   for (let look = 0; look < 20 && find(options).length > 0; look++) {
@@ -147,7 +170,10 @@ export async function verifyNone(options: { readonly ignore?: Snapshot } = {}): 
   if (leaks.length > 0) throw new LeakError(leaks);
 }
 
-/** Calls `fn` with each leak that the collector proves from now on, under full tracking; returns what ends that. */
+/**
+ * Calls `fn` with each leak that the collector proves from now on. Proofs need full tracking. An error that `fn` throws
+ * is reported as an uncaught one. Returns a function that ends the calls.
+ */
 export function onProved(fn: (leak: Leak) => void): () => void {
   return onProvedEntry((entry) => fn(leakOf(entry, true)));
 }
@@ -157,27 +183,29 @@ function leakOf(entry: Entry, proved: boolean): Leak {
   return { kind: kind.name, count: units, ageMs: ageOf(entry), stack, proved, lostCancel: lost && !proved };
 }
 
-/** How many of the kind the snapshot counted without a record. */
+/** How many of the kind a snapshot counted that had no record. */
 function unrecordedIn(snapshot: Snapshot, name: string): number {
   let n = snapshot.counts.get(name) ?? 0;
   for (const entry of snapshot.entries as ReadonlySet<Entry>) if (entry.kind.name === name) n -= entry.units;
   return n;
 }
 
-/** How many groups of leaks a report shows in full. */
+/** How many groups of leaks a message shows in full. */
 const DETAILED = 10;
 
-function report(leaks: readonly Leak[]): string {
+function messageOf(leaks: readonly Leak[]): string {
   const counts = new Map<string, number>();
   for (const { kind, count } of leaks) counts.set(kind, (counts.get(kind) ?? 0) + count);
   const summary = [...counts].map(([kind, n]) => `${n} ${kind}`).join(", ");
-  const groups = grouped(leaks);
+  const groups = byPlace(leaks);
   const details = groups.slice(0, DETAILED).map(({ kind, count, ageMs, stack, proved, lostCancel }) => {
-    if (stack === undefined) return `${count} ${kind}: made without full tracking, so it is not known where`;
-    let fate = "";
-    if (proved) fate = ", lost: collected, so nobody could have ended it";
-    if (lostCancel) fate = ", lost cancel: its cancel function was dropped";
-    return `${count} ${kind}, for ${Math.round(ageMs ?? 0)} ms${fate}, made at\n${stack}`;
+    if (stack === undefined) {
+      return `${count} ${kind}: made without full tracking; to see where, call leak.track("full") before it is made`;
+    }
+    let note = "";
+    if (proved) note = ", lost: collected, so nobody could have ended it";
+    if (lostCancel) note = ", lost cancel: its cancel function was dropped";
+    return `${count} ${kind}, for ${Math.round(ageMs ?? 0)} ms${note}, made at\n${stack}`;
   });
   if (groups.length > DETAILED) {
     const more = groups.slice(DETAILED).reduce((sum, { count }) => sum + count, 0);
@@ -186,8 +214,8 @@ function report(leaks: readonly Leak[]): string {
   return [`found unexpected leaks: ${summary}`, ...details].join("\n\n");
 }
 
-/** Leaks of one kind, made at one place, as one: the oldest, with how many there are. */
-function grouped(leaks: readonly Leak[]): Leak[] {
+/** Puts leaks of one kind and one place together: the oldest of them, with how many there are. */
+function byPlace(leaks: readonly Leak[]): Leak[] {
   const groups = new Map<string, Leak>();
   for (const leak of leaks) {
     const key = JSON.stringify([leak.kind, leak.stack, leak.proved, leak.lostCancel]);

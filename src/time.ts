@@ -1,14 +1,15 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * Time: sleeping, timeouts, timers and tickers. Durations are milliseconds, instants epoch milliseconds on a clock that
- * only moves forward, whatever happens to the system's.
+ * Time: sleeping, timeouts, timers and tickers. Durations are milliseconds. Instants are epoch milliseconds on a clock
+ * that only moves forward, even if the system's clock is set back.
  *
  * Rules of use:
  *
- * - To wait a while, `sleep(ms, ctx)`. To bound one select, `after(ms)`. To bound a whole piece of work, `withTimeout`.
- * - A `Ticker` must be stopped, by `stop()` or `using`; a `Timer` when it is no longer needed.
- * - Fake timers are obeyed: `setTimeout` and the clock are looked up when used. They must move both: with node:test's
- *   mocks, enable `Date` beside `setTimeout`. A clock that is replaced without `setTimeout` does not count.
+ * - To wait a while, use `sleep(ms, ctx)`. To bound one select, use `after(ms)`. To bound a whole piece of work, use
+ *   `context.withTimeout`.
+ * - A `Ticker` must be stopped, by `stop()` or `using`, and so must a `Timer` that is no longer needed.
+ * - Fake timers work: `setTimeout` and the clock are looked up when they are used. A fake must replace both: with
+ *   node:test's mocks, enable `Date` beside `setTimeout`. A clock that is replaced without `setTimeout` is ignored.
  *
  * ```ts
  * import { time } from "gopark";
@@ -20,14 +21,23 @@
  * // true
  * ```
  *
- * Ports the time package. Differences from Go:
+ * Ports what waits in the time package. Differences from Go:
  *
- * - `after(ms)` is a case of a select and no channel. Its instant is fixed at the call, as in Go, but the host's timer
- *   is armed only while a select is parked on it, so one that is not needed leaves nothing behind.
- * - What is due is seen before the event loop turns, by whatever looks: `timer.c.tryReceive()`.
- * - Durations past 2³¹−1 ms, and Infinity, work. A wait of Infinity ends by its `cancel` alone.
- * - A process stays alive while something waits for a finite instant; an armed timer that nobody waits for lets it
- *   exit.
+ * - Durations are numbers of milliseconds, with fractions, beyond 2³¹−1 and up to Infinity. NaN is refused with
+ *   RangeError. A wait of Infinity ends by its `cancel` alone.
+ * - `sleep` takes a context or a signal, and rejects when that ends. Go's `Sleep` cannot be interrupted.
+ * - `after(ms)` is a case of a select, not a channel. Its instant is fixed at the call, as in Go, but the host's timer
+ *   is armed only while a select is parked on it, so one that is not needed leaves nothing behind. It becomes ready
+ *   once.
+ * - The channel of a `Timer` and of a `Ticker` is the property `c`, which can only be received from. As since Go 1.23,
+ *   its `len()` and `cap()` are 0, and after `stop` or `reset` nothing stale is received.
+ * - A timer or ticker is not collected while it is armed, so it must be stopped. Since Go 1.23 it is collected once
+ *   nothing refers to it.
+ * - `new Ticker(0)` throws RangeError, and so do negative periods and Infinity. Go panics for 0 and negative periods.
+ * - There is no `AfterFunc` for durations. Use a task that sleeps.
+ * - What is due is seen before the event loop turns, by whatever looks at it: `timer.c.tryReceive()`.
+ * - A process stays alive while something waits for a finite instant. An armed timer or ticker that nobody waits for
+ *   lets it exit.
  */
 import type { ReceiveChannel, Received } from "./channel.ts";
 import { duration } from "./internal/data/args.ts";
@@ -55,11 +65,11 @@ const sleepers = new TimedWaiters<undefined>(SLEEP);
  * Waits for `ms` milliseconds. Zero or less resolves at once. A finite sleep keeps the process alive.
  *
  * Rejects, its timer disarmed, with
- * - the context's error or the signal's reason, if `cancel` is done (even for a sleep of 0) or ends while waiting;
- * - RangeError, if `ms` is NaN.
+ * - the context's error or the signal's reason, if `cancel` has ended (even for a sleep of 0) or ends while waiting;
+ * - RangeError, if `ms` is NaN, or TypeError, if it is not a number.
  */
 export function sleep(ms: number, cancel?: Cancel): Promise<void> {
-  if (typeof ms !== "number" || Number.isNaN(ms)) return failedBy(() => duration(ms, "sleep"));
+  if (typeof ms !== "number" || Number.isNaN(ms)) return failedBy(() => duration(ms, "sleep: ms"));
   let source: Source | undefined;
   if (cancel !== undefined) {
     source = sourceOf(cancel);
@@ -74,11 +84,13 @@ export class After {
   /** When it becomes ready, in epoch milliseconds. */
   readonly when: number;
 
-  /** @internal Its place among the alarms: armed exactly while a select is parked on it. */
+  /** @internal Its place among the alarms: armed exactly while a select is parked on it, unless `when` is Infinity. */
   index = -1;
 
-  // The selects that are parked on it. Made by the first one: most never are.
+  // The selects that are parked on it. Made for the first one, as most are never parked on.
   private parked: List<Parked> | undefined = undefined;
+
+  // Set when a select has got the instant. It is never ready again.
   private taken = false;
 
   /** @internal */
@@ -86,20 +98,21 @@ export class After {
     this.when = when;
   }
 
-  /** @internal */
+  /** @internal Called as the alarm it is, so at least one select is parked on it. */
   fire(): void {
     this.taken = true;
-    const first = this.parked?.shift();
-    // It is ready once: any other select that is parked on it waits for its other cases from now on.
-    while (this.parked?.shift() !== undefined);
-    if (first !== undefined) unrefTimer();
-    first?.fire(now());
+    const parked = this.parked as List<Parked>;
+    const first = parked.shift() as Parked;
+    // Any other select that is parked on it waits for its other cases alone from now on.
+    while (parked.size > 0) parked.shift();
+    unrefTimer();
+    first.fire(now());
   }
 
   /** @internal */
   [READY](): boolean {
     if (this.taken || now() < this.when) return false;
-    // A select that is parked on it was first, if the host timer has not come to it.
+    // It is due. If a select is parked on it, the host timer has not come to it yet, and that select comes first.
     if (this.index >= 0) fireNow(this);
     return !this.taken;
   }
@@ -128,20 +141,25 @@ export class After {
 
 /**
  * A case of a select that becomes ready once, `ms` milliseconds from this call. Used again in a later select it means
- * the same instant, so one `after` made before a loop bounds the whole loop. Throws RangeError if `ms` is NaN.
+ * the same instant, so one `after` made before a loop bounds the whole loop. Of several selects that wait for it, the
+ * one that parked first gets it.
+ *
+ * Throws RangeError if `ms` is NaN, TypeError if it is not a number. Infinity is never ready.
  */
 export function after(ms: number): After {
-  return new After(now() + duration(ms, "after"));
+  return new After(now() + duration(ms, "after: ms"));
 }
 
-/** The channel of a timer or ticker, and the alarm that sends on it. Receiving looks at the clock. */
-abstract class Clockwork extends InternalChannel<number> implements Alarm {
+/** The channel of a timer or ticker, and the alarm that sends on it. */
+abstract class TimerChannel extends InternalChannel<number> implements Alarm {
   when = Number.POSITIVE_INFINITY;
   index = -1;
 
-  // The instant that was sent and not received yet.
-  private sent: number | undefined = undefined;
+  // The instant that was sent when nobody waited, until it is received.
+  private buffered: number | undefined = undefined;
   private readonly kind: Kind;
+
+  // The record of the armed alarm, under full tracking.
   private entry: Entry | undefined = undefined;
 
   constructor(kind: Kind) {
@@ -153,57 +171,58 @@ abstract class Clockwork extends InternalChannel<number> implements Alarm {
 
   take(): Received<number> | undefined {
     if (!this.ready()) return undefined;
-    const value = this.sent as number;
-    this.sent = undefined;
+    const value = this.buffered as number;
+    this.buffered = undefined;
     return { value, ok: true };
   }
 
-  /** Arms for `when`; it is not armed. */
+  /** Arms the alarm, which is not armed, for `when`, and counts it. At Infinity it does neither. */
   start(when: number): void {
     this.when = when;
     arm(this);
-    if (this.index < 0) return; // At Infinity.
+    if (this.index < 0) return;
     this.entry = enter(this.kind);
     this.receivers.setRef(true);
   }
 
   /** Disarms and drains; says whether it was armed, or had sent an instant that nobody received. */
   stop(): boolean {
-    const active = this.index >= 0 || this.sent !== undefined;
-    if (disarm(this)) this.disarmed();
-    this.sent = undefined;
+    const active = this.index >= 0 || this.buffered !== undefined;
+    if (disarm(this)) this.uncount();
+    this.buffered = undefined;
     return active;
   }
 
-  /** It is not armed any more. */
-  protected disarmed(): void {
+  /** Takes back what {@link start} counted, once the alarm is not armed any more. */
+  protected uncount(): void {
     exit(this.kind, this.entry);
     this.receivers.setRef(false);
   }
 
-  /** Hands an instant to a receiver, or keeps it for the next, unless the last one is still there. */
-  protected deliver(at: number): void {
-    if (!this.receivers.wakeOne({ value: at, ok: true })) this.sent ??= at;
+  /** Hands an instant to the first receiver, or else buffers it; drops it if one is buffered already. */
+  protected send(at: number): void {
+    if (!this.receivers.wakeOne({ value: at, ok: true })) this.buffered ??= at;
   }
 
+  /** Looks at the clock first: what is due is sent now, though the host timer has not come to it. */
   protected override ready(): boolean {
-    if (this.sent === undefined && this.index >= 0 && now() >= this.when) fireNow(this);
-    return this.sent !== undefined;
+    if (this.buffered === undefined && this.index >= 0 && now() >= this.when) fireNow(this);
+    return this.buffered !== undefined;
   }
 }
 
-class Once extends Clockwork {
+class OneShot extends TimerChannel {
   constructor() {
     super(TIMER);
   }
 
   fire(): void {
-    this.disarmed();
-    this.deliver(now());
+    this.uncount();
+    this.send(now());
   }
 }
 
-class Periodic extends Clockwork {
+class Periodic extends TimerChannel {
   period = 0;
 
   constructor() {
@@ -214,43 +233,48 @@ class Periodic extends Clockwork {
     const t = now();
     // Stay on the grid of the first tick: a late one does not delay those after it, and missed ones are dropped.
     this.when += this.period * (1 + Math.floor((t - this.when) / this.period));
-    // A period may be less than the clock can tell apart.
+    // A period may be less than the clock can tell apart: the next tick must be later than this one.
     this.when = Math.max(this.when, t + 0.001);
     arm(this);
-    this.deliver(t);
+    this.send(t);
   }
 }
 
 /**
- * A single event: `c` gets the instant once, `ms` milliseconds after the making or the last `reset`.
+ * A single event: `c` gets the instant once, `ms` milliseconds after the timer was made or last reset. After `stop` or
+ * `reset` has returned, nothing stale is received.
  *
- * As since Go 1.23, nothing stale is received after `stop` or `reset` have returned.
+ * An armed timer is counted, and leak checks report it.
  */
 export class Timer {
-  readonly #clockwork = new Once();
+  readonly #channel = new OneShot();
 
-  /** Throws RangeError if `ms` is NaN. Zero or less is due at once; Infinity never. */
+  /** Zero or less is due at once, Infinity never. Throws RangeError if `ms` is NaN, TypeError if it is not a number. */
   constructor(ms: number) {
-    this.#clockwork.start(now() + duration(ms, "timer"));
+    this.#channel.start(now() + duration(ms, "Timer: ms"));
   }
 
-  /** Gets the instant of firing, in epoch milliseconds. */
+  /** Gets the instant at which the timer fires, in epoch milliseconds. Not closed by `stop`. */
   get c(): ReceiveChannel<number> {
-    return this.#clockwork;
-  }
-
-  /** Prevents the firing. False if the timer had fired, and its instant was received, or was stopped before. */
-  stop(): boolean {
-    return this.#clockwork.stop();
+    return this.#channel;
   }
 
   /**
-   * Fires `ms` from now instead. Returns what {@link stop} would have. Throws RangeError, changing nothing, for NaN.
+   * Disarms the timer and drops an instant that nobody has received; says whether there was anything to stop. False if
+   * the instant has been received, the timer was stopped before, or it was set to Infinity.
+   */
+  stop(): boolean {
+    return this.#channel.stop();
+  }
+
+  /**
+   * Stops the timer and sets it to fire `ms` milliseconds from now. Returns what {@link stop} would have. Throws, with
+   * nothing changed, RangeError if `ms` is NaN, TypeError if it is not a number.
    */
   reset(ms: number): boolean {
-    const when = now() + duration(ms, "timer");
-    const active = this.#clockwork.stop();
-    this.#clockwork.start(when);
+    const when = now() + duration(ms, "reset: ms");
+    const active = this.#channel.stop();
+    this.#channel.start(when);
     return active;
   }
 
@@ -263,42 +287,49 @@ export class Timer {
 }
 
 /**
- * Ticks: `c` gets the instant every `ms` milliseconds. A tick that finds the last one not yet received is dropped, so
- * a slow receiver skips ticks and never falls behind.
+ * Ticks: `c` gets the instant every `ms` milliseconds. A tick is dropped while the last one has not been received, so a
+ * slow receiver skips ticks and never falls behind.
  *
- * An unstopped ticker stays armed; leak checks report it.
+ * A ticker stays armed until it is stopped; leak checks report it.
  */
 export class Ticker {
-  readonly #clockwork = new Periodic();
+  readonly #channel = new Periodic();
 
-  /** Throws RangeError unless `ms` is positive and finite. */
+  /** Throws RangeError unless `ms` is positive and finite, TypeError if it is not a number. */
   constructor(ms: number) {
-    this.reset(ms);
+    this.#start(ms, "Ticker: ms");
   }
 
   /** Gets the instant of each tick, in epoch milliseconds. Not closed by `stop`. */
   get c(): ReceiveChannel<number> {
-    return this.#clockwork;
+    return this.#channel;
   }
 
-  /** Ends the ticking. A tick not yet received is dropped. */
+  /** Ends the ticking, and drops a tick that nobody has received. */
   stop(): void {
-    this.#clockwork.stop();
+    this.#channel.stop();
   }
 
-  /** Ticks every `ms` from now on, first in `ms`. Throws RangeError, changing nothing, unless positive and finite. */
+  /**
+   * Ticks every `ms` milliseconds from now on, first in `ms`, whether or not the ticker was stopped. Throws, with
+   * nothing changed, RangeError unless `ms` is positive and finite, TypeError if it is not a number.
+   */
   reset(ms: number): void {
-    duration(ms, "ticker period");
-    if (!(ms > 0 && ms < Number.POSITIVE_INFINITY)) {
-      throw new RangeError(`ticker period must be positive and finite, got ${ms}`);
-    }
-    this.#clockwork.stop();
-    this.#clockwork.period = ms;
-    this.#clockwork.start(now() + ms);
+    this.#start(ms, "reset: ms");
   }
 
   /** Stops at the end of a `using` block. */
   declare readonly [Symbol.dispose]: () => void;
+
+  #start(ms: number, what: string): void {
+    duration(ms, what);
+    if (!(ms > 0 && ms < Number.POSITIVE_INFINITY)) {
+      throw new RangeError(`${what} must be positive and finite, got ${ms}`);
+    }
+    this.#channel.stop();
+    this.#channel.period = ms;
+    this.#channel.start(now() + ms);
+  }
 
   static {
     disposable(this.prototype, this.prototype.stop);

@@ -187,7 +187,9 @@ describe("errors", () => {
 
   test("what is no function is a rejection with TypeError, and no task", async () => {
     const before = tasks();
-    await expect(go(undefined as unknown as () => void)).rejects.toThrow(TypeError);
+    await expect(go(undefined as unknown as () => void)).rejects.toThrow(
+      new TypeError("go: fn must be a function, got undefined"),
+    );
     await expect(go("fn" as unknown as () => void)).rejects.toThrow(/"fn"/);
     expect(tasks()).toBe(before);
   });

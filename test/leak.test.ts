@@ -203,7 +203,9 @@ test("without tracking the counters still find it, and say that they do not know
   expect(find()).toEqual([
     { kind: "chan receive", count: 2, ageMs: undefined, stack: undefined, proved: false, lostCancel: false },
   ]);
-  await expect(verifyNone()).rejects.toThrow("2 chan receive: made without full tracking");
+  await expect(verifyNone()).rejects.toThrow(
+    '2 chan receive: made without full tracking; to see where, call leak.track("full") before it is made',
+  );
   ch.close();
 });
 
@@ -255,7 +257,14 @@ test("units given back by another call close the oldest entries first, in part o
 });
 
 test("a level that does not exist is refused", () => {
-  expect(() => track("half" as never)).toThrow(new TypeError('level must be "counters" or "full", got "half"'));
+  for (const [level, shown] of [
+    ["half", '"half"'],
+    [undefined, "undefined"],
+    [1n, "1"],
+  ]) {
+    const message = `track: level must be "counters" or "full", got ${shown}`;
+    expect(() => track(level as never)).toThrow(new TypeError(message));
+  }
 });
 
 describe("the collector proves", () => {

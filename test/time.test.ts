@@ -71,7 +71,9 @@ describe("sleep", () => {
   });
 
   test("of NaN rejects with what was given; another type too", async () => {
-    await expect(sleep(Number.NaN)).rejects.toThrow(new RangeError("sleep must be a number of milliseconds, got NaN"));
+    await expect(sleep(Number.NaN)).rejects.toThrow(
+      new RangeError("sleep: ms must be a number of milliseconds, got NaN"),
+    );
     await expect(sleep("5" as never)).rejects.toThrow(TypeError);
     await expect(sleep(5, 7 as never)).rejects.toThrow("cancel must be a Context or an AbortSignal, got 7");
     expect(armed()).toBe(0);
@@ -192,7 +194,7 @@ describe("after", () => {
   });
 
   test("refuses NaN; Infinity is never ready and arms nothing", async () => {
-    expect(() => time.after(Number.NaN)).toThrow(new RangeError("after must be a number of milliseconds, got NaN"));
+    expect(() => time.after(Number.NaN)).toThrow(new RangeError("after: ms must be a number of milliseconds, got NaN"));
     const { ctx, cancel } = withCancel(background());
     const s = watch(select({ late: time.after(Number.POSITIVE_INFINITY), ctx }));
     expect(armed()).toBe(0);
@@ -228,9 +230,9 @@ describe("Timer", () => {
   });
 
   test("is disposable, and refuses NaN with nothing changed", async () => {
-    expect(() => new Timer(Number.NaN)).toThrow(RangeError);
+    expect(() => new Timer(Number.NaN)).toThrow("Timer: ms must be a number of milliseconds, got NaN");
     const timer = new Timer(10);
-    expect(() => timer.reset(Number.NaN)).toThrow(RangeError);
+    expect(() => timer.reset(Number.NaN)).toThrow("reset: ms must be a number of milliseconds, got NaN");
     await pass(10);
     expect([timer.c.len(), timer.c.cap()]).toEqual([0, 0]); // As since Go 1.23, though there is something to receive.
     timer[Symbol.dispose]();
@@ -291,9 +293,10 @@ describe("Ticker", () => {
   });
 
   test.each([0, -1, Number.NaN, Number.POSITIVE_INFINITY])("of %d ms is refused, with nothing changed", (ms) => {
-    expect(() => new Ticker(ms)).toThrow(RangeError);
+    const message = Number.isNaN(ms) ? "must be a number of milliseconds" : "must be positive and finite";
+    expect(() => new Ticker(ms)).toThrow(new RangeError(`Ticker: ms ${message}, got ${ms}`));
     using ticker = new Ticker(10);
-    expect(() => ticker.reset(ms)).toThrow(RangeError);
+    expect(() => ticker.reset(ms)).toThrow(new RangeError(`reset: ms ${message}, got ${ms}`));
     expect(armed()).toBe(1);
   });
 });
