@@ -2,14 +2,14 @@
  * Channels: typed conduits between tasks, with Go's semantics.
  *
  * An unbuffered channel hands a value over only when sender and receiver meet. A buffered one holds up to `capacity`
- * values; a send waits while it is full, a receive while it is empty. Whoever waits is served in strict arrival order,
- * and a value goes directly from the one side to the other: nobody can slip in between.
+ * values; a send waits while it is full, a receive while it is empty. Those that wait are served in the order of their
+ * calls, and a value goes directly from one side to the other: nobody can come in between.
  *
  * Rules of use:
  *
  * - The sender closes, and closes once; receivers learn it from `ok`. A channel need not be closed to be collected.
  * - Give a `Cancel` to every operation that may wait longer than its caller: `ch.receive(ctx)`.
- * - `trySend` and `tryReceive` never wait and never touch a promise: try first where throughput counts.
+ * - `trySend` and `tryReceive` never wait and make no promise: try first where throughput counts.
  *
  * ```ts
  * import { Channel, go } from "gopark";
@@ -34,14 +34,14 @@
  * - There is no nil channel. In a select, `null` stands for one.
  * - A wait that was granted stays granted, even if its context ends before the task resumes.
  */
-import { count } from "./internal/data/args.ts";
+import { wholeNumber } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
 import { brand, setStack, withoutStack } from "./internal/host/errors.ts";
 import { chargeOperation, completed, completedWith, deferred, failedWith } from "./internal/time/turn.ts";
 import { callerStack } from "./internal/track/stack.ts";
 import { isFull, Kind } from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
-import { RECEIVE, type Receivers, receivedBy, Values } from "./internal/wait/receive.ts";
+import { addReceiveEntryPoint, RECEIVE, type Receivers, Values } from "./internal/wait/receive.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";
 import { Wait, Waiters } from "./internal/wait/wait.ts";
 import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./internal/wait/waitable.ts";
@@ -52,9 +52,8 @@ export type { Cancel } from "./internal/wait/source.ts";
 export type Received<T> = { readonly value: T; readonly ok: true } | { readonly value: undefined; readonly ok: false };
 
 /**
- * The sending half of a channel, Go's `chan<- T`. Who takes a `SendChannel<string>` may be given a channel of more:
- * `Channel<string | number>`. (Function properties, since methods would be checked loosely, and one of less be
- * accepted.)
+ * The sending half of a channel, Go's `chan<- T`. A `Channel<string | number>` is a `SendChannel<string>`, and not the
+ * other way round. (That is why these are function properties: TypeScript compares methods both ways.)
  */
 export interface SendChannel<in T> {
   readonly send: (value: T, cancel?: Cancel) => Promise<void>;
@@ -81,7 +80,7 @@ export interface SendCase<out T = unknown> {
   readonly value: T;
 }
 
-/** A send met a closed channel. */
+/** A send to a channel that is closed. */
 export class ClosedChannelError<T = unknown> extends Error {
   static {
     brand(this, "ClosedChannelError");
@@ -109,7 +108,7 @@ const EMPTY = new Ring<never>();
 export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   // Between any two calls:
   //   0 <= #buffer.size <= #capacity;
-  //   if anyone waits to receive, the buffer is empty, and nobody waits to send but a select that does both here;
+  //   if anyone waits to receive, the buffer is empty, and nobody waits to send, but for a select that does both here;
   //   if anyone waits to send, the buffer is full;
   //   if the channel is closed, nobody waits.
   readonly #buffer: Ring<T>;
@@ -123,7 +122,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
    * nothing by itself. Throws RangeError unless `capacity` is a whole number from 0 to 2⁵³−1.
    */
   constructor(capacity = 0) {
-    this.#capacity = count(capacity, "channel capacity");
+    this.#capacity = wholeNumber(capacity, "Channel: capacity");
     this.#buffer = capacity === 0 ? EMPTY : new Ring();
   }
 
@@ -141,11 +140,11 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
       const ending = source.poll();
       if (ending !== undefined) return failedWith(ending.error());
     }
-    if (this.#closed) return closedSend(value);
+    if (this.#closed) return rejectClosed(value);
     if (this.#offer(value)) return completed();
     const sender = new Wait<void, T>(SEND, source, value);
     this.#senders.push(sender);
-    sender.link?.start();
+    sender.dependent?.listen();
     return sender.promise;
   }
 
@@ -177,16 +176,16 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
       const ending = source.poll();
       if (ending !== undefined) return failedWith(ending.error());
     }
-    if (this.#buffer.size > 0) return received(this.#shift());
+    if (this.#buffer.size > 0) return completedReceive(this.#shift());
     const sender = this.#senders.shift();
     if (sender !== undefined) {
       sender.resolve(undefined);
-      return received(sender.value);
+      return completedReceive(sender.value);
     }
     if (this.#closed) return completedWith({ value: undefined, ok: false });
     const receiver = new Wait<Received<T>>(RECEIVE, source, undefined);
     this.#receivers.push(receiver);
-    receiver.link?.start();
+    receiver.dependent?.listen();
     return receiver.promise;
   }
 
@@ -212,7 +211,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
       r.resolve({ value: undefined, ok: false });
     }
     for (let s = this.#senders.shift(); s !== undefined; s = this.#senders.shift()) {
-      s.reject(closedError(s.value, (s as Partial<Wait<void, T>>).link?.stack));
+      s.reject(closedError(s.value, (s as Partial<Wait<void, T>>).dependent?.stack));
     }
   }
 
@@ -230,7 +229,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
    * The values as they come, until the channel is closed and drained. Leaving the loop early ends the iterator at once,
    * even while a `next` is parked, and leaves the channel open.
    *
-   * `next` rejects with the context's error or the signal's reason when `cancel` ends; the iterator is then over.
+   * `next` rejects with the context's error or the signal's reason when `cancel` ends; the iterator is finished then.
    */
   values(cancel?: Cancel): AsyncIterableIterator<T> {
     return new Values(this, this.#receivers, cancel);
@@ -283,30 +282,29 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   }
 
   static {
-    receivedBy(this.prototype.receive);
+    addReceiveEntryPoint(this.prototype.receive);
     canSend = (ch) => ch.#closed || ch.#receivers.size > 0 || ch.#buffer.size < ch.#capacity;
     isClosed = (ch) => ch.#closed;
     sendersOf = (ch) => ch.#senders;
   }
 }
 
-// The object is made where the promise is, so that the engine knows its shape there and does not look for a `then` in
-// it: a ping-pong took a tenth longer with objects from `tryReceive`.
-function received<T>(value: T): Promise<Received<T>> {
+// The object is made where the promise is, so that the engine knows its shape there and need not look for a `then` in
+// it. Do not use objects from `tryReceive`: see the row chan.pingpong of the benchmark.
+function completedReceive<T>(value: T): Promise<Received<T>> {
   return chargeOperation() ? Promise.resolve({ value, ok: true }) : deferred({ value, ok: true });
 }
 
-// Apart from `send`: with the closure in it, every send would allocate what the closure captures.
-function closedSend(value: unknown): Promise<never> {
-  return failedWith(refusal(value));
+function rejectClosed(value: unknown): Promise<never> {
+  return failedWith(errorAtCall(value));
 }
 
-/** The error of an operation that finds the channel closed. Under full tracking it shows the call. */
-function refusal(value: unknown): ClosedChannelError {
-  return closedError(value, isFull() ? callerStack(SEND.entries()) : undefined);
+/** The error of an operation that finds the channel closed. Under full tracking its stack is the call's. */
+function errorAtCall(value: unknown): ClosedChannelError {
+  return closedError(value, isFull() ? callerStack(SEND.entryPoints()) : undefined);
 }
 
-/** An error without a stack of its own: capturing one costs too much on a path that fails under load. */
+/** An error with this stack or none. A stack is not captured here, as that is slow and many may fail under load. */
 function closedError(value: unknown, stack: string | undefined): ClosedChannelError {
   const error = withoutStack(() => new ClosedChannelError(value));
   if (stack !== undefined) setStack(error, stack);
@@ -327,7 +325,7 @@ class Sending<T> implements SendCase<T>, Waitable {
   }
 
   [TAKE](key: string): Outcome {
-    if (isClosed(this.channel)) throw refusal(this.value);
+    if (isClosed(this.channel)) throw errorAtCall(this.value);
     this.channel.trySend(this.value);
     return { case: key };
   }

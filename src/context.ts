@@ -51,8 +51,8 @@ import { charge, defer } from "./internal/time/turn.ts";
 import type { PublicFunction } from "./internal/track/tracker.ts";
 import { CancelContext, DeadlineContext, Root, ValueContext } from "./internal/wait/contexts.ts";
 import { AfterFuncCall } from "./internal/wait/dependents.ts";
-import { Canceled, causeOf, DeadlineExceeded, Failed, findError, isContextError } from "./internal/wait/endings.ts";
-import { ASK_SOURCE, isContext, isSignal, sourceOf } from "./internal/wait/foreign.ts";
+import { Canceled, causeOf, DeadlineExceeded, findError, isContextError } from "./internal/wait/endings.ts";
+import { hintFor, isContext, isSignal, SOURCE_KEY, sourceOf } from "./internal/wait/foreign.ts";
 import { contextOfSignal } from "./internal/wait/signalcontext.ts";
 import { type Cancel, Source } from "./internal/wait/source.ts";
 
@@ -194,7 +194,7 @@ export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
   callable(fn, "afterFunc's function");
   const source = sourceOf(contextOf(ctx));
   const ending = source.poll();
-  if (ending instanceof Failed) throw ending.error();
+  if (ending?.failed === true) throw ending.error();
   const run = reaction(() => fn());
   // Charged: a loop that only ends contexts must not starve the event loop either.
   const trigger = () => (charge() ? run() : defer(run, undefined));
@@ -204,7 +204,7 @@ export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
   }
   const call = new AfterFuncCall(trigger);
   call.hangOn(source);
-  return () => source.detach(call);
+  return () => source.unlink(call);
 }
 
 /**
@@ -213,7 +213,7 @@ export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
  */
 export function cause(ctx: Cancel): unknown {
   const c = contextOf(ctx);
-  const inner = c.value(ASK_SOURCE);
+  const inner = c.value(SOURCE_KEY);
   const above = inner instanceof Source ? inner.poll()?.cause() : undefined;
   return above ?? causeOf(c.err()); // The end of somebody else's context in between is its own cause.
 }
@@ -244,7 +244,9 @@ export function fromSignal(signal: AbortSignal): Context {
  * DeadlineExceeded, unless an error of a context is its cause. Throws TypeError if `target` is no class.
  */
 export function is(err: unknown, target: abstract new (...args: never[]) => Error): boolean {
-  callable(target, "target");
+  if (typeof target !== "function") {
+    throw new TypeError(`is: target must be an error class, such as context.Canceled, got ${show(target)}`);
+  }
   return findError(err, (e) => e instanceof target || isHostsOwn(e, target));
 }
 
@@ -258,7 +260,7 @@ function contextOf(parent: Cancel): Context {
   if (parent === undefined || parent === null) throw new TypeError("cannot create context from nil parent");
   if (isContext(parent)) return parent;
   if (isSignal(parent)) return fromSignal(parent);
-  throw new TypeError(`parent must be a Context or an AbortSignal, got ${show(parent)}`);
+  throw new TypeError(`expected a Context or an AbortSignal, got ${show(parent)}${hintFor(parent)}`);
 }
 
 // The public functions that make a context to be cancelled: where the stack of one begins.

@@ -36,18 +36,18 @@
  * - `scope`, `map`, `forEach` and `await using group` are additions.
  */
 import { type Cancel, type CancelScope, type Context, fromSignal, withCancel } from "./context.ts";
-import { callable, count, isThenable, show } from "./internal/data/args.ts";
+import { callable, isThenable, show, wholeNumber } from "./internal/data/args.ts";
 import { asyncDisposable } from "./internal/host/dispose.ts";
 import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
-import { callOthers, enter, exit, Kind, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
+import { enter, exit, Kind, type PublicFunction, registerOuter, runTask, TASK } from "./internal/track/tracker.ts";
 import { findError } from "./internal/wait/endings.ts";
 import { isSignal, sourceOf } from "./internal/wait/foreign.ts";
 import { Items } from "./internal/wait/items.ts";
-import { type Asked, Slots } from "./internal/wait/slots.ts";
+import { Slots, type UnitRequest } from "./internal/wait/slots.ts";
 import type { Source } from "./internal/wait/source.ts";
 import { Waiters } from "./internal/wait/wait.ts";
 
-callOthers(() => [map, forEach, scope, withContext]);
+registerOuter(() => [map, forEach, scope, withContext]);
 
 // The public functions at which the stack of a record begins.
 const entries = (): PublicFunction[] => [Group.prototype.go, Group.prototype.tryGo];
@@ -113,7 +113,7 @@ export class Group {
 
   // What a caller that waits for a slot asks for. It is admitted when the slot is granted; the answer is that of
   // #admit.
-  readonly #slotRequest: Asked<boolean> = {
+  readonly #slotRequest: UnitRequest<boolean> = {
     n: 1,
     granted: () => {
       this.#running++;
@@ -280,7 +280,7 @@ export class Group {
           if (!input.isAsync && !next.done && isThenable(next.value)) {
             // A promise among the items of a synchronous iterable is awaited, as by `for await`.
             check(ctx);
-            next = { done: false, value: await input.settled(next.value as PromiseLike<T>, source) };
+            next = { done: false, value: await input.awaitItem(next.value as PromiseLike<T>, source) };
           }
           check(ctx);
         } catch (error) {
@@ -313,7 +313,7 @@ export class Group {
     if (this.#running > 0 || this.#waiters.size === 0) return;
     this.#conclude();
     if (this.#failure === undefined) this.#waiters.wakeAll(undefined);
-    else this.#waiters.failAll(this.#failure.error);
+    else this.#waiters.rejectAll(this.#failure.error);
   }
 
   /** Does what comes before a wait ends: cancels the context, and notes that the error will be known. */
@@ -449,7 +449,7 @@ async function runEach<T>(
 function limitOf(options: EachOptions, what: string): number {
   const limit: unknown = (options as EachOptions | undefined)?.limit;
   if (typeof limit !== "number") throw new TypeError(`${what} must be a whole number or Infinity, got ${show(limit)}`);
-  return limit === Number.POSITIVE_INFINITY ? limit : count(limit, what, 1);
+  return limit === Number.POSITIVE_INFINITY ? limit : wholeNumber(limit, what, 1);
 }
 
 function check(ctx: Context): void {

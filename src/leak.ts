@@ -39,9 +39,9 @@ import { show } from "./internal/data/args.ts";
 import { realSetTimeout } from "./internal/host/host.ts";
 import {
   ageOf,
+  allEntries,
   allKinds,
   type Entry,
-  entries,
   onProvedEntry,
   PROVED,
   provedEntries,
@@ -117,7 +117,7 @@ export function counters(): Record<string, number> {
 /** A snapshot of what is there now, to be left out later: `verifyNone({ ignore: before })`. */
 export function current(): Snapshot {
   const counts = new Map(allKinds().map(({ name, live }) => [name, live]));
-  return { counts, entries: new Set(entries()), proved: new Set(provedEntries()) };
+  return { counts, entries: new Set(allEntries()), proved: new Set(provedEntries()) };
 }
 
 /**
@@ -132,7 +132,7 @@ export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
     .filter((entry) => !ignore?.entries.has(entry) && !ignore?.proved.has(entry))
     .map((entry) => leakOf(entry, true));
   const recorded = new Map<string, number>();
-  for (const entry of entries()) {
+  for (const entry of allEntries()) {
     recorded.set(entry.kind.name, (recorded.get(entry.kind.name) ?? 0) + entry.units);
     if (!ignore?.entries.has(entry)) leaks.push(leakOf(entry, false));
   }
@@ -179,8 +179,8 @@ export function onProved(fn: (leak: Leak) => void): () => void {
 }
 
 function leakOf(entry: Entry, proved: boolean): Leak {
-  const { kind, units, stack, lost } = entry;
-  return { kind: kind.name, count: units, ageMs: ageOf(entry), stack, proved, lostCancel: lost && !proved };
+  const { kind, units, stack, cancelLost } = entry;
+  return { kind: kind.name, count: units, ageMs: ageOf(entry), stack, proved, lostCancel: cancelLost && !proved };
 }
 
 /** How many of the kind a snapshot counted that had no record. */

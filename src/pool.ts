@@ -51,12 +51,12 @@
  * zeroed Buffers it pays from a few hundred bytes on, if they are needed often. The figures are in docs/pool.md,
  * measured by `npm run bench -- pool`.
  */
-import { callable, count, duration, isThenable, noGenerator, show } from "./internal/data/args.ts";
+import { callable, duration, isThenable, noGenerator, show, wholeNumber } from "./internal/data/args.ts";
 import { Stamp } from "./internal/data/stamp.ts";
 import { disposable } from "./internal/host/dispose.ts";
 import { now } from "./internal/time/clock.ts";
 import { type Alarm, arm, disarm } from "./internal/time/timers.ts";
-import { notAFunction, overBudget } from "./internal/time/turn.ts";
+import { budgetWait, notAFunction } from "./internal/time/turn.ts";
 import { type Entry, enter, exit, Kind } from "./internal/track/tracker.ts";
 
 const OBJECT = new Kind("pool object", "resource", () => {
@@ -184,7 +184,7 @@ export class Pool<T extends object> {
     const { create, reset, maxIdle = 256, idleMs = 60_000 } = options ?? {};
     this.#create = callable(create, "Pool: create");
     this.#reset = callable(reset, "Pool: reset");
-    this.#maxIdle = maxIdle === Number.POSITIVE_INFINITY ? maxIdle : count(maxIdle, "Pool: maxIdle");
+    this.#maxIdle = maxIdle === Number.POSITIVE_INFINITY ? maxIdle : wholeNumber(maxIdle, "Pool: maxIdle");
     this.#idleMs = duration(idleMs, "Pool: idleMs");
     if (idleMs <= 0) throw new RangeError(`Pool: idleMs must be above 0, got ${idleMs}`);
   }
@@ -256,7 +256,7 @@ export class Pool<T extends object> {
       throw error;
     }
     lease.release();
-    const turn = overBudget();
+    const turn = budgetWait();
     if (turn !== undefined) await turn;
     return result;
   }

@@ -36,10 +36,10 @@
  * - `Sometimes` takes its settings as an object, and `do` takes an instant. If one is given, the interval is counted
  *   from it, otherwise from the end of the function, as in Go.
  */
-import { callable, count, duration, finiteInstant, show } from "./internal/data/args.ts";
+import { callable, duration, finiteInstant, show, wholeNumber } from "./internal/data/args.ts";
 import { withoutStack } from "./internal/host/errors.ts";
 import { now } from "./internal/time/clock.ts";
-import { completed, failedBy, failedWith } from "./internal/time/turn.ts";
+import { completed, failedWith, rejectedByCheck } from "./internal/time/turn.ts";
 import { Kind } from "./internal/track/tracker.ts";
 import { DeadlineExceeded } from "./internal/wait/endings.ts";
 import { isContext, sourceOf } from "./internal/wait/foreign.ts";
@@ -159,10 +159,10 @@ export class Limiter {
   #parked = 0;
 
   readonly #waiters = new TimedWaiters<Reserved>(WAIT, {
-    cancelled: (wait) => {
+    onCancel: (wait) => {
       this.#cancelled.push(wait.value.value);
     },
-    abandoned: () => this.#giveBackCancelled(),
+    afterCancels: () => this.#giveBackCancelled(),
   });
 
   /**
@@ -171,7 +171,7 @@ export class Limiter {
    */
   constructor(limit: Limit, burst: number) {
     this.#limit = validLimit(limit, "Limiter: limit");
-    this.#burst = count(burst, "Limiter: burst");
+    this.#burst = wholeNumber(burst, "Limiter: burst");
     this.#tokens = burst;
   }
 
@@ -199,7 +199,7 @@ export class Limiter {
    * Throws RangeError, with nothing changed, if n is not a whole number from 0 to 2⁵³−1 or `at` is not finite.
    */
   allow(n = 1, at: number | Date = now()): boolean {
-    count(n, "allow: n");
+    wholeNumber(n, "allow: n");
     const t = this.#nanos(at, "allow: at");
     return this.#limit === Inf || this.#take(n, t, 0) >= 0;
   }
@@ -211,7 +211,7 @@ export class Limiter {
    * Throws RangeError, with nothing changed, if n is not a whole number from 0 to 2⁵³−1 or `at` is not finite.
    */
   reserve(n = 1, at: number | Date = now()): Reservation {
-    count(n, "reserve: n");
+    wholeNumber(n, "reserve: n");
     return this.#reserve(n, this.#nanos(at, "reserve: at"), Number.POSITIVE_INFINITY);
   }
 
@@ -231,7 +231,7 @@ export class Limiter {
    * depend on, as {@link Reservation.cancel} does.
    */
   wait(ctx: Cancel, n = 1, at: number | Date = now()): Promise<void> {
-    if (!(Number.isSafeInteger(n) && n >= 0)) return failedBy(() => count(n, "wait: n"));
+    if (!(Number.isSafeInteger(n) && n >= 0)) return rejectedByCheck(() => wholeNumber(n, "wait: n"));
     try {
       const ms = finiteInstant(at, "wait: at");
       const source = sourceOf(ctx);
@@ -275,7 +275,7 @@ export class Limiter {
    * changed, unless `burst` is a whole number from 0 to 2⁵³−1 and `at` finite.
    */
   setBurst(burst: number, at: number | Date = now()): void {
-    const valid = count(burst, "setBurst: burst");
+    const valid = wholeNumber(burst, "setBurst: burst");
     this.#advanceTo(this.#nanos(at, "setBurst: at"));
     this.#burst = valid;
   }
@@ -404,8 +404,8 @@ export class Sometimes {
    * types.
    */
   constructor({ first = 0, every = 0, interval = 0 }: SometimesOptions = {}) {
-    this.#first = count(first, "Sometimes: first", Number.MIN_SAFE_INTEGER);
-    this.#every = count(every, "Sometimes: every", Number.MIN_SAFE_INTEGER);
+    this.#first = wholeNumber(first, "Sometimes: first", Number.MIN_SAFE_INTEGER);
+    this.#every = wholeNumber(every, "Sometimes: every", Number.MIN_SAFE_INTEGER);
     this.#interval = duration(interval, "Sometimes: interval");
   }
 

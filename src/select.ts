@@ -42,18 +42,18 @@ import { show } from "./internal/data/args.ts";
 import type { Element } from "./internal/data/list.ts";
 import { setStack } from "./internal/host/errors.ts";
 import { completedWith, failedWith } from "./internal/time/turn.ts";
-import { callOthers, Kind } from "./internal/track/tracker.ts";
-import { type Ending, Failed } from "./internal/wait/endings.ts";
-import { isContext, isSignal, sourceOf } from "./internal/wait/foreign.ts";
+import { Kind, registerOuter } from "./internal/track/tracker.ts";
+import type { Ending } from "./internal/wait/endings.ts";
+import { hintFor, isContext, isSignal, sourceOf } from "./internal/wait/foreign.ts";
 import { type Cancel, type Dependent, Source } from "./internal/wait/source.ts";
 import { Wait } from "./internal/wait/wait.ts";
 import {
-  type Aftermath,
   DEQUEUE,
   ENQUEUE,
-  NOTHING,
   type Outcome,
   type Parked,
+  PHASE_NONE,
+  type Phase,
   READY,
   TAKE,
   type Waitable,
@@ -80,7 +80,7 @@ type Answer<K, V> = V extends null | undefined
           ? { readonly case: K; readonly value: Error }
           : { readonly case: K; readonly value: unknown };
 
-callOthers(() => [select, trySelect]);
+registerOuter(() => [select, trySelect]);
 
 const SELECT = new Kind("select", "wait", () => [select]);
 const SELECT_NOTHING = new Kind("select (no cases)", "wait", () => [select]);
@@ -103,7 +103,7 @@ export function select<C extends { readonly [name: string]: Selectable }>(cases:
   try {
     const first = read(cases);
     const outcome = takeReady(first);
-    return (outcome === undefined ? park(first) : completedWith(outcome)) as Promise<Selected<C>>;
+    return (outcome === undefined ? parkOnAll(first) : completedWith(outcome)) as Promise<Selected<C>>;
   } catch (error) {
     return failedWith(error);
   }
@@ -126,13 +126,15 @@ class Case implements Parked, Dependent {
   prev: Element | undefined = undefined;
   next: Element | undefined = undefined;
   value: unknown = undefined;
+
+  /** With `value` and `waitable`, what the case is; the three may change places with those of a twin. */
   name: string;
   waitable: Waitable;
 
   /** The next case of the select: a chain, as arrays would cost more than the cases. */
   sibling: Case | undefined = undefined;
 
-  /** The select, if it parks. It brings its first case with it. */
+  /** The select's wait, if it parks. The wait's `value` is the first case. */
   selection: Wait<Outcome, Case | undefined> | undefined = undefined;
 
   constructor(name: string, waitable: Waitable) {
@@ -147,33 +149,33 @@ class Case implements Parked, Dependent {
   }
 
   reject(error: unknown): void {
-    const stack = this.selection?.link?.stack;
+    const stack = this.selection?.dependent?.stack;
     if (stack !== undefined && error instanceof Error) setStack(error, stack);
-    this.claim().reject(error);
+    this.claimSelect().reject(error);
   }
 
   fire(at: number): void {
     this.win({ case: this.name, value: at });
   }
 
-  ended(ending: Ending): Aftermath {
-    if (ending instanceof Failed) this.claim().reject(ending.error());
+  ended(ending: Ending): Phase {
+    if (ending.failed === true) this.claimSelect().reject(ending.error());
     else this.win({ case: this.name, value: ending.error() });
-    return NOTHING;
+    return PHASE_NONE;
   }
 
   private win(outcome: Outcome): void {
-    this.claim().resolve(outcome);
+    this.claimSelect().resolve(outcome);
   }
 
-  private claim(): Wait<Outcome, Case | undefined> {
+  private claimSelect(): Wait<Outcome, Case | undefined> {
     const selection = this.selection as Wait<Outcome, Case | undefined>;
     for (let c = selection.value; c !== undefined; c = c.sibling) c.waitable[DEQUEUE](c);
     return selection;
   }
 }
 
-// Not Object.hasOwn: of this one the engine knows that it says yes in a for-in loop.
+// Not Object.hasOwn: the engine knows that this one answers true in a for-in loop, and leaves the call out.
 const hasOwn = Object.prototype.hasOwnProperty;
 
 /**
@@ -186,7 +188,7 @@ function read(cases: { readonly [name: string]: Selectable }): Case | undefined 
   }
   let first: Case | undefined;
   let last: Case | undefined;
-  // for-in, because the engine reads an enumerated name's property at once; by Object.keys it took three times as long.
+  // for-in, not Object.keys: the engine reads the property of an enumerated name without looking it up.
   for (const name in cases) {
     if (!hasOwn.call(cases, name)) continue;
     const it = cases[name];
@@ -212,7 +214,7 @@ function takeReady(first: Case | undefined): Outcome | undefined {
   return chosen?.waitable[TAKE](chosen.name);
 }
 
-function park(first: Case | undefined): Promise<Outcome> {
+function parkOnAll(first: Case | undefined): Promise<Outcome> {
   const kind = first === undefined ? SELECT_NOTHING : SELECT;
   const selection = new Wait<Outcome, Case | undefined>(kind, undefined, first);
   // Pass 3: parks on all of the cases, of which none is ready.
@@ -221,53 +223,54 @@ function park(first: Case | undefined): Promise<Outcome> {
     c.selection = selection;
     c.waitable[ENQUEUE](c);
     if (c.prev !== undefined && (c.prev as Partial<Case>).selection === selection) mixTwins(c);
-    if ((c.waitable as Partial<Source>).listen !== undefined) foreign = true;
+    if (c.waitable.listen !== undefined) foreign = true;
   }
   // Pass 4: listens to what is foreign, which may call back and claim the select.
-  selection.link?.start();
+  selection.dependent?.listen();
   if (foreign) {
     for (let c = first; c !== undefined; c = c.sibling) {
-      if (c.waitable instanceof Source && c.list !== undefined) c.waitable.listen();
+      if (c.list !== undefined) c.waitable.listen?.();
     }
   }
   return selection.promise;
 }
 
 /**
- * Of cases that wait for the same thing the first in its queue would always win. So each one that joins the others
- * changes places with one of them, or with itself, each with the same chance.
+ * Of several cases in one queue (twins) the first would always win. So each twin that joins the others changes places
+ * with one of them, or with itself, each with the same chance. Twins are neighbours: nothing else is linked in between.
  */
-function mixTwins(last: Case): void {
+function mixTwins(newest: Case): void {
   let twins = 1;
-  let chosen = last;
-  for (let c = last.prev as Case | undefined; c?.selection === last.selection; c = c?.prev as Case | undefined) {
+  let chosen = newest;
+  for (let c = newest.prev as Case | undefined; c?.selection === newest.selection; c = c?.prev as Case | undefined) {
     if (Math.random() * ++twins < 1) chosen = c as Case;
   }
   const { name, value, waitable } = chosen;
-  chosen.name = last.name;
-  chosen.value = last.value;
-  chosen.waitable = last.waitable;
-  last.name = name;
-  last.value = value;
-  last.waitable = waitable;
+  chosen.name = newest.name;
+  chosen.value = newest.value;
+  chosen.waitable = newest.waitable;
+  newest.name = name;
+  newest.value = value;
+  newest.waitable = waitable;
 }
 
-/** What a case waits for, asked whether it has ended where that may be outside. */
+/** The waitable of a case, polled. An object made by Object.create(ctx) stands for its context. */
 function toWaitable(it: NonNullable<Selectable>, name: string): Waitable {
   if ((it as Partial<Waitable>)[READY] !== undefined) {
-    const waitable = it as unknown as Waitable & { readonly poll?: () => unknown };
+    const waitable = it as unknown as Waitable;
     if (waitable.poll === undefined) return waitable;
     if (!(waitable instanceof Source)) {
-      waitable.poll();
+      const ending = waitable.poll();
+      if (ending?.failed === true) throw ending.error();
       return waitable;
     }
   } else if (!isContext(it) && !isSignal(it)) {
     throw new TypeError(
-      `select case "${name}" must be a channel, a send, a context, an AbortSignal or after(ms), got ${show(it)}`,
+      `select case "${name}" must be a channel, a send, a context, an AbortSignal or after(ms), got ${show(it)}${hintFor(it)}`,
     );
   }
   const source = sourceOf(it as Cancel);
   const ending = source.poll();
-  if (ending instanceof Failed) throw ending.error();
+  if (ending?.failed === true) throw ending.error();
   return source;
 }

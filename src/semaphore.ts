@@ -41,13 +41,20 @@
  * - `permit`, `withPermit`, `held`, `waiting` and `size` are additions. Units held by a permit are released by that
  *   permit alone, and once, however often it is released.
  */
-import { count, noGenerator } from "./internal/data/args.ts";
+import { noGenerator, wholeNumber } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
 import { disposable } from "./internal/host/dispose.ts";
-import { chargeOperation, completed, deferred, failedBy, failedWith, notAFunction } from "./internal/time/turn.ts";
+import {
+  chargeOperation,
+  completed,
+  deferred,
+  failedWith,
+  notAFunction,
+  rejectedByCheck,
+} from "./internal/time/turn.ts";
 import { type Entry, erase, isFull, Kind, type PublicFunction, record } from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
-import { type Asked, Slots } from "./internal/wait/slots.ts";
+import { Slots, type UnitRequest } from "./internal/wait/slots.ts";
 import type { Cancel } from "./internal/wait/source.ts";
 
 // The public functions at which the stack of a record begins.
@@ -102,7 +109,7 @@ export class Permit {
 }
 
 /** What a parked `acquire` asks for: units without a permit. */
-class AcquireRequest implements Asked<void> {
+class AcquireRequest implements UnitRequest<void> {
   readonly n: number;
   private readonly onGrant: (n: number) => void;
 
@@ -134,7 +141,7 @@ export class Weighted {
 
   /** Throws RangeError unless `size` is a whole number from 0 to 2⁵³−1, TypeError if it is not a number. */
   constructor(size: number) {
-    this.size = count(size, "Weighted: size");
+    this.size = wholeNumber(size, "Weighted: size");
     this.#slots = new Slots<unknown>(ACQUIRE, this.size);
   }
 
@@ -213,7 +220,7 @@ export class Weighted {
    * Throws RangeError if n is not a whole number from 0 to 2⁵³−1, TypeError if it is not a number.
    */
   tryAcquire(n = 1): boolean {
-    count(n, "tryAcquire: n");
+    wholeNumber(n, "tryAcquire: n");
     if (n > this.#slots.free) return false;
     this.#slots.take(n);
     this.#addAcquired(n);
@@ -228,7 +235,7 @@ export class Weighted {
    * whole number from 0 to 2⁵³−1, and TypeError if it is not a number.
    */
   release(n = 1): void {
-    count(n, "release: n");
+    wholeNumber(n, "release: n");
     if (n > this.#acquired) throw new Error("semaphore: released more than held");
     if (this.#records.size > 0) this.#eraseRecords(n);
     this.#acquired -= n;
@@ -252,8 +259,8 @@ export class Weighted {
 
   /** Rejects a call with an n that {@link #canHold} says no to. */
   #badCount(method: string, n: number): Promise<never> {
-    return failedBy(() => {
-      count(n, `${method}: n`);
+    return rejectedByCheck(() => {
+      wholeNumber(n, `${method}: n`);
       throw new RangeError(`${method}: n must be at most ${this.size}, the size of the semaphore, got ${n}`);
     });
   }

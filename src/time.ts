@@ -45,7 +45,7 @@ import { List } from "./internal/data/list.ts";
 import { disposable } from "./internal/host/dispose.ts";
 import { now } from "./internal/time/clock.ts";
 import { type Alarm, arm, disarm, fireNow, refTimer, unrefTimer } from "./internal/time/timers.ts";
-import { completed, failedBy, failedWith } from "./internal/time/turn.ts";
+import { completed, failedWith, rejectedByCheck } from "./internal/time/turn.ts";
 import { type Entry, enter, exit, Kind } from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
 import { InternalChannel } from "./internal/wait/receive.ts";
@@ -69,7 +69,7 @@ const sleepers = new TimedWaiters<undefined>(SLEEP);
  * - RangeError, if `ms` is NaN, or TypeError, if it is not a number.
  */
 export function sleep(ms: number, cancel?: Cancel): Promise<void> {
-  if (typeof ms !== "number" || Number.isNaN(ms)) return failedBy(() => duration(ms, "sleep: ms"));
+  if (typeof ms !== "number" || Number.isNaN(ms)) return rejectedByCheck(() => duration(ms, "sleep: ms"));
   let source: Source | undefined;
   if (cancel !== undefined) {
     source = sourceOf(cancel);
@@ -169,8 +169,8 @@ abstract class TimerChannel extends InternalChannel<number> implements Alarm {
 
   abstract fire(): void;
 
-  take(): Received<number> | undefined {
-    if (!this.ready()) return undefined;
+  receiveNow(): Received<number> | undefined {
+    if (!this.hasValue()) return undefined;
     const value = this.buffered as number;
     this.buffered = undefined;
     return { value, ok: true };
@@ -205,7 +205,7 @@ abstract class TimerChannel extends InternalChannel<number> implements Alarm {
   }
 
   /** Looks at the clock first: what is due is sent now, though the host timer has not come to it. */
-  protected override ready(): boolean {
+  protected override hasValue(): boolean {
     if (this.buffered === undefined && this.index >= 0 && now() >= this.when) fireNow(this);
     return this.buffered !== undefined;
   }

@@ -106,14 +106,14 @@ describe("capacities", () => {
     "a capacity of %d is a RangeError",
     (capacity) => {
       expect(() => new Channel(capacity)).toThrow(
-        new RangeError(`channel capacity must be a whole number from 0 to 2^53-1, got ${capacity}`),
+        new RangeError(`Channel: capacity must be a whole number from 0 to 2^53-1, got ${capacity}`),
       );
     },
   );
 
   test.each(["1", null, 1n, true, [], {}, () => 1])("a capacity that is no number is a TypeError: %o", (capacity) => {
     expect(() => new Channel(capacity as never)).toThrow(TypeError);
-    expect(() => new Channel(capacity as never)).toThrow("channel capacity must be a whole number, got ");
+    expect(() => new Channel(capacity as never)).toThrow("Channel: capacity must be a whole number, got ");
   });
 
   test("the largest capacity costs nothing by itself", () => {
@@ -138,7 +138,8 @@ describe("what is no cancel rejects with a TypeError that shows it, whatever the
     [{}, "an object (Object)"],
     [Object.create(null), "an object (no constructor)"],
     [function stop() {}, "function stop"],
-    [new AbortController(), "an object (AbortController)"],
+    [new AbortController(), "an object (AbortController): pass controller.signal"],
+    [{ ctx: background() }, "an object (Object): pass scope.ctx"],
     [withCancel, "function withCancel"],
     [Promise.resolve(), "an object (Promise)"],
     [new Channel(), "an object (Channel)"],
@@ -151,7 +152,7 @@ describe("what is no cancel rejects with a TypeError that shows it, whatever the
       const { ch, prove } = fixture(state);
       const refused = watch(operate(operation, ch, cancel as Cancel));
       await turn();
-      expect(refused.reason).toEqual(new TypeError(`cancel must be a Context or an AbortSignal, got ${shown}`));
+      expect(refused.reason).toEqual(new TypeError(`expected a Context or an AbortSignal, got ${shown}`));
       expect(refused.reason).toBeInstanceOf(TypeError);
       await prove();
     }

@@ -286,7 +286,7 @@ describe("bad input", () => {
     ]) {
       expect(() => derive(undefined as never)).toThrow(new TypeError("cannot create context from nil parent"));
       expect(() => derive(null as never)).toThrow(new TypeError("cannot create context from nil parent"));
-      expect(() => derive({} as never)).toThrow("parent must be a Context or an AbortSignal, got an object (Object)");
+      expect(() => derive({} as never)).toThrow("expected a Context or an AbortSignal, got an object (Object)");
     }
   });
 

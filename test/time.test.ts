@@ -75,7 +75,7 @@ describe("sleep", () => {
       new RangeError("sleep: ms must be a number of milliseconds, got NaN"),
     );
     await expect(sleep("5" as never)).rejects.toThrow(TypeError);
-    await expect(sleep(5, 7 as never)).rejects.toThrow("cancel must be a Context or an AbortSignal, got 7");
+    await expect(sleep(5, 7 as never)).rejects.toThrow("expected a Context or an AbortSignal, got 7");
     expect(armed()).toBe(0);
   });
 });

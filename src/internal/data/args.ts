@@ -1,14 +1,19 @@
 /**
- * The checks of arguments. Each returns what it was given, or throws an error that says what was given. An `async`
- * function lets it throw; any other that returns a promise rejects by `failedBy(() => count(n, "units"))`.
+ * The checks of arguments. Each returns the checked value, or throws an error that says what was given. An `async`
+ * function lets it throw; any other that returns a promise rejects by `rejectedByCheck(() => wholeNumber(n, "units"))`.
  */
 
-/** A value as an error message shows it: short, on one line, never throwing. */
+/** A value as an error message shows it: on one line, at most 40 characters of it, never throwing. */
 export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
-  if (typeof value === "function") return `function ${nameOf(value) || "(anonymous)"}`;
-  if (typeof value !== "object" || value === null) return String(value);
-  return `an object (${nameOf(value, "constructor") || "no constructor"})`;
+  if (typeof value === "function") return `function ${clipped(nameOf(value) || "(anonymous)")}`;
+  if (typeof value !== "object" || value === null) return clipped(String(value));
+  return `an object (${clipped(nameOf(value, "constructor") || "no constructor")})`;
+}
+
+function clipped(text: string): string {
+  const line = text.replaceAll(/\s+/g, " ");
+  return line.length > 40 ? `${line.slice(0, 40)}…` : line;
 }
 
 /**
@@ -25,8 +30,8 @@ function nameOf(value: object, of?: "constructor"): string | undefined {
   }
 }
 
-/** Returns n if it is a whole number, at least `least` and exact; throws TypeError or RangeError otherwise. */
-export function count(n: number, what: string, least = 0): number {
+/** Returns n if it is a safe integer and at least `least`; throws TypeError or RangeError otherwise. */
+export function wholeNumber(n: number, what: string, least = 0): number {
   if (Number.isSafeInteger(n) && n >= least) return n + 0; // Not -0.
   if (typeof n !== "number") throw new TypeError(`${what} must be a whole number, got ${show(n)}`);
   throw new RangeError(`${what} must be a whole number from ${least} to 2^53-1, got ${n}`);
@@ -62,8 +67,8 @@ export function finiteInstant(at: number | Date, what: string): number {
 }
 
 /**
- * Returns what a function has returned, unless that is a generator: then nothing has been done yet, and what is done
- * later is done without what the function was given. Throws TypeError for one.
+ * Returns `result`, what a function has returned. Throws TypeError if it is a generator: the function's body has not run
+ * yet, and would run after what the function was given has been taken back.
  */
 export function noGenerator<R>(result: R, what: string): R {
   if (isGenerator(result)) throw new TypeError(`${what} must not be a generator function`);

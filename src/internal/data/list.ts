@@ -4,10 +4,10 @@
  */
 
 /**
- * What a {@link List} holds. An element is in at most one list at a time. All three are written by List alone; `list`
- * is undefined exactly while the element is in no list.
+ * What a {@link List} holds. An element is in at most one list at a time, and `list` says in which. The three fields are
+ * written by the list alone. (Where no order is needed, something else may stand for the list: it writes `list` alone.)
  *
- * An interface, so that what waits is a class without a base class: see Park.
+ * An interface, so that the hottest class that implements it needs no base class: see Wait.
  */
 export interface Element {
   list: object | undefined;
@@ -17,8 +17,8 @@ export interface Element {
 
 export class List<T extends Element> {
   // Between any two calls: front.prev and back.next are undefined, every element's `list` is this list, and `back` is
-  // undefined exactly while there are fewer than two elements. Most queues hold one waiter: it is linked with one
-  // write. Others read front and size, the list alone writes them.
+  // undefined exactly while there are fewer than two elements. Most queues hold one waiter: it needs no `prev`, `next`
+  // and `back`. Others read front and size, the list alone writes them.
   front: T | undefined = undefined;
   size = 0;
   private back: T | undefined = undefined;
@@ -63,7 +63,7 @@ export class List<T extends Element> {
   }
 }
 
-/** Unlinks e from whatever list it is in; false if it is in none. */
+/** Unlinks e from the list it is in; false if it is in none. */
 export function unlink(e: Element): boolean {
   return e.list !== undefined && (e.list as List<Element>).remove(e);
 }

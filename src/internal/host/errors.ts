@@ -7,13 +7,13 @@ const BRAND = Symbol.for("gopark.brand");
  * and sets the `name` of its objects. Call it from the class's static block. A user's subclass keeps the ordinary
  * meaning of `instanceof`.
  */
-export function brand(cls: abstract new (...args: never[]) => Error, is: string, name: string = is): void {
-  Object.defineProperty(cls.prototype, BRAND, { value: is });
+export function brand(cls: abstract new (...args: never[]) => Error, tag: string, name: string = tag): void {
+  Object.defineProperty(cls.prototype, BRAND, { value: tag });
   Object.defineProperty(cls.prototype, "name", { value: name, writable: true, configurable: true });
   Object.defineProperty(cls, Symbol.hasInstance, {
     value(this: unknown, value: unknown): boolean {
       if (this !== cls) return Function.prototype[Symbol.hasInstance].call(this, value);
-      return value instanceof Error && (value as { [BRAND]?: unknown })[BRAND] === is;
+      return value instanceof Error && (value as { [BRAND]?: unknown })[BRAND] === tag;
     },
   });
 }

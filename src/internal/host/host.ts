@@ -1,6 +1,6 @@
 /**
- * The few globals of the host that the library uses, typed here: what every supported runtime has, and what only some
- * have, marked optional. And the originals of those that fake timers replace.
+ * The globals of the host that TypeScript's `lib` does not declare or that a runtime may lack (these are optional), typed
+ * here. And the originals of those that fake timers replace.
  */
 interface Host {
   readonly performance: Performance;
@@ -35,24 +35,24 @@ function original<K extends "setTimeout" | "setImmediate" | "performance">(name:
   return (fakes?.[`_${name}`] as Host[K] | undefined) ?? host[name];
 }
 
-/** The host's own `setTimeout`. While the global one is another, the host's timers are mocked. */
+/** `setTimeout` as it was when the library was loaded; if that was under sinon's fakes, the one they replaced. */
 export const realSetTimeout: Host["setTimeout"] = original("setTimeout");
 
-/** The host's own `setImmediate`, where it has one. */
+/** The same of `setImmediate`, where the host has one. */
 export const realSetImmediate: Host["setImmediate"] = original("setImmediate");
 
-/** The host's own performance object. */
+/** The same of the performance object. */
 export const realPerformance: Performance = original("performance");
 
 /** Milliseconds since `realPerformance.timeOrigin`, whatever is mocked. */
 export const realNow: () => number = realPerformance.now.bind(realPerformance);
 
-/** Whether somebody has replaced the host's timers by fake ones. */
+/** Whether `setTimeout` is another function than at loading: fake timers, or a wrapper. */
 export function timersAreMocked(): boolean {
   return host.setTimeout !== realSetTimeout;
 }
 
-/** A module of Node, Bun or Deno; undefined where there is none, and no `import` could say so without an error. */
+/** A module of Node, Bun or Deno; undefined where there is none. (A static `import` would be an error there.) */
 export function builtin<M>(name: "node:events" | "node:async_hooks"): Partial<M> | undefined {
   try {
     return host.process?.getBuiltinModule?.(name) as Partial<M> | undefined;

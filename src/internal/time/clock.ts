@@ -1,13 +1,16 @@
 /**
- * The clock: epoch milliseconds that only move forward, whatever happens to the system's clock.
+ * The clock: epoch milliseconds that only move forward. It begins at the system's time and does not follow when that is
+ * set.
  *
- * While the host's timers are mocked, the mock's clock counts, so that timers and clock move together. A clock that is
- * replaced alone does not count: nothing would fire any more.
+ * While the host's timers are mocked, the mock's clock counts, so that timers and clock move together; it goes wherever
+ * the test sets it. A clock that is mocked alone does not count, as nothing would fire any more; nor do timers that are
+ * replaced alone, as a monitoring agent replaces them by wrappers.
  */
 import { host, realNow, realPerformance, timersAreMocked } from "../host/host.ts";
 
 const realOrigin = realPerformance.timeOrigin;
 const realPerformanceNow = realPerformance.now;
+const realDate = Date;
 
 export function now(): number {
   return timersAreMocked() ? mockedNow() : realOrigin + realNow();
@@ -16,6 +19,6 @@ export function now(): number {
 function mockedNow(): number {
   const { performance } = host;
   // node:test mocks Date and leaves performance alone; sinon, in vitest and jest, mocks both.
-  if (performance.now === realPerformanceNow) return Date.now();
+  if (performance.now === realPerformanceNow) return Date === realDate ? realOrigin + realNow() : Date.now();
   return performance.timeOrigin + performance.now();
 }

@@ -2,17 +2,18 @@
  * All deadlines of the library: one heap, one host timer.
  *
  * Arming and disarming touch the heap alone. The host timer is armed anew when an earlier instant comes, and left alone
- * otherwise: when it fires for an instant that was disarmed, it is armed for the earliest that is left. While the
- * host's timers are mocked it follows every change of the earliest instant instead, so that a test counts what it
- * expects to.
+ * otherwise: when it fires for an instant that was disarmed, it is armed for the earliest that is left. While the host's
+ * timers are mocked, it is armed anew whenever an alarm is armed or the earliest is disarmed, so that a test counts the
+ * timers it expects.
  *
  * Never early: an alarm fires only once `now()` has reached its instant. Hosts fire early by up to a millisecond (Node
  * truncates fractions), so the delay is rounded up, checked on firing, and armed again if need be.
  *
- * In order: of equal instants, the one that was armed first fires first.
+ * In order, when the host timer fires: by instant, and equal instants in the order of arming. `fireNow` fires one alarm
+ * alone, before earlier ones.
  *
- * Keeping the process alive: an armed alarm alone does not. `refTimer()` says that some wait depends on an alarm; from
- * the first such call to the last `unrefTimer()` the host timer is ref'd.
+ * Keeping the process alive: an armed alarm alone does not. A wait asks for it by `refTimer()`; from the first such call
+ * to the last `unrefTimer()` the host timer is ref'd, whichever alarm it is armed for.
  */
 
 import { Heap, type HeapItem } from "../data/heap.ts";
@@ -20,29 +21,28 @@ import { inRootContext, report } from "../host/async.ts";
 import { host, realSetTimeout, timersAreMocked } from "../host/host.ts";
 import { now } from "./clock.ts";
 
-/** Something to happen at an instant. `fire` is called once, already disarmed, and must not run user code. */
+/** Something to happen at an instant. `fire` is called once, already disarmed, and runs no user code. */
 export interface Alarm extends HeapItem {
   fire(): void;
 }
 
-/** The longest delay that hosts take; they fire at once when given more. */
-const LONGEST_DELAY = 2 ** 31 - 1;
+/** The longest delay that hosts take, in milliseconds; they fire at once when given more. */
+const MAX_DELAY = 2 ** 31 - 1;
 
 const heap = new Heap<Alarm>();
 let refs = 0;
 
-// The host timer, the instant it is armed for (Infinity while none is armed), and the host function that made it. One
-// made by a mock is never trusted to be still there: tests clear all timers at once.
+// The host timer, the instant it is armed for (Infinity while none is armed), and the host function that made it. While
+// that is a mock's, the timer is never trusted to be still there: tests clear all timers at once.
 let timer: unknown;
 let timerAt = Number.POSITIVE_INFINITY;
-let maker: Host["setTimeout"] | undefined;
+let timerMadeBy: Host["setTimeout"] | undefined;
 
-// A real timer that was armed when the host's timers were mocked, if any: what waits for it is still waiting when the
-// mock is gone, and nothing else might tell us of that.
-let leftBehind: unknown;
-
-/** How often a timer that was left behind looks whether the mock is gone, in milliseconds. */
-const LOOK_AGAIN = 20;
+// A real timer that was armed when the host's timers were mocked, which the mock cannot clear; after that one has fired,
+// a real timer that looks every STRANDED_POLL milliseconds whether the mock is gone. What waits for the real clock is
+// still waiting then, and nothing else might notice.
+let strandedTimer: unknown;
+const STRANDED_POLL = 20;
 
 // While alarms are being fired, arming and disarming leave the host timer alone; it is armed at the end.
 let firing = false;
@@ -59,7 +59,7 @@ export function alarms(): Iterable<Alarm> {
   return heap;
 }
 
-/** How many waits depend on an armed alarm. */
+/** How many waits ask to keep the process alive. Those under a foreign context with a deadline do, without an alarm. */
 export function timerRefs(): number {
   return refs;
 }
@@ -68,17 +68,21 @@ export function timerRefs(): number {
 export function arm(alarm: Alarm): void {
   if (alarm.when === Number.POSITIVE_INFINITY) return;
   heap.push(alarm);
-  if (alarm.when < timerAt || maker !== realSetTimeout || timersAreMocked()) schedule();
+  if (alarm.when < timerAt || followsEveryChange()) rearm();
 }
 
 /** Disarms an alarm; false if it was not armed. */
 export function disarm(alarm: Alarm): boolean {
   if (alarm.index < 0) return false;
-  const mocked = maker !== realSetTimeout;
-  const first = mocked && heap.front === alarm;
+  const first = followsEveryChange() && heap.front === alarm;
   const disarmed = heap.remove(alarm);
-  if (first) schedule();
+  if (first) rearm();
   return disarmed;
+}
+
+/** Whether the host timer is a mock's, or is to be, or there was none yet. */
+function followsEveryChange(): boolean {
+  return timerMadeBy !== realSetTimeout || timersAreMocked();
 }
 
 /** Fires an armed alarm that is due, without waiting for the host timer. */
@@ -86,7 +90,7 @@ export function fireNow(alarm: Alarm): void {
   if (disarm(alarm)) alarm.fire();
 }
 
-/** Says that n more waits depend on some armed alarm: the process stays alive for them. */
+/** Says that the process is to stay alive for n more waits. */
 export function refTimer(n = 1): void {
   if (n === 0) return;
   refs += n;
@@ -100,47 +104,48 @@ export function unrefTimer(n = 1): void {
   if (refs === 0) setRef(false);
 }
 
-function schedule(): void {
+function rearm(): void {
   if (firing) return;
   cancelTimer();
-  if (leftBehind !== undefined && !timersAreMocked()) {
-    host.clearTimeout(leftBehind);
-    leftBehind = undefined;
+  if (strandedTimer !== undefined && !timersAreMocked()) {
+    host.clearTimeout(strandedTimer);
+    strandedTimer = undefined;
   }
   const first = heap.front;
   if (first === undefined) return;
   const { when } = first;
-  const delay = Math.min(Math.max(Math.ceil(when - now()), 0), LONGEST_DELAY);
-  timer = inRootContext(() => host.setTimeout(timersAreMocked() ? expire : expireReal, delay));
+  const delay = Math.min(Math.max(Math.ceil(when - now()), 0), MAX_DELAY);
+  timer = inRootContext(() => host.setTimeout(timersAreMocked() ? fireDue : onRealTimer, delay));
   timerAt = when;
-  maker = host.setTimeout;
+  timerMadeBy = host.setTimeout;
   if (refs === 0) setRef(false);
 }
 
 function cancelTimer(): void {
   if (timer === undefined) return;
-  // A fake clearTimeout complains of a timer it did not make.
-  if (maker === host.setTimeout) host.clearTimeout(timer);
-  else if (maker === realSetTimeout && leftBehind === undefined) leftBehind = timer;
+  if (timerMadeBy === host.setTimeout) host.clearTimeout(timer);
+  else if (timerMadeBy === realSetTimeout && strandedTimer === undefined) strandedTimer = timer;
+  // One that was made by a mock that is gone needs nothing. (No `clearTimeout` of a mock is given a timer that it did not
+  // make: sinon's complains.)
   timer = undefined;
   timerAt = Number.POSITIVE_INFINITY;
 }
 
-/** A real timer has fired. While the host's timers are mocked it is the mock's time that counts. */
-function expireReal(): void {
+/** A real timer has fired: the host timer, or the stranded one. While the host's timers are mocked nothing is fired. */
+function onRealTimer(): void {
   if (!timersAreMocked()) {
-    expire();
+    fireDue();
     return;
   }
-  if (maker === realSetTimeout) {
+  if (timerMadeBy === realSetTimeout) {
     timer = undefined;
     timerAt = Number.POSITIVE_INFINITY;
   }
-  leftBehind = inRootContext(() => realSetTimeout(expireReal, LOOK_AGAIN));
-  if (refs === 0) setRefOf(leftBehind, false);
+  strandedTimer = inRootContext(() => realSetTimeout(onRealTimer, STRANDED_POLL));
+  if (refs === 0) setRefOf(strandedTimer, false);
 }
 
-function expire(): void {
+function fireDue(): void {
   if (firing) return; // A mock that calls back at once.
   firing = true;
   try {
@@ -155,13 +160,13 @@ function expire(): void {
     }
   } finally {
     firing = false;
-    schedule();
+    rearm();
   }
 }
 
 function setRef(on: boolean): void {
   setRefOf(timer, on);
-  setRefOf(leftBehind, on);
+  setRefOf(strandedTimer, on);
 }
 
 /** Refs or unrefs a host timer, where the host knows the difference. */

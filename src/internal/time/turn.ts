@@ -1,31 +1,37 @@
 /**
- * The cooperative budget: tasks that only hand values to one another run in microtasks alone, and the event loop would
- * get no turn for timers, I/O and deadlines. So each completion the library hands out is charged; when a turn's budget
- * is spent, completions wait in one queue, in order, for the next macrotask.
+ * The cooperative budget. Tasks that do nothing but hand values to each other run in microtasks alone, and the event loop
+ * would get no turn for timers, I/O and deadlines. So each completion that the library hands out is charged. Completions
+ * over budget wait in one queue, in order.
  *
- * Only the resolution of the promise waits. Who gets what was decided before, synchronously, and stays decided.
+ * Only the settlement of the promise waits. Who gets what was decided before, synchronously, and stays decided.
+ *
+ * 1. Completions are charged in slices: within one, charging is a decrement and a comparison.
+ * 2. A slice that one call has used up, without a microtask in between (a `close` that wakes many): the rest is deferred,
+ *    and handed out slice by slice as the tasks that were resumed come to their work.
+ * 3. A slice that ends while the turn is young: the next slice begins.
+ * 4. A slice that ends when the turn has lasted TURN ms: a macrotask is requested, and the next slice begins.
+ * 5. A slice that ends GRACE ms after the request: completions are deferred until the macrotask begins the next turn.
  */
 import { callable } from "../data/args.ts";
 import { Ring } from "../data/ring.ts";
 import { inRootContext } from "../host/async.ts";
 import { host, realNow, realSetImmediate, realSetTimeout, timersAreMocked } from "../host/host.ts";
 
-// A turn goes on for TURN milliseconds; then the next macrotask is asked for, and the turn goes on for GRACE more at
-// most. Shorter turns cost throughput: between two turns V8 runs the collector's tasks, which wake its threads.
+// In milliseconds. A turn overruns them by one slice at most: the clock is read between slices only. Shorter turns cost
+// throughput: between two turns V8 runs the collector's tasks, which wake its threads.
 const TURN = 3;
 const GRACE = 2;
 
-// Looking at the clock costs about as much as a completion. So completions are charged in slices, and the clock is
-// looked at between two. A slice is sized by the pace of the last one to take a quarter of a turn, and has MOST at
-// most.
-const MOST = 64;
+// The most completions in a slice. Reading the clock costs about as much as a completion, so a slice is sized to take a
+// quarter of a turn, by the pace of the last one, but is at most twice that one and at most this.
+const MAX_SLICE = 64;
 
-// After so many microtasks a task that was resumed has mostly come to its work, a few functions up.
-const HOPS = 3;
+// In so many microtasks a task that was resumed has usually come to its work, a few functions up the stack.
+const HOPS_TO_WORK = 3;
 
 // While the timers are mocked, or a test asks for it, a turn is two slices of this many completions, whatever the clock
-// says: then nothing depends on the speed of the machine.
-const COUNTED = 256;
+// reads: nothing depends on the speed of the machine then.
+const COUNTED_SLICE = 256;
 let counting = false;
 
 /** For tests: whether turns are counted instead of timed. */
@@ -40,127 +46,126 @@ function areCounted(): boolean {
 /** A completion that no wait was needed for. Shared: awaiting it is the cheapest way to continue. */
 export const DONE: Promise<void> = Promise.resolve();
 
-// Of the slice: its size, how many completions are left of it, and when the clock was last looked at.
+// The slice: its size, how many completions are left of it, and when the clock was last read.
 let slice = 1;
-let left = MOST;
-let lookedAt = Number.NEGATIVE_INFINITY;
+let sliceLeft = MAX_SLICE;
+let readAt = Number.NEGATIVE_INFINITY;
 
-// Of the turn: when it began, as far as is known, and whether the macrotask that ends it has been asked for. Nothing
-// reports the end of a turn but that macrotask. So the first look after a pause finds a turn that seems long, asks for
-// the macrotask early, and leaves the turn its GRACE, which it mostly does not need.
-let beganAt = Number.NEGATIVE_INFINITY;
-let ending = false;
+// The turn: when it began, and when the macrotask that begins the next one was requested, if it was. The end of a turn is
+// not noticed without such a macrotask. So after a pause `turnBeganAt` is old, and the next slice requests a macrotask
+// too early. That costs one macrotask; the turn still has its GRACE.
+let turnBeganAt = Number.NEGATIVE_INFINITY;
+let requestedAt: number | undefined;
 
-// The completions over budget: resolve functions and what to call them with, alternately. While `deferring`, every
-// completion joins them, so that none overtakes; then either `drain` or the macrotask that begins the next turn is on
-// its way.
+// The completions over budget: settle functions and the values to call them with, alternately. While `deferring`, every
+// completion joins them, so that none overtakes: `sliceLeft` is 0 or less then, but inside `drain`; and either a drain
+// or the macrotask is on its way.
 const deferrals = new Ring<unknown>();
 let deferring = false;
 
-// Whether a microtask has run since the slice began. If not, what it granted was granted in one go, by a `close` or a
-// `release` of many, and nobody has been resumed yet.
+// Whether a microtask has run since the slice began. If not, one call has granted all of it, and no task has resumed.
 let resumed = true;
 
 const markResumed = () => {
   resumed = true;
 };
 
-/** Charges the completion of a wait; false if it must be handed to {@link defer} instead of being resolved now. */
+/** Charges the completion of a wait; false if it must be handed to {@link defer} instead of being settled now. */
 export function charge(): boolean {
-  return --left >= 0 || nextSlice(!resumed);
+  return --sliceLeft >= 0 || chargeNextSlice(!resumed);
 }
 
 /** Charges an operation that completed without a wait, as {@link charge} does. */
 export function chargeOperation(): boolean {
-  return --left >= 0 || nextSlice(false);
+  return --sliceLeft >= 0 || chargeNextSlice(false);
 }
 
-/** Out of line, so that charging is a decrement and a comparison. */
-function nextSlice(burst: boolean): boolean {
+/** Out of line, so that charging is a decrement and a comparison. `burst`: one call has used the slice up. */
+function chargeNextSlice(burst: boolean): boolean {
   if (deferring) return false;
   if (burst) {
-    // The clock could not see what the work of the resumed costs. The rest is handed out when they have run.
+    // How much work the resumed tasks do is not known yet. The rest is handed out when they have come to it.
     deferring = true;
-    drainLater(HOPS);
+    drainLater();
     return false;
   }
-  if (!beginSlice()) {
+  if (!allowsNextSlice()) {
     deferring = true;
     return false;
   }
-  open();
-  left--;
+  startSlice();
+  sliceLeft--;
   return true;
 }
 
-/** Lets a slice of completions go. */
-function open(): void {
-  left = slice;
+function startSlice(): void {
+  sliceLeft = slice;
   resumed = false;
   void DONE.then(markResumed);
 }
 
-/** A slice is over. Begins the next one, if there is another in this turn; otherwise the macrotask is on its way. */
-function beginSlice(): boolean {
+/** Whether this turn has another slice, whose size is then set. If not, the macrotask is on its way. */
+function allowsNextSlice(): boolean {
   if (areCounted()) {
-    slice = COUNTED;
-    if (ending) return false;
-    endTurn();
+    slice = COUNTED_SLICE;
+    if (requestedAt !== undefined) return false;
+    requestNextTurn(readAt);
     return true;
   }
   const t = realNow();
-  const took = t - lookedAt;
-  lookedAt = t;
-  slice = Math.max(1, Math.min(MOST, 2 * slice, Math.floor((slice * TURN) / 4 / took)));
-  if (t - beganAt < (ending ? GRACE : TURN)) return true;
-  if (ending) return false;
-  beganAt = t;
-  endTurn();
+  const took = t - readAt;
+  readAt = t;
+  slice = Math.max(1, Math.min(MAX_SLICE, 2 * slice, Math.floor((slice * TURN) / 4 / took)));
+  if (requestedAt !== undefined) return t - requestedAt < GRACE;
+  if (t - turnBeganAt >= TURN) requestNextTurn(t);
   return true;
 }
 
-/** Asks for the macrotask that ends this turn. */
-function endTurn(): void {
-  ending = true;
+/** Requests the macrotask that begins the next turn. */
+function requestNextTurn(t: number): void {
+  requestedAt = t;
   inRootContext(() => macrotask(beginTurn));
 }
 
 /** Renews the budget, and hands out what was deferred. */
 function beginTurn(): void {
-  ending = false;
-  beganAt = lookedAt = realNow();
-  if (areCounted()) slice = COUNTED;
-  open();
+  requestedAt = undefined;
+  turnBeganAt = readAt = realNow();
+  if (areCounted()) slice = COUNTED_SLICE;
+  startSlice();
   if (deferring) drain();
 }
 
 /**
- * Resolves a slice of the deferred completions, and the rest after those who were resumed have run, so that the clock
- * sees what their work costs.
+ * Settles a slice of the deferred completions; the rest when those who were resumed have come to their work, so that the
+ * clock shows what it costs.
  */
 function drain(): void {
-  for (; left > 0 && deferrals.size > 0; left--) {
-    const resolve = deferrals.shift() as (value: unknown) => void;
-    resolve(deferrals.shift());
+  for (; sliceLeft > 0 && deferrals.size > 0; sliceLeft--) {
+    const settle = deferrals.shift() as (value: unknown) => void;
+    settle(deferrals.shift());
   }
   if (deferrals.size === 0) deferring = false;
-  else drainLater(HOPS);
+  else drainLater();
 }
 
-/** Goes on with {@link drain} some microtasks later, if this turn has another slice; otherwise the next turn does. */
-function drainLater(hops: number): void {
-  void DONE.then(() => {
-    if (hops > 1) drainLater(hops - 1);
-    else if (deferring && beginSlice()) {
-      open();
-      drain();
-    }
+/** Goes on with {@link drain} some microtasks later, if this turn has another slice; if not, the next turn does. */
+function drainLater(): void {
+  afterHops(HOPS_TO_WORK, () => {
+    if (!deferring || !allowsNextSlice()) return;
+    startSlice();
+    drain();
   });
 }
 
-/** Calls `resolve(value)` in a later turn, after everything deferred before. */
-export function defer<T>(resolve: (value: T) => void, value: T): void {
-  deferrals.push(resolve);
+/** Calls `fn` after n microtasks, each queued by the one before. */
+export function afterHops(n: number, fn: () => void): void {
+  void DONE.then(() => (n > 1 ? afterHops(n - 1, fn) : fn()));
+}
+
+/** Queues `settle(value)` behind everything deferred: it is called later in this turn, or in the next. */
+export function defer<T>(settle: (value: T) => void, value: T): void {
+  deferrals.push(settle);
   deferrals.push(value);
 }
 
@@ -180,8 +185,8 @@ export function failedWith(reason: unknown): Promise<never> {
   return new Promise<never>((_, reject) => defer(reject, reason));
 }
 
-/** An operation refused by a check of its arguments that throws. */
-export function failedBy(check: () => unknown): Promise<never> {
+/** An operation refused by a check of its arguments, which is known to throw. */
+export function rejectedByCheck(check: () => unknown): Promise<never> {
   try {
     check();
   } catch (error) {
@@ -191,21 +196,22 @@ export function failedBy(check: () => unknown): Promise<never> {
 }
 
 /**
- * An operation refused because `fn` is no function. Apart from the callers, who would allocate what a closure captures.
+ * An operation refused because `fn` is no function. Apart from its callers: each call of theirs would allocate what the
+ * closure captures.
  */
 export function notAFunction(fn: unknown, what: string): Promise<never> {
-  return failedBy(() => callable(fn, what));
+  return rejectedByCheck(() => callable(fn, what));
 }
 
 /**
- * Charges the completion of an async function, before it returns: undefined, or what it is to await first. Awaiting
- * nothing would cost a microtask.
+ * Charges the completion of an async function, before it returns: undefined, or a promise to await first. Undefined,
+ * since an await of nothing costs a microtask.
  */
-export function overBudget(): Promise<void> | undefined {
+export function budgetWait(): Promise<void> | undefined {
   return chargeOperation() ? undefined : deferred(undefined);
 }
 
-/** A completion over budget, for where {@link charge} has said so. */
+/** A completion with `value` that {@link charge} has found to be over budget. */
 export function deferred<T>(value: T): Promise<T> {
   return new Promise<T>((resolve) => defer(resolve as (value: T) => void, value));
 }
@@ -213,9 +219,9 @@ export function deferred<T>(value: T): Promise<T> {
 /**
  * Calls `fn` in a macrotask: after the timers and events that are due.
  *
- * Where there is no setImmediate, a message does it: setTimeout would be held back to 4 ms by browsers. Each time a
- * channel of its own, closed at once: an open port keeps a Node process alive, and one that is used again and again is
- * served before the timers.
+ * Where there is no setImmediate, a message does it: browsers delay a setTimeout by 4 ms. Each call has a channel of its
+ * own, which is closed at once: an open port keeps a Node process alive, and the messages of one port would be served
+ * before the timers.
  */
 function macrotask(fn: () => void): void {
   if (realSetImmediate !== undefined) {

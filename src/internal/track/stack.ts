@@ -11,48 +11,50 @@ type ErrorHooks = {
 };
 const hooks = Error as ErrorHooks;
 
-// So many frames beside those that the host would show, for those of the library, which are left out.
+// How many frames are captured beyond the host's limit, since those of the library are left out.
 const OWN_FRAMES = 12;
 
 /** A public function of any signature, to be compared by identity. */
 // biome-ignore lint/complexity/noBannedTypes: nothing else is a supertype of all functions and classes.
 export type PublicFunction = Function;
 
-// Of those public functions that call other public functions: what they make is made by their caller.
-const outerFunctions: (() => readonly PublicFunction[])[] = [];
+// The public functions that call other public functions. What these make is made by the caller of the outer one.
+const outerEntryPoints: (() => readonly PublicFunction[])[] = [];
 
-/** Says that these functions call other public ones. The outer ones first. */
-export function callOthers(functions: () => readonly PublicFunction[]): void {
-  outerFunctions.push(functions);
+/** Says that these functions call other public ones. Of two that call each other, the caller stands first. */
+export function registerOuter(functions: () => readonly PublicFunction[]): void {
+  outerEntryPoints.push(functions);
 }
 
 /**
- * The stack of whoever called into the library, a frame a line; empty if the host gives none.
+ * The stack of the code that called into the library, a frame a line; empty if the host gives none.
  *
  * The library's frames are left out: all that are in its own folder, as long as others remain. Where library and caller
- * are bundled into one file, `entries` tell where the caller's begin: the public functions that may have been called,
- * the outer ones first.
+ * are bundled into one file, the caller's frames begin above the public function that was called, one of `entryPoints`.
  */
-export function callerStack(entries: readonly PublicFunction[]): string {
+export function callerStack(entryPoints: readonly PublicFunction[]): string {
   const limit = typeof hooks.stackTraceLimit === "number" ? Math.max(hooks.stackTraceLimit, 1) : 10;
   return withLimit(limit + OWN_FRAMES, () => {
     ownFolder ??= folderOf(linesOf(captured(new Error()))[0] ?? "", "internal/track/stack.");
     const frames = linesOf(captured(new Error()));
-    const theirs = ownFolder === "" ? [] : frames.filter((frame) => !frame.includes(ownFolder as string));
-    if (theirs.length > 0) return theirs.slice(0, limit).map(shortened).join("\n");
-    const cut = cutAt(entries);
-    // Where nothing tells whose the frames are, those of the library are shown rather than the caller's lost.
-    return (cut.length > 0 ? cut.slice(0, limit) : frames).map(shortened).join("\n");
+    const callerFrames = ownFolder === "" ? [] : frames.filter((frame) => !frame.includes(ownFolder as string));
+    if (callerFrames.length > 0) return callerFrames.slice(0, limit).map(shortened).join("\n");
+    const above = framesAbove(entryPoints);
+    // Where the two cannot be told apart, all are shown, so that none of the caller's is lost.
+    return (above.length > 0 ? above.slice(0, limit) : frames).map(shortened).join("\n");
   });
 }
 
 // Where the library's files are, as frames show it; empty where they are bundled into one. Read when first needed.
 let ownFolder: string | undefined;
 
-/** The frames of whoever called one of the library's public functions; none where the host cannot tell. */
-function cutAt(entries: readonly PublicFunction[]): string[] {
+/**
+ * The frames above the outermost of the entry points that has been called; none where the host has no
+ * `captureStackTrace`.
+ */
+function framesAbove(entryPoints: readonly PublicFunction[]): string[] {
   if (typeof hooks.captureStackTrace !== "function") return [];
-  for (const entry of [...outerFunctions.flatMap((functions) => functions()), ...entries]) {
+  for (const entry of [...outerEntryPoints.flatMap((functions) => functions()), ...entryPoints]) {
     const target: { readonly stack?: unknown } = {};
     hooks.captureStackTrace(target, entry);
     const frames = linesOf(captured(target));
@@ -61,12 +63,12 @@ function cutAt(entries: readonly PublicFunction[]): string[] {
   return [];
 }
 
-/** The lines of a stack that are frames of somebody's. */
+/** The lines of a stack that are frames of code: not those of Promise.all, any and allSettled. */
 function linesOf(stack: string): string[] {
   return stack.split("\n").filter((line) => line.trim() !== "" && !line.includes("async Promise.a"));
 }
 
-/** A module that is a `data:` URL stands in each of its frames whole. */
+/** Shortens a frame: one in a module that is a `data:` URL contains the whole module. */
 function shortened(frame: string): string {
   return frame.length <= 1000 ? frame : `${frame.slice(0, 500)}…${frame.slice(-100)}`;
 }

@@ -1,12 +1,12 @@
 /**
  * What is alive in the library: counters that are always on, and records with stacks that a switch turns on.
  *
- * Counters cost an increment and a decrement. Full tracking adds to every entry a record that says where it was made;
- * that costs a formatted stack, some microseconds, so it is for tests and development.
+ * A counter costs an increment and a decrement. Full tracking makes an {@link Entry} for each thing, which says where it
+ * was made; that costs a formatted stack, some microseconds, so it is for tests and development.
  *
- * A record is held strongly, the thing it describes never: a registry that held parked waits would keep alive what the
- * collector would otherwise free, and no leak could ever be proved. When the collector takes a thing whose record is
- * still there, nobody could have reached it any more, so nobody could ever have ended it: the leak is proved.
+ * An entry is held strongly, the thing that it describes never: a registry that held parked waits would keep alive what
+ * the collector would otherwise free, and no leak could ever be proved. When the collector takes a thing whose entry is
+ * still there, nothing could reach it any more, so nothing could ever have ended it: the leak is proved.
  */
 
 import { guarded } from "../host/async.ts";
@@ -15,26 +15,29 @@ import { realNow } from "../host/host.ts";
 import { callerStack, type PublicFunction } from "./stack.ts";
 
 export type { PublicFunction } from "./stack.ts";
-export { callOthers } from "./stack.ts";
+export { registerOuter } from "./stack.ts";
 
 /** What sort of thing a kind counts: something that waits, something that runs, or something held. */
 export type KindClass = "wait" | "task" | "resource";
 
 /** A sort of thing that can be left behind. */
 export class Kind {
-  /** How many are alive now. */
+  /**
+   * How many were made and have not ended. One that the collector took counts here for ever; under full tracking it
+   * counts as {@link PROVED} instead.
+   */
   live = 0;
 
   readonly name: string;
   readonly class: KindClass;
 
   /** The public functions that make one, the outer ones first: where a stack begins. Called when a record is made. */
-  readonly entries: () => readonly PublicFunction[];
+  readonly entryPoints: () => readonly PublicFunction[];
 
-  constructor(name: string, kindClass: KindClass, entries: () => readonly PublicFunction[] = () => []) {
+  constructor(name: string, kindClass: KindClass, entryPoints: () => readonly PublicFunction[] = () => []) {
     this.name = name;
     this.class = kindClass;
-    this.entries = entries;
+    this.entryPoints = entryPoints;
     kinds.push(this);
   }
 }
@@ -44,7 +47,10 @@ const kinds: Kind[] = [];
 /** What `go` and groups run. */
 export const TASK: Kind = new Kind("task", "task");
 
-/** What the collector proved lost. It stays counted here, so that a gauge does not show less under full tracking. */
+/**
+ * What the collector proved lost, of any class. It stays counted here, so that a gauge does not show less under full
+ * tracking.
+ */
 export const PROVED: Kind = new Kind("proved leak", "wait");
 
 /** Every kind known so far. A module's kinds appear when the module is loaded. */
@@ -52,7 +58,7 @@ export function allKinds(): readonly Kind[] {
   return kinds;
 }
 
-/** One thing of a kind, from its making to its end. */
+/** The record of one thing of a kind, from its making to its end. */
 export interface Entry {
   readonly kind: Kind;
   /** How many of the kind it stands for. */
@@ -63,27 +69,25 @@ export interface Entry {
    * Formatted at once: an unformatted Error keeps the receivers of its frames alive, and the proof would never come.
    */
   readonly stack: string;
-  /**
-   * Set when the collector has taken what alone could have ended it by hand; it lives on, until something else ends it.
-   */
-  lost: boolean;
+  /** Whether the collector has taken its cancel function, so that only something else can still end it. */
+  cancelLost: boolean;
 }
 
-/** For how many milliseconds an entry has been there, whatever clock was mocked when it was made. */
+/** The age of an entry in milliseconds, by the real clock. */
 export function ageOf(entry: Entry): number {
   return realNow() - entry.madeAt;
 }
 
 /**
- * Sees everything that parks or runs: for sampling, profiles, traces and virtual time. There is one at most. What its
- * functions throw is reported and changes nothing.
+ * Sees everything that parks or runs: for sampling, profiles, traces and virtual time. There is one at most. What
+ * `parked` and `unparked` throw is reported and changes nothing.
  */
 export interface Observer {
   /** A wait of the kind has parked. What this returns is handed to `unparked`. */
   parked?(kind: Kind): unknown;
-  /** That wait has been claimed. */
+  /** That wait is being claimed, and its promise is not settled yet. Must not call the library. */
   unparked?(kind: Kind, mark: unknown): void;
-  /** Runs a task's function; to be called instead of it. */
+  /** Runs a task's function; called instead of it. What it throws counts as the task's error. */
   task?<R>(fn: () => R): R;
 }
 
@@ -113,7 +117,7 @@ export function isWatching(): boolean {
   return watching;
 }
 
-/** What is known of one wait beside its counter. */
+/** What `watch` keeps for `unwatch`. */
 export interface Watch {
   readonly entry: Entry | undefined;
   readonly observer: Observer | undefined;
@@ -147,56 +151,57 @@ export function runTask<R>(fn: () => R): R {
   return observer?.task === undefined ? fn() : observer.task(fn);
 }
 
-const records = new Set<Entry>();
+const entries = new Set<Entry>();
 
-// Proved leaks that nobody has asked for yet: what the collector took must still be reported. The oldest give way.
+// Proved leaks that nobody has asked for yet, so that what the collector took is still reported. Of more than MAX_PROVED
+// the oldest are dropped; the listeners see all.
 const proved: Entry[] = [];
-const PROVED_MOST = 1000;
+const MAX_PROVED = 1000;
 
 const listeners = new Set<(entry: Entry) => void>();
 
 const registry = new FinalizationRegistry<Entry>((entry) => {
-  if (!records.delete(entry)) return;
+  if (!entries.delete(entry)) return;
   entry.kind.live -= entry.units;
   PROVED.live += entry.units;
-  if (proved.push(entry) > PROVED_MOST) proved.shift();
+  if (proved.push(entry) > MAX_PROVED) proved.shift();
   for (const listener of [...listeners]) guarded(() => listener(entry));
 });
 
-// Of what can end otherwise, the handles by which it would be ended.
-const handles = new FinalizationRegistry<Entry>((entry) => {
-  entry.lost = true;
+// The cancel functions of things that something else can end, too.
+const cancels = new FinalizationRegistry<Entry>((entry) => {
+  entry.cancelLost = true;
 });
 
-/** Notes on the entry, should the collector take `handle`, that nobody can end it by hand any more. */
-export function noteLoss(entry: Entry, handle: WeakKey): void {
-  handles.register(handle, entry, entry);
+/** Sets the entry's `cancelLost` when the collector takes `cancel`. */
+export function watchCancel(entry: Entry, cancel: WeakKey): void {
+  cancels.register(cancel, entry, entry);
 }
 
 /**
  * Counts one more of the kind. Under full tracking, returns the entry to hand to {@link exit}; `thing` is what the
- * collector must take to prove the leak, where it can be proved so; `from` names the public functions that may have
- * been called, where the kind does not.
+ * collector must take to prove the leak, where it can be proved so; `entryPoints` are the public functions that may have
+ * been called, where the kind does not name them.
  */
-export function enter(kind: Kind, thing?: WeakKey, from?: () => readonly PublicFunction[]): Entry | undefined {
+export function enter(kind: Kind, thing?: WeakKey, entryPoints?: () => readonly PublicFunction[]): Entry | undefined {
   kind.live++;
-  return full ? record(kind, 1, thing, from) : undefined;
+  return full ? record(kind, 1, thing, entryPoints) : undefined;
 }
 
-/** Counts one less, and erases the entry. What the collector took was counted then. */
+/** Counts one less, and erases the entry. (One whose thing the collector took is not counted any more.) */
 export function exit(kind: Kind, entry: Entry | undefined): void {
   if (entry === undefined || erase(entry)) kind.live--;
 }
 
-/** Records units that the caller counts. Not to be called where the records are not wanted: see {@link isFull}. */
+/** Makes the entry of units that the caller counts. To be called under full tracking only: see {@link isFull}. */
 export function record(
   kind: Kind,
   units: number,
   thing?: WeakKey,
-  from: () => readonly PublicFunction[] = kind.entries,
+  entryPoints: () => readonly PublicFunction[] = kind.entryPoints,
 ): Entry {
-  const entry = { kind, units, madeAt: realNow(), stack: callerStack(from()), lost: false };
-  records.add(entry);
+  const entry = { kind, units, madeAt: realNow(), stack: callerStack(entryPoints()), cancelLost: false };
+  entries.add(entry);
   if (thing !== undefined) registry.register(thing, entry, entry);
   return entry;
 }
@@ -204,13 +209,13 @@ export function record(
 /** Erases an entry that {@link record} made; false if the collector has been there first. */
 export function erase(entry: Entry): boolean {
   registry.unregister(entry);
-  handles.unregister(entry);
-  return records.delete(entry);
+  cancels.unregister(entry);
+  return entries.delete(entry);
 }
 
 /** The entries, oldest first. */
-export function entries(): Iterable<Entry> {
-  return records;
+export function allEntries(): Iterable<Entry> {
+  return entries;
 }
 
 /** The proved leaks that {@link takeProved} has not taken yet. */
@@ -218,7 +223,7 @@ export function provedEntries(): readonly Entry[] {
   return proved;
 }
 
-/** Takes the proved leaks since the last call. */
+/** Returns the proved leaks and clears their list. */
 export function takeProved(): Entry[] {
   return proved.splice(0);
 }

@@ -11,12 +11,12 @@ import type { CancelFunc, Context, ContextKey } from "../../context.ts";
 import { show } from "../data/args.ts";
 import { now } from "../time/clock.ts";
 import { type Alarm, arm, disarm, fireNow } from "../time/timers.ts";
-import { type Entry, enter, exit, Kind, noteLoss, type PublicFunction } from "../track/tracker.ts";
+import { type Entry, enter, exit, Kind, type PublicFunction, watchCancel } from "../track/tracker.ts";
 import { Done, signalOf } from "./dependents.ts";
-import { Canceled, Cancellation, DeadlineExceeded, type Ending, Failed } from "./endings.ts";
-import { ASK_SOURCE, sourceOf } from "./foreign.ts";
+import { Canceled, Cancellation, DeadlineExceeded, type Ending } from "./endings.ts";
+import { SOURCE_KEY, sourceOf } from "./foreign.ts";
 import { type DeadlineSource, forgetDeadline, NEVER, SOURCE, Source } from "./source.ts";
-import type { Aftermath } from "./waitable.ts";
+import type { Phase } from "./waitable.ts";
 
 const CONTEXT = new Kind("context", "resource");
 
@@ -48,7 +48,7 @@ export class Root implements Context {
   err(): undefined {}
 
   value(key: unknown): unknown {
-    return key === ASK_SOURCE || this.parent === undefined ? undefined : lookUp(this.parent, key);
+    return key === SOURCE_KEY || this.parent === undefined ? undefined : lookUp(this.parent, key);
   }
 
   get signal(): AbortSignal {
@@ -77,7 +77,7 @@ export class CancelContext extends Source implements Context {
   private readonly parentSource: Source;
 
   /** The nearest context here or above that answers `deadline()` by itself: one with a deadline, a root, a foreign one. */
-  readonly deadlineBase: Context;
+  readonly deadlineOwner: Context;
   private extras: Extras | undefined = undefined;
 
   // Whether it counts as live: set by `count`, cleared at the end.
@@ -87,17 +87,17 @@ export class CancelContext extends Source implements Context {
     super();
     this.parent = parent;
     this.parentSource = sourceOf(parent);
-    this.deadlineBase = deadlineBaseOf(parent);
-    this.deadlineSource = this.parentSource.deadlineSource;
+    this.deadlineOwner = deadlineOwnerOf(parent);
+    this.nearestDeadline = this.parentSource.nearestDeadline;
     const ending = this.parentSource.poll();
-    if (ending instanceof Failed) throw ending.error();
+    if (ending?.failed === true) throw ending.error();
     this.ending = ending;
   }
 
   /** Links the context to its parent, unless one of them has ended. A foreign parent may call back here. */
   linkToParent(): void {
     if (this.ending !== undefined) return;
-    this.parentSource.attach(this);
+    this.parentSource.link(this);
     this.parentSource.listen();
   }
 
@@ -108,11 +108,11 @@ export class CancelContext extends Source implements Context {
   count(cancel: CancelFunc, makers: () => readonly PublicFunction[]): void {
     if (this.ending !== undefined) return;
     this.counted = true;
-    const provable = this.parentSource === NEVER && this.deadlineSource === undefined;
+    const provable = this.parentSource === NEVER && this.nearestDeadline === undefined;
     const entry = enter(CONTEXT, provable ? cancel : undefined, makers);
     if (entry === undefined) return;
     this.ensureExtras().entry = entry;
-    if (!provable) noteLoss(entry, cancel);
+    if (!provable) watchCancel(entry, cancel);
   }
 
   /** What the cancel function does. */
@@ -120,20 +120,20 @@ export class CancelContext extends Source implements Context {
     if (this.ending === undefined) this.end(new Cancellation(Canceled, cause), true);
   }
 
-  override ended(ending: Ending): Aftermath {
-    this.parentSource.detach(this);
+  override ended(ending: Ending): Phase {
+    this.parentSource.unlink(this);
     if (this.counted) exit(CONTEXT, this.extras?.entry);
     this.counted = false;
     return super.ended(ending);
   }
 
   /** The nearest deadline above. */
-  get aboveDeadline(): DeadlineSource | undefined {
-    return this.parentSource.deadlineSource;
+  get parentDeadline(): DeadlineSource | undefined {
+    return this.parentSource.nearestDeadline;
   }
 
   deadline(): number | undefined {
-    return this.deadlineBase.deadline();
+    return this.deadlineOwner.deadline();
   }
 
   done(): ReceiveChannel<never> {
@@ -147,7 +147,7 @@ export class CancelContext extends Source implements Context {
   }
 
   value(key: unknown): unknown {
-    return key === ASK_SOURCE ? this[SOURCE] : lookUp(this.parent, key);
+    return key === SOURCE_KEY ? this[SOURCE] : lookUp(this.parent, key);
   }
 
   get signal(): AbortSignal {
@@ -176,7 +176,7 @@ export class DeadlineContext extends CancelContext implements Alarm, DeadlineSou
     super(parent);
     this.when = when;
     this.cause = cause;
-    this.deadlineSource = this;
+    this.nearestDeadline = this;
   }
 
   /** Arms the deadline, or ends the context if it has passed. The time is t. */
@@ -198,7 +198,7 @@ export class DeadlineContext extends CancelContext implements Alarm, DeadlineSou
     fireNow(this);
   }
 
-  override ended(ending: Ending): Aftermath {
+  override ended(ending: Ending): Phase {
     disarm(this);
     forgetDeadline(this);
     return super.ended(ending);
@@ -214,28 +214,28 @@ export class ValueContext implements Context {
   readonly val: unknown;
 
   /** The nearest context above that is no ValueContext. */
-  private readonly base: Context;
-  readonly deadlineBase: Context;
+  private readonly nonValueParent: Context;
+  readonly deadlineOwner: Context;
 
   constructor(parent: Context, key: unknown, val: unknown) {
     this[SOURCE] = sourceOf(parent);
     this.parent = parent;
     this.key = key;
     this.val = val;
-    this.base = isPlain(parent, ValueContext) ? parent.base : parent;
-    this.deadlineBase = deadlineBaseOf(parent);
+    this.nonValueParent = isPlain(parent, ValueContext) ? parent.nonValueParent : parent;
+    this.deadlineOwner = deadlineOwnerOf(parent);
   }
 
   deadline(): number | undefined {
-    return this.deadlineBase.deadline();
+    return this.deadlineOwner.deadline();
   }
 
   done(): ReceiveChannel<never> | null {
-    return this.base.done();
+    return this.nonValueParent.done();
   }
 
   err(): Error | undefined {
-    return this.base.err();
+    return this.nonValueParent.err();
   }
 
   value(key: unknown): unknown {
@@ -244,7 +244,7 @@ export class ValueContext implements Context {
 
   // The parent's: a signal of its own would stay linked to the parent until that one ends.
   get signal(): AbortSignal {
-    return this.base.signal;
+    return this.nonValueParent.signal;
   }
 
   toString(): string {
@@ -269,18 +269,18 @@ function lookUp(from: Context, key: unknown): unknown {
       if (ctx.key === key) return ctx.val;
       ctx = ctx.parent;
     } else if (isCancelContext(ctx)) {
-      if (key === ASK_SOURCE) return ctx;
+      if (key === SOURCE_KEY) return ctx;
       ctx = ctx.parent;
     } else if (isPlain(ctx, Root)) {
-      if (key === ASK_SOURCE || ctx.parent === undefined) return undefined;
+      if (key === SOURCE_KEY || ctx.parent === undefined) return undefined;
       ctx = ctx.parent;
     } else return ctx.value(key);
   }
 }
 
-/** See `deadlineBase` of {@link CancelContext}. */
-function deadlineBaseOf(ctx: Context): Context {
-  return isPlain(ctx, CancelContext) || isPlain(ctx, ValueContext) ? ctx.deadlineBase : ctx;
+/** See `deadlineOwner` of {@link CancelContext}. */
+function deadlineOwnerOf(ctx: Context): Context {
+  return isPlain(ctx, CancelContext) || isPlain(ctx, ValueContext) ? ctx.deadlineOwner : ctx;
 }
 
 /** The string of a context: that of its root, and what was added on the way down. */

@@ -4,39 +4,39 @@ import type { Received } from "../../channel.ts";
 import type { Context } from "../../context.ts";
 import type { Element } from "../data/list.ts";
 import { reaction } from "../host/async.ts";
-import { type Ending, Failed } from "./endings.ts";
-import { adopt } from "./foreign.ts";
+import type { Ending } from "./endings.ts";
+import { setSource } from "./foreign.ts";
 import { InternalChannel } from "./receive.ts";
 import type { Dependent, Source } from "./source.ts";
-import { ABORT, type Aftermath, NOTHING, REACT } from "./waitable.ts";
+import { PHASE_ABORT, PHASE_NONE, PHASE_REACT, type Phase } from "./waitable.ts";
 
 /** A call that `afterFunc` has prepared. `call` queues it, and runs no user code itself. */
 export class AfterFuncCall implements Dependent {
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;
   next: Element | undefined = undefined;
-  readonly settle: () => void;
+  readonly afterEnd: () => void;
 
   // Set while the source is being listened to for this call, and cleared after.
   private listening = true;
-  private failure: Failed | undefined = undefined;
+  private failure: Ending | undefined = undefined;
 
   constructor(call: () => void) {
-    this.settle = call;
+    this.afterEnd = call;
   }
 
   /** Hangs the call on a source that has not ended. Throws what foreign code threw while it was being listened to. */
   hangOn(source: Source): void {
-    source.attach(this);
+    source.link(this);
     source.listen();
     this.listening = false;
     if (this.failure !== undefined) throw this.failure.error();
   }
 
-  ended(ending: Ending): Aftermath {
-    if (!(this.listening && ending instanceof Failed)) return REACT;
+  ended(ending: Ending): Phase {
+    if (!(this.listening && ending.failed === true)) return PHASE_REACT;
     this.failure = ending;
-    return NOTHING;
+    return PHASE_NONE;
   }
 }
 
@@ -55,13 +55,13 @@ class Abort implements Dependent {
     this.#abortLater = reaction(() => this.#abort());
   }
 
-  ended(ending: Ending): Aftermath {
+  ended(ending: Ending): Phase {
     this.#ending = ending;
-    return ABORT;
+    return PHASE_ABORT;
   }
 
-  settle(_: Ending, inside: boolean): void {
-    if (inside) this.#abort();
+  afterEnd(_: Ending, byCaller: boolean): void {
+    if (byCaller) this.#abort();
     else this.#abortLater();
   }
 
@@ -80,10 +80,10 @@ export function signalOf(ctx: Context, source: Source): AbortSignal {
   const abort = new Abort();
   const { signal } = abort.controller;
   contextBySignal.set(signal, ctx);
-  adopt(signal, source);
+  setSource(signal, source);
   if (ending !== undefined) abort.controller.abort(ending.error());
   else {
-    source.attach(abort);
+    source.link(abort);
     source.listen();
   }
   return signal;
@@ -98,14 +98,14 @@ export class Done extends InternalChannel<never> implements Dependent {
   constructor(source: Source) {
     super();
     this.#source = source;
-    this.receivers.setRef(source.deadlineSource !== undefined);
+    this.receivers.setRef(source.nearestDeadline !== undefined);
     this.poll();
   }
 
-  ended(ending: Ending): Aftermath {
-    if (ending instanceof Failed) this.receivers.failAll(ending.error());
+  ended(ending: Ending): Phase {
+    if (ending.failed === true) this.receivers.rejectAll(ending.error());
     else this.receivers.wakeAll({ value: undefined, ok: false });
-    return NOTHING;
+    return PHASE_NONE;
   }
 
   /** Polls the source. Links the channel to it, also anew, where an attempt to listen failed and unlinked it. */
@@ -113,15 +113,15 @@ export class Done extends InternalChannel<never> implements Dependent {
     const source = this.#source;
     source.poll();
     if (this.list !== undefined || source.ending !== undefined) return;
-    source.attach(this);
+    source.link(this);
     source.listen();
   }
 
-  take(): Received<never> | undefined {
+  receiveNow(): Received<never> | undefined {
     return this.#source.ending === undefined ? undefined : { value: undefined, ok: false };
   }
 
-  protected override ready(): boolean {
+  protected override hasValue(): boolean {
     return this.#source.ending !== undefined;
   }
 }

@@ -1,12 +1,17 @@
 /** How contexts end: the two errors, what carries them, and how an error is traced back to them. */
 import { brand, withoutStack } from "../host/errors.ts";
 
-/** How a source ended. One object for the source and everything below it. */
+/**
+ * How a source ended. Everything below a source shares its ending, but for the contexts of signals, which make a
+ * context's error of the reason, and foreign contexts, which give a new one at each poll.
+ */
 export interface Ending {
   /** What waits reject with: a context's `err()`, a signal's `reason`. */
   error(): unknown;
   /** A context's cause. */
   cause(): unknown;
+  /** Set for a {@link Failed}, which may be another copy's. */
+  readonly failed?: true;
 }
 
 /** The error of a context that was cancelled. Its `name` is AbortError, which users of fetch test for. */
@@ -43,17 +48,17 @@ export class DeadlineExceeded extends Error {
 
 /** The end of a context by its cancel function or deadline. The error is built when first asked for. */
 export class Cancellation implements Ending {
-  readonly #make: typeof Canceled | typeof DeadlineExceeded;
+  readonly #errorClass: typeof Canceled | typeof DeadlineExceeded;
   readonly #cause: unknown;
   #error: Error | undefined = undefined;
 
-  constructor(make: typeof Canceled | typeof DeadlineExceeded, cause: unknown) {
-    this.#make = make;
+  constructor(errorClass: typeof Canceled | typeof DeadlineExceeded, cause: unknown) {
+    this.#errorClass = errorClass;
     this.#cause = cause;
   }
 
   error(): Error {
-    this.#error ??= withoutStack(() => new this.#make(this.#cause));
+    this.#error ??= withoutStack(() => new this.#errorClass(this.#cause));
     return this.#error;
   }
 
@@ -63,10 +68,15 @@ export class Cancellation implements Ending {
 }
 
 /**
- * Foreign code, or an argument that is no `Cancel`, threw this error where we asked it: no end of anything, but of one
- * wait.
+ * What foreign code threw, or the error of an argument that is no `Cancel`.
+ *
+ * - As the answer of a poll, it fails the operation that polled, and nothing else.
+ * - Met while a source is being listened to, it ends the waits and child contexts that are linked to the source then. The
+ *   source itself has not ended: a later wait listens again.
+ * - Met when the outside calls back, it ends the source.
  */
 export class Failed implements Ending {
+  readonly failed: true = true;
   readonly #error: unknown;
 
   constructor(error: unknown) {
@@ -87,27 +97,25 @@ export function isContextError(err: unknown): boolean {
   return err instanceof Canceled || err instanceof DeadlineExceeded;
 }
 
-/**
- * The cause of an ending, as far as its error tells: the cause that an error of a context carries, or else the error.
- */
+/** The cause that an error of a context carries; for any other error, the error itself. */
 export function causeOf(err: unknown): unknown {
   return isContextError(err) ? ((err as Error).cause ?? err) : err;
 }
 
 /**
  * Looks for an error that `match` accepts, in `err` and what is behind it: its `cause`, and the `errors` of an
- * AggregateError. It does not look behind the error of a context: that one's cause is why another thing happened.
+ * AggregateError. It does not look behind the error of a context, whose cause says why something else happened.
  */
 export function findError(err: unknown, match: (e: Error) => boolean): boolean {
   const seen = new Set<unknown>(); // Causes may go round in a circle.
-  const open: unknown[] = [err];
-  for (const e of open) {
+  const pending: unknown[] = [err];
+  for (const e of pending) {
     if (!(e instanceof Error) || seen.has(e)) continue;
     seen.add(e);
     if (match(e)) return true;
     if (isContextError(e)) continue;
-    open.push(e.cause);
-    if (e instanceof AggregateError && Array.isArray(e.errors)) open.push(...e.errors);
+    pending.push(e.cause);
+    if (e instanceof AggregateError && Array.isArray(e.errors)) pending.push(...e.errors);
   }
   return false;
 }

@@ -1,41 +1,50 @@
 /**
- * Sources behind what is not ours: abort signals, and contexts of somebody else's making.
+ * Sources behind what is not ours: abort signals, and contexts of other implementations.
  *
- * Whatever they do is foreign code: it may throw, call back in, lie, or never answer. It is run at three places only.
+ * Whatever they do is foreign code: it may throw, call back in, lie, or never answer. It is run at five places only.
  *
- * - *Asked* by `poll`, before an operation looks at its own state. What it throws is the error of that operation.
- * - *Listened to* by `listen`, after a wait has been linked wherever it belongs. What it throws ends the waits linked to
- *   it with that error: only this one and those begun inside the call, for an earlier one would be listened to already.
- * - *Stopped* by a reaction some microtasks after the last wait has left, if by then nobody waits again. So nothing
- *   foreign runs while waits are being claimed, and a loop of waits listens once. What it throws is reported.
+ * - *Recognised* by `sourceOf`, at the beginning of an operation. What it throws is the error of that operation.
+ * - *UnitRequest* by `poll`: before an operation looks at its own state, when the outside calls back, and once more after
+ *   subscribing. What it throws is the error of the operation, or ends the source ({@link Failed}).
+ * - *Subscribed to* by `listen`, after a wait has been linked wherever it belongs. What it throws ends the waits that are
+ *   linked to it.
+ * - *Unsubscribed from* by a reaction, some microtasks after the last wait has left, if by then nothing waits again. So
+ *   nothing foreign runs while waits are claimed, and a loop whose next wait begins soon subscribes once. What it throws
+ *   is reported.
+ * - *Read*, where somebody asks for the cause of an end.
  */
 import type { Context } from "../../context.ts";
 import { show } from "../data/args.ts";
 import { guarded } from "../host/async.ts";
 import { builtin } from "../host/host.ts";
-import { DONE } from "../time/turn.ts";
+import { afterHops, DONE } from "../time/turn.ts";
 import { causeOf, type Ending, Failed } from "./endings.ts";
 import { type Cancel, type DeadlineSource, type Dependent, NEVER, SOURCE, Source, spread } from "./source.ts";
-import type { Aftermath } from "./waitable.ts";
+import type { Phase } from "./waitable.ts";
 
-/** What an own context answers with its source when asked by `value`, through foreign wrappers too. */
-export const ASK_SOURCE: object = { toString: () => "gopark.source" };
+/** The key by which `value` answers the source of a context of ours, also through the wrappers of others. */
+export const SOURCE_KEY: object = { toString: () => "gopark.source" };
 
-/** After so many microtasks a task that was woken has begun its next wait, a few functions up. */
-const HOPS = 4;
+/** In so many microtasks a task that was resumed has usually begun its next wait, a few functions up the stack. */
+const HOPS_TO_NEXT_WAIT = 4;
 
-/** A source that listens to something outside, and only while anything hangs on it. */
+/**
+ * A source that listens to something outside, and only while anything hangs on it.
+ *
+ * It is in one of four states: *idle*; *subscribing*, inside `subscribe`, which may call back; *subscribed*, with
+ * `unsubscribe` set; *ended*. When nothing hangs on a subscribed source any more, or it ends, a reaction is scheduled
+ * that unsubscribes.
+ */
 export abstract class Listening extends Source {
-  // Set while we listen; `beginning` while that is being set up, `stopping` while a reaction is on its way to end it.
-  private stop: (() => void) | undefined = undefined;
-  private beginning = false;
-  private stopping = false;
+  private unsubscribe: (() => void) | undefined = undefined;
+  private subscribing = false;
+  private unsubscribeScheduled = false;
 
-  /** How the outside ended, asked without listening. */
+  /** How the outside ended; undefined if it has not. */
   protected abstract check(): Ending | undefined;
 
-  /** Begins to listen: calls `heard` when the outside ends. Returns what ends the listening. */
-  protected abstract begin(heard: () => void): () => void;
+  /** Begins to listen: from now on the outside calls `callBack` when it ends. Returns what takes that back. */
+  protected abstract subscribe(callBack: () => void): () => void;
 
   override poll(): Ending | undefined {
     if (this.ending === undefined) {
@@ -52,39 +61,43 @@ export abstract class Listening extends Source {
     return this.ending;
   }
 
-  override detach(d: Dependent): boolean {
-    const detached = super.detach(d);
-    if (this.size === 0) this.stopLater();
-    return detached;
+  override unlink(d: Dependent): boolean {
+    const unlinked = super.unlink(d);
+    if (this.size === 0) this.unsubscribeLater();
+    return unlinked;
   }
 
   override listen(): void {
-    if (this.stop !== undefined || this.beginning || this.ending !== undefined) return;
-    this.beginning = true;
+    if (this.unsubscribe !== undefined || this.subscribing || this.ending !== undefined) return;
+    // 1. Subscribe. The outside may call back at once, and end this source.
+    this.subscribing = true;
     try {
-      const stop: unknown = this.begin(() => this.heard());
-      if (this.ending !== undefined) return; // It has called back.
-      if (typeof stop !== "function") {
-        throw new TypeError(`a context's afterFunc must return a function, got ${show(stop)}`);
+      const unsubscribe: unknown = this.subscribe(() => this.calledBack());
+      if (this.ending !== undefined) return;
+      if (typeof unsubscribe !== "function") {
+        throw new TypeError(`a context's afterFunc must return a function, got ${show(unsubscribe)}`);
       }
-      this.stop = stop as () => void;
+      this.unsubscribe = unsubscribe as () => void;
     } catch (error) {
+      // 2. Where that failed, end what is linked, with the error. Each of them was linked for this attempt, unless it is
+      // made anew by `resubscribe`.
       spread(this, new Failed(error), false);
       return;
     } finally {
-      this.beginning = false;
+      this.subscribing = false;
     }
-    if (this.size === 0) this.stopLater();
-    else this.poll(); // It may have ended since it was asked.
+    // 3. What is linked may have left meanwhile. If not, the outside may have ended since it was polled.
+    if (this.size === 0) this.unsubscribeLater();
+    else this.poll();
   }
 
-  override ended(ending: Ending): Aftermath {
-    this.stopLater();
+  override ended(ending: Ending): Phase {
+    this.unsubscribeLater();
     return super.ended(ending);
   }
 
   /** The outside has called back. */
-  protected heard(): void {
+  protected calledBack(): void {
     if (this.ending !== undefined) return;
     let ending: Ending | undefined;
     try {
@@ -93,35 +106,32 @@ export abstract class Listening extends Source {
       ending = new Failed(error);
     }
     if (ending === undefined || this.ending !== undefined) return;
-    this.stop = undefined;
+    this.unsubscribe = undefined;
     this.end(ending, true);
   }
 
-  /** Listens anew, where the outside has called back and will not do so again, although it has not ended. */
-  protected relisten(): void {
-    const { stop } = this;
-    this.stop = undefined;
-    if (stop !== undefined) guarded(stop);
+  /** Subscribes anew, where the outside has called back although it has not ended, and will not do so again. */
+  protected resubscribe(): void {
+    const { unsubscribe } = this;
+    this.unsubscribe = undefined;
+    if (unsubscribe !== undefined) guarded(unsubscribe);
     if (this.size > 0) this.listen();
   }
 
-  private stopLater(hops = HOPS): void {
-    if (hops === HOPS) {
-      if (this.stop === undefined || this.stopping) return;
-      this.stopping = true;
-    }
-    void DONE.then(() => {
-      if (hops > 1) return this.stopLater(hops - 1);
-      this.stopping = false;
-      const { stop } = this;
-      if (this.size > 0 || stop === undefined) return;
-      this.stop = undefined;
-      guarded(stop);
+  private unsubscribeLater(): void {
+    if (this.unsubscribe === undefined || this.unsubscribeScheduled) return;
+    this.unsubscribeScheduled = true;
+    afterHops(HOPS_TO_NEXT_WAIT, () => {
+      this.unsubscribeScheduled = false;
+      const { unsubscribe } = this;
+      if (this.size > 0 || unsubscribe === undefined) return;
+      this.unsubscribe = undefined;
+      guarded(unsubscribe);
     });
   }
 }
 
-// Node's own way to hear an abort although an earlier listener has stopped the event.
+// Node's own means: its listener is called even if an earlier one has stopped the event.
 const addAbortListener = builtin<{ addAbortListener(signal: AbortSignal, fn: () => void): unknown }>(
   "node:events",
 )?.addAbortListener;
@@ -140,26 +150,26 @@ class SignalSource extends Listening {
     return { error: () => reason, cause: () => reason };
   }
 
-  protected override begin(heard: () => void): () => void {
+  protected override subscribe(callBack: () => void): () => void {
     const { signal } = this;
     if (addAbortListener !== undefined && typeof AbortSignal === "function" && signal instanceof AbortSignal) {
-      addAbortListener(signal, heard);
+      addAbortListener(signal, callBack);
     } else {
-      signal.addEventListener("abort", heard);
+      signal.addEventListener("abort", callBack);
     }
-    return () => signal.removeEventListener("abort", heard);
+    return () => signal.removeEventListener("abort", callBack);
   }
 
-  protected override heard(): void {
-    super.heard();
-    if (this.ending === undefined) this.relisten(); // Somebody has dispatched an event of this name.
+  protected override calledBack(): void {
+    super.calledBack();
+    if (this.ending === undefined) this.resubscribe(); // Somebody has dispatched an event of this name.
   }
 }
 
-/** A context of somebody else's making. */
+/** A context of another implementation. */
 class ForeignSource extends Listening implements DeadlineSource {
   readonly when: number;
-  readonly aboveDeadline: undefined = undefined;
+  readonly parentDeadline: undefined = undefined;
   private readonly ctx: Context;
 
   constructor(ctx: Context) {
@@ -167,10 +177,10 @@ class ForeignSource extends Listening implements DeadlineSource {
     this.ctx = ctx;
     const deadline: unknown = ctx.deadline();
     this.when = typeof deadline === "number" ? deadline : Number.POSITIVE_INFINITY;
-    if (this.when < Number.POSITIVE_INFINITY) this.deadlineSource = this;
+    if (this.when < Number.POSITIVE_INFINITY) this.nearestDeadline = this;
   }
 
-  // Asked anew each time: a context of ours above it may end later, and is then the cause for whoever comes after.
+  // UnitRequest anew each time: a context of ours above it may end later, and its cause is then the cause.
   override poll(): Ending | undefined {
     const ending = super.poll();
     if (ending === undefined || ending instanceof Failed) return ending;
@@ -191,28 +201,28 @@ class ForeignSource extends Listening implements DeadlineSource {
       if (this.ctx.done()?.tryReceive() === undefined) return undefined;
       throw missingError();
     }
-    const inner = this.ctx.value(ASK_SOURCE);
+    const inner = this.ctx.value(SOURCE_KEY);
     const cause = inner instanceof Source ? inner.poll()?.cause() : undefined;
     return { error: () => error, cause: () => cause ?? causeOf(error) };
   }
 
-  // What it tells is heard in a later microtask: it may call back at once, or inside a call that is claiming waits.
-  protected override begin(heard: () => void): () => void {
+  // Calls back in a later microtask: the context may do it at once, or inside a call that is claiming waits.
+  protected override subscribe(callBack: () => void): () => void {
     const { ctx } = this;
-    const hear = () => void DONE.then(heard);
-    if (ctx.afterFunc !== undefined) return ctx.afterFunc(hear);
-    const stopped = new AbortController();
+    const callBackLater = () => void DONE.then(callBack);
+    if (ctx.afterFunc !== undefined) return ctx.afterFunc(callBackLater);
+    const unsubscribed = new AbortController();
     ctx
       .done()
-      ?.receive(stopped.signal)
-      .then(hear, (error) => {
-        if (!stopped.signal.aborted && this.ending === undefined) this.end(new Failed(error), false);
+      ?.receive(unsubscribed.signal)
+      .then(callBackLater, (error) => {
+        if (!unsubscribed.signal.aborted && this.ending === undefined) this.end(new Failed(error), false);
       });
-    return () => stopped.abort();
+    return () => unsubscribed.abort();
   }
 
-  protected override heard(): void {
-    super.heard();
+  protected override calledBack(): void {
+    super.calledBack();
     if (this.ending === undefined && this.size > 0) this.end(new Failed(missingError()), false);
   }
 }
@@ -221,12 +231,12 @@ function missingError(): Error {
   return new Error("context: internal error: missing cancel error");
 }
 
-// Ephemeral on both sides: a source lives as long as its signal or context, or as what hangs on it.
-const sources = new WeakMap<Cancel, Source>();
+// Each lives as long as its signal or context does, or as anything hangs on it.
+const sourceOfForeign = new WeakMap<Cancel, Source>();
 
-/** Makes `source` the one behind a signal that its context handed out. */
-export function adopt(signal: AbortSignal, source: Source): void {
-  sources.set(signal, source);
+/** Makes `source` the one behind a signal, which its context is about to hand out. */
+export function setSource(signal: AbortSignal, source: Source): void {
+  sourceOfForeign.set(signal, source);
 }
 
 /**
@@ -235,7 +245,7 @@ export function adopt(signal: AbortSignal, source: Source): void {
  */
 export function sourceOf(cancel: Cancel): Source {
   try {
-    return (cancel as { [SOURCE]?: Source })[SOURCE] ?? foreignSource(cancel);
+    return (cancel as { [SOURCE]?: Source })[SOURCE] ?? findSource(cancel);
   } catch (error) {
     const failed = new Source();
     failed.ending = new Failed(cancel === undefined || cancel === null ? notCancel(cancel) : error);
@@ -243,14 +253,14 @@ export function sourceOf(cancel: Cancel): Source {
   }
 }
 
-function foreignSource(cancel: Cancel): Source {
+function findSource(cancel: Cancel): Source {
   const isObject = typeof cancel === "object" || typeof cancel === "function";
   if (!isObject || !(isContext(cancel) || isSignal(cancel))) throw notCancel(cancel);
-  let source = sources.get(cancel);
+  let source = sourceOfForeign.get(cancel);
   if (source !== undefined) return source;
   if (isContext(cancel)) {
-    // A wrapper around one of ours is as good as what it wraps, unless it has a done channel of its own.
-    const inner = cancel.value(ASK_SOURCE);
+    // A wrapper around a context of ours has that one's source, unless it has a done channel of its own.
+    const inner = cancel.value(SOURCE_KEY);
     if (inner instanceof Source && inner !== NEVER && (inner as unknown as Context).done() === cancel.done()) {
       return inner;
     }
@@ -258,7 +268,7 @@ function foreignSource(cancel: Cancel): Source {
   } else {
     source = new SignalSource(cancel);
   }
-  sources.set(cancel, source);
+  sourceOfForeign.set(cancel, source);
   return source;
 }
 
@@ -273,5 +283,17 @@ export function isContext(value: unknown): value is Context {
 }
 
 function notCancel(value: unknown): TypeError {
-  return new TypeError(`cancel must be a Context or an AbortSignal, got ${show(value)}`);
+  return new TypeError(`expected a Context or an AbortSignal, got ${show(value)}${hintFor(value)}`);
+}
+
+/** What to pass instead, where somebody has passed what holds a context or a signal. */
+export function hintFor(value: unknown): string {
+  try {
+    const holder = value as { readonly ctx?: unknown; readonly signal?: unknown } | null | undefined;
+    if (isContext(holder?.ctx)) return ": pass scope.ctx";
+    if (isSignal(holder?.signal)) return ": pass controller.signal";
+  } catch {
+    // A getter that throws: there is no hint then.
+  }
+  return "";
 }

@@ -1,6 +1,6 @@
 /**
- * The items of any iterable, taken one at a time and not before they are wanted; with an exit from the wait for one,
- * and the iterator told when no more are.
+ * The items of any iterable, taken one at a time and not before they are wanted. A wait for an item can be cancelled. The
+ * iterator is closed when no more items are wanted.
  */
 import { show } from "../data/args.ts";
 import { Kind } from "../track/tracker.ts";
@@ -9,32 +9,33 @@ import { Waiters } from "./wait.ts";
 
 const NEXT = new Kind("iterator next", "wait");
 
+/** At most one item is waited for at a time. After a wait for one was cancelled, only `close` may be called. */
 export class Items<T> {
   readonly isAsync: boolean;
   private readonly iterator: Iterator<T> | AsyncIterator<T>;
 
-  // Whether the iterator gives no more: set when it is asked, cleared when it answers with an item.
-  private over = false;
+  // Whether the iterator is finished: set when it is asked, cleared when it answers with an item.
+  private exhausted = false;
 
-  // Whether an async `next` still owes its answer, which may be after the wait for it.
-  private owing = false;
+  // Whether an async `next` is pending, which may last longer than the wait for it.
+  private pending = false;
 
   // The wait for what is to come, while there is one.
   private readonly waits: Waiters<unknown> = new Waiters(NEXT);
 
   /** Opens the iterable. Throws TypeError if it is none. */
   constructor(items: Iterable<T> | AsyncIterable<T>) {
-    const opened = Object(items) as Partial<AsyncIterable<T> & Iterable<T>>;
-    const later = opened[Symbol.asyncIterator] ?? undefined;
-    const open: (() => Iterator<T> | AsyncIterator<T>) | undefined = later ?? opened[Symbol.iterator];
-    if (typeof open !== "function") throw new TypeError(`items must be iterable, got ${show(items)}`);
-    this.isAsync = later !== undefined;
-    this.iterator = open.call(items as Iterable<T>);
+    const iterable = Object(items) as Partial<AsyncIterable<T> & Iterable<T>>;
+    const asyncMethod = iterable[Symbol.asyncIterator] ?? undefined;
+    const method: (() => Iterator<T> | AsyncIterator<T>) | undefined = asyncMethod ?? iterable[Symbol.iterator];
+    if (typeof method !== "function") throw new TypeError(`items must be iterable, got ${show(items)}`);
+    this.isAsync = asyncMethod !== undefined;
+    this.iterator = method.call(items as Iterable<T>);
   }
 
   /** The next item of an iterator that is not async. Throws what the iterator throws. */
   next(): IteratorResult<T> {
-    this.over = true;
+    this.exhausted = true;
     return this.read((this.iterator as Iterator<T>).next());
   }
 
@@ -49,24 +50,24 @@ export class Items<T> {
   }
 
   /** What a promise among the items resolves to, if that is before the source ends. Rejects as the promise does. */
-  settled(item: PromiseLike<T>, source: Source): Promise<T> {
-    const settled = this.waits.park(source, undefined) as Promise<T>;
+  awaitItem(item: PromiseLike<T>, source: Source): Promise<T> {
+    const result = this.waits.park(source, undefined) as Promise<T>;
     void (async () => {
       try {
         this.waits.wakeOne(await item);
       } catch (error) {
-        this.waits.failAll(error);
+        this.waits.rejectAll(error);
       }
     })();
-    return settled;
+    return result;
   }
 
-  /** Tells the iterator that no more is wanted, and waits for it to finish unless it still owes an answer. */
+  /** Closes the iterator by its `return`, and waits for that unless a `next` is still pending. Never rejects. */
   async close(): Promise<void> {
-    if (this.over && !this.owing) return;
+    if (this.exhausted && !this.pending) return;
     try {
       const returned = this.iterator.return?.();
-      if (this.owing) Promise.resolve(returned).catch(() => {});
+      if (this.pending) Promise.resolve(returned).catch(() => {});
       else await returned;
     } catch {
       // As in `for await`: what stopped the loop is the error to report.
@@ -74,13 +75,13 @@ export class Items<T> {
   }
 
   private async pull(): Promise<void> {
-    this.over = this.owing = true;
+    this.exhausted = this.pending = true;
     try {
       this.waits.wakeOne(this.read(await this.iterator.next()));
     } catch (error) {
-      this.waits.failAll(error);
+      this.waits.rejectAll(error);
     } finally {
-      this.owing = false;
+      this.pending = false;
     }
   }
 
@@ -91,7 +92,7 @@ export class Items<T> {
     }
     if (answer.done) return { done: true, value: undefined };
     const { value } = answer;
-    this.over = false;
+    this.exhausted = false;
     return { done: false, value };
   }
 }

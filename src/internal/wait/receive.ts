@@ -11,36 +11,36 @@ import { RefWaiters } from "./timed.ts";
 import { Wait, type Waiter, Waiters } from "./wait.ts";
 import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./waitable.ts";
 
-// The public functions that receive: where the stack of a parked receive begins.
-const receiving: PublicFunction[] = [];
+// The public functions that receive: where the stack of a parked receive begins. Each class registers its own.
+const entryPoints: PublicFunction[] = [];
 
-export const RECEIVE: Kind = new Kind("chan receive", "wait", () => receiving);
+export const RECEIVE: Kind = new Kind("chan receive", "wait", () => entryPoints);
 
-export function receivedBy(fn: PublicFunction): void {
-  receiving.push(fn);
+export function addReceiveEntryPoint(fn: PublicFunction): void {
+  entryPoints.push(fn);
 }
 
-/** A queue of those who wait for a value: a receive, an iterator's `next`, or a select's receive case. */
+/** A queue of waiters for a value: receives, the `next`s of iterators, and receive cases of selects. */
 export type Receivers<T> = Waiters<Received<T>>;
 
-/** A channel that nobody but the library sends on or closes. */
+/** A channel on which the library alone sends, and which it alone closes. */
 export abstract class InternalChannel<T> implements ReceiveChannel<T>, Waitable {
   protected readonly receivers: RefWaiters<Received<T>> = new RefWaiters(RECEIVE);
 
-  /** Receives what is there, as far as is known inside; `undefined` if nothing is. Runs no user code. */
-  abstract take(): Received<T> | undefined;
+  /** Receives if that needs no waiting, by what is known without a poll; `undefined` if not. Runs no user code. */
+  abstract receiveNow(): Received<T> | undefined;
 
   /** Receives if that needs no waiting; `undefined` if it would have to wait. */
   tryReceive(): Received<T> | undefined {
     this.poll();
-    return this.take();
+    return this.receiveNow();
   }
 
-  /** Looks at what is outside, as select does before it looks at any of its cases. */
+  /** Asks what is outside the library, if anything there ends this channel. May run foreign code. */
   poll(): void {}
 
-  /** Whether {@link take} would receive. */
-  protected abstract ready(): boolean;
+  /** Whether {@link receiveNow} would receive. */
+  protected abstract hasValue(): boolean;
 
   receive(cancel?: Cancel): Promise<Received<T>> {
     this.poll();
@@ -50,7 +50,7 @@ export abstract class InternalChannel<T> implements ReceiveChannel<T>, Waitable 
       const ending = source.poll();
       if (ending !== undefined) return failedWith(ending.error());
     }
-    const received = this.take();
+    const received = this.receiveNow();
     return received === undefined ? this.receivers.park(source, undefined) : completedWith(received);
   }
 
@@ -72,12 +72,12 @@ export abstract class InternalChannel<T> implements ReceiveChannel<T>, Waitable 
 
   /** @internal */
   [READY](): boolean {
-    return this.ready();
+    return this.hasValue();
   }
 
   /** @internal */
   [TAKE](key: string): Outcome {
-    const { value, ok } = this.take() as Received<T>;
+    const { value, ok } = this.receiveNow() as Received<T>;
     return { case: key, value, ok };
   }
 
@@ -92,19 +92,19 @@ export abstract class InternalChannel<T> implements ReceiveChannel<T>, Waitable 
   }
 
   static {
-    receivedBy(this.prototype.receive);
+    addReceiveEntryPoint(this.prototype.receive);
   }
 }
 
-/** A parked `next` of an iterator: its place among the receivers. Its wait stands among those of the iterator. */
-class Next<T> implements Waiter<Received<T>> {
+/** A parked `next` of an iterator, in the queue of the receivers. Its wait stands in the iterator's own queue. */
+class ParkedNext<T> implements Waiter<Received<T>> {
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;
   next: Element | undefined = undefined;
   readonly value: undefined = undefined;
 
-  /** Written by the iterator, which makes it. */
-  wait!: Wait<IteratorResult<T, undefined>, Next<T>>;
+  /** Written by the iterator when it parks. */
+  wait!: Wait<IteratorResult<T, undefined>, ParkedNext<T>>;
 
   resolve(received: Received<T>): void {
     unlink(this.wait);
@@ -117,7 +117,7 @@ class Next<T> implements Waiter<Received<T>> {
   }
 }
 
-/** What was received, as iterators say it. */
+/** The iterator's result for what was received. */
 function resultOf<T>({ value, ok }: Received<T>): IteratorResult<T, undefined> {
   return ok ? { value, done: false } : { value: undefined, done: true };
 }
@@ -132,28 +132,28 @@ const AsyncIteratorPrototype: object = Object.getPrototypeOf(
  * may never end.
  */
 export class Values<T> implements AsyncIterableIterator<T, undefined> {
-  #over = false;
+  #finished = false;
   readonly #channel: ReceiveChannel<T>;
   readonly #receivers: Receivers<T>;
   readonly #cancel: Cancel | undefined;
 
-  // The waits of the `next`s that are parked, oldest first. Most iterators have one at a time.
-  readonly #parked: Waiters<IteratorResult<T, undefined>, Next<T>>;
+  // The waits of the `next`s that are parked, oldest first. Usually there is one at a time.
+  readonly #nextWaits: Waiters<IteratorResult<T, undefined>, ParkedNext<T>>;
 
   constructor(channel: ReceiveChannel<T>, receivers: Receivers<T>, cancel: Cancel | undefined) {
     this.#channel = channel;
     this.#receivers = receivers;
     this.#cancel = cancel;
-    this.#parked = new Waiters(RECEIVE, {
-      cancelled: (wait) => {
-        this.#over = true;
+    this.#nextWaits = new Waiters(RECEIVE, {
+      onCancel: (wait) => {
+        this.#finished = true;
         unlink(wait.value);
       },
     });
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
-    if (this.#over) return completedWith({ value: undefined, done: true });
+    if (this.#finished) return completedWith({ value: undefined, done: true });
     const channel = this.#channel;
     const internal = channel instanceof InternalChannel;
     if (internal) channel.poll();
@@ -162,28 +162,28 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
       source = sourceOf(this.#cancel);
       const ending = source.poll();
       if (ending !== undefined) {
-        this.#over = true;
+        this.#finished = true;
         return failedWith(ending.error());
       }
     }
-    const received = internal ? channel.take() : channel.tryReceive();
+    const received = internal ? channel.receiveNow() : channel.tryReceive();
     if (received !== undefined) return completedWith(resultOf(received));
-    const next = new Next<T>();
-    this.#receivers.push(next);
-    const wait = new Wait<IteratorResult<T, undefined>, Next<T>>(RECEIVE, source, next);
-    next.wait = wait;
-    this.#parked.push(wait);
-    wait.link?.start();
+    const parked = new ParkedNext<T>();
+    this.#receivers.push(parked);
+    const wait = new Wait<IteratorResult<T, undefined>, ParkedNext<T>>(RECEIVE, source, parked);
+    parked.wait = wait;
+    this.#nextWaits.push(wait);
+    wait.dependent?.listen();
     return wait.promise;
   }
 
   return(): Promise<IteratorResult<T, undefined>> {
-    this.#end();
+    this.#finish();
     return completedWith({ value: undefined, done: true });
   }
 
   throw(error: unknown): Promise<never> {
-    this.#end();
+    this.#finish();
     return failedWith(error);
   }
 
@@ -191,9 +191,9 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
     return this;
   }
 
-  #end(): void {
-    this.#over = true;
-    for (let wait = this.#parked.shift(); wait !== undefined; wait = this.#parked.shift()) {
+  #finish(): void {
+    this.#finished = true;
+    for (let wait = this.#nextWaits.shift(); wait !== undefined; wait = this.#nextWaits.shift()) {
       unlink(wait.value);
       wait.resolve({ value: undefined, done: true });
     }
@@ -201,6 +201,6 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
 
   static {
     Object.setPrototypeOf(this.prototype, AsyncIteratorPrototype);
-    receivedBy(this.prototype.next);
+    addReceiveEntryPoint(this.prototype.next);
   }
 }

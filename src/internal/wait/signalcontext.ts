@@ -2,10 +2,10 @@
 import type { ReceiveChannel } from "../../channel.ts";
 import type { Context } from "../../context.ts";
 import { contextBySignal, Done } from "./dependents.ts";
-import { Canceled, Cancellation, causeOf, DeadlineExceeded, type Ending, Failed, isContextError } from "./endings.ts";
-import { ASK_SOURCE, sourceOf } from "./foreign.ts";
+import { Canceled, Cancellation, causeOf, DeadlineExceeded, type Ending, isContextError } from "./endings.ts";
+import { SOURCE_KEY, sourceOf } from "./foreign.ts";
 import { type Dependent, SOURCE, Source } from "./source.ts";
-import { type Aftermath, NOTHING } from "./waitable.ts";
+import { PHASE_NONE, type Phase } from "./waitable.ts";
 
 /** The context behind a signal: the one that handed it out, or one that is made for it, once. */
 export function contextOfSignal(signal: AbortSignal): Context {
@@ -33,32 +33,32 @@ class SignalContext extends Source implements Context {
   override poll(): Ending | undefined {
     if (this.ending === undefined) {
       const ending = this.signalSource.poll();
-      if (ending instanceof Failed) return ending;
+      if (ending?.failed === true) return ending;
       // Asking may have called back.
       if (ending !== undefined && this.ending === undefined) this.end(ending, false);
     }
     return this.ending;
   }
 
-  override attach(d: Dependent): void {
-    super.attach(d);
-    if (this.list === undefined) this.signalSource.attach(this);
+  override link(d: Dependent): void {
+    super.link(d);
+    if (this.list === undefined) this.signalSource.link(this);
   }
 
-  override detach(d: Dependent): boolean {
-    const detached = super.detach(d);
-    if (this.size === 0) this.signalSource.detach(this);
-    return detached;
+  override unlink(d: Dependent): boolean {
+    const unlinked = super.unlink(d);
+    if (this.size === 0) this.signalSource.unlink(this);
+    return unlinked;
   }
 
   override listen(): void {
     this.signalSource.listen();
   }
 
-  override ended(ending: Ending): Aftermath {
-    this.signalSource.detach(this);
+  override ended(ending: Ending): Phase {
+    this.signalSource.unlink(this);
     // A signal that could not be listened to has not ended. A later wait listens again.
-    return ending instanceof Failed ? NOTHING : super.ended(endingOfReason(ending.error()));
+    return ending.failed === true ? PHASE_NONE : super.ended(endingOfReason(ending.error()));
   }
 
   deadline(): undefined {}
@@ -74,7 +74,7 @@ class SignalContext extends Source implements Context {
   }
 
   value(key: unknown): unknown {
-    return key === ASK_SOURCE ? this[SOURCE] : undefined;
+    return key === SOURCE_KEY ? this[SOURCE] : undefined;
   }
 
   override toString(): string {

@@ -2,7 +2,8 @@
  * What ends a wait early: the sources behind contexts and abort signals, and how an end spreads through them.
  *
  * Every `Cancel` leads to one {@link Source}. What hangs on it, parked waits and child contexts alike, is linked into
- * the source's list, so that joining and leaving are O(1), and a foreign signal carries one listener however many wait.
+ * the source's list: linking and unlinking are O(1), and a foreign signal carries one listener of this copy of the
+ * package, however many wait. An end costs O(n) for n dependents in the whole tree.
  */
 import type { Context } from "../../context.ts";
 import { type Element, List } from "../data/list.ts";
@@ -12,15 +13,15 @@ import { now } from "../time/clock.ts";
 import { refTimer, unrefTimer } from "../time/timers.ts";
 import type { Ending } from "./endings.ts";
 import {
-  ABORT,
-  ADMIT,
-  type Aftermath,
   DEQUEUE,
   ENQUEUE,
-  NOTHING,
   type Outcome,
   type Parked,
-  REACT,
+  PHASE_ABORT,
+  PHASE_ADMIT,
+  PHASE_NONE,
+  PHASE_REACT,
+  type Phase,
   READY,
   TAKE,
 } from "./waitable.ts";
@@ -31,16 +32,18 @@ export type Cancel = Context | AbortSignal;
 /** Something that hangs on a source. */
 export interface Dependent extends Element {
   /**
-   * Called once, already unlinked, when the source has ended. Others in the tree may not know it yet, so this calls no
-   * user code and wakes nobody but its own wait. Says what remains to be done when all of them know, by {@link settle}.
+   * Called, with the dependent unlinked, when the source has ended, or could not be listened to: then it may be linked
+   * again. Other parts of the tree may not be marked yet. So it claims the waits that hang on it and nothing else, runs no
+   * user code, and must not throw. Returns the phase in which {@link afterEnd} is to be called.
    */
-  ended(ending: Ending): Aftermath;
+  ended(ending: Ending): Phase;
 
   /**
-   * Called after everything in the tree has ended, if `ended` asked for it. `inside` says whether that is inside the
-   * call that ended the tree, and so on that caller's behalf; otherwise user code is to run in a later microtask.
+   * Called in its phase, when everything in the tree has been marked. `byCaller`: a cancel function or an abort event has
+   * ended the tree, and its call is still going on, so abort listeners run inside it. Otherwise (a timer or a poll found
+   * the deadline passed) they run in a later microtask.
    */
-  settle?(ending: Ending, inside: boolean): void;
+  afterEnd?(ending: Ending, byCaller: boolean): void;
 }
 
 /** A source that ends at an instant of its own. */
@@ -48,12 +51,12 @@ export interface DeadlineSource {
   /** Epoch milliseconds. */
   readonly when: number;
   /** The nearest deadline above, which is not earlier. */
-  readonly aboveDeadline: DeadlineSource | undefined;
-  /** Ends the source because its instant has come. Does nothing if it has ended. */
+  readonly parentDeadline: DeadlineSource | undefined;
+  /** Its instant has come: ends the source, unless it has ended. A foreign one is asked, and may not have ended. */
   expire(): void;
 }
 
-/** The key of an own context's source. Foreign contexts and signals have none. */
+/** The property of a context of ours that holds its source. Foreign contexts and signals have none. */
 export const SOURCE: unique symbol = Symbol("gopark.source");
 
 /** Something that can end, with what hangs on it. Being a dependent, it can hang on another: a child context. */
@@ -62,47 +65,51 @@ export class Source implements Dependent {
   prev: Element | undefined = undefined;
   next: Element | undefined = undefined;
 
-  // Made for the first dependent. Empty once `ending` is set: nothing joins an ended source.
+  // Made for the first dependent. Between any two calls it is empty once `ending` is set: nothing is linked to a source
+  // that has ended.
   protected dependents: List<Dependent> | undefined = undefined;
 
   /** Set once, when the source ends. */
   ending: Ending | undefined = undefined;
 
   /** The earliest deadline here or above; undefined if there is none. Set when the source is made. */
-  deadlineSource: DeadlineSource | undefined = undefined;
+  nearestDeadline: DeadlineSource | undefined = undefined;
 
-  /** How the source ended; undefined while it has not. A deadline that has passed is seen without the event loop. */
+  /**
+   * How the source ended; undefined while it has not. A deadline that has passed is seen here even if the event loop does
+   * not run, at the latest by the MAX_POLLS-th poll after it.
+   */
   poll(): Ending | undefined {
-    if (this.ending === undefined && this.deadlineSource !== undefined) pollDeadline(this.deadlineSource);
+    if (this.ending === undefined && this.nearestDeadline !== undefined) pollDeadline(this.nearestDeadline);
     return this.ending;
   }
 
-  /** Links a wait, for which the process stays alive if a deadline is going to end it. Then comes {@link listen}. */
-  join(d: Dependent): void {
-    this.attach(d);
-    if (this.deadlineSource !== undefined) refTimer();
+  /** Links a wait; the process stays alive for it if there is a deadline to end it. The caller then calls {@link listen}. */
+  linkWait(d: Dependent): void {
+    this.link(d);
+    if (this.nearestDeadline !== undefined) refTimer();
   }
 
-  /** Ends what {@link join} began, whether or not the source has ended. */
-  leave(d: Dependent): void {
-    this.detach(d);
-    if (this.deadlineSource !== undefined) unrefTimer();
+  /** Takes {@link linkWait} back, whether or not the source has ended. */
+  unlinkWait(d: Dependent): void {
+    this.unlink(d);
+    if (this.nearestDeadline !== undefined) unrefTimer();
   }
 
-  /** Links a dependent. The source must not have ended. Then comes {@link listen}. */
-  attach(d: Dependent): void {
+  /** Links a dependent. The source must not have ended. The caller then calls {@link listen}. */
+  link(d: Dependent): void {
     this.dependents ??= new List();
     this.dependents.push(d);
   }
 
   /** Unlinks a dependent; false if it was not linked here. Runs no foreign code. */
-  detach(d: Dependent): boolean {
+  unlink(d: Dependent): boolean {
     return this.dependents?.remove(d) ?? false;
   }
 
   /**
-   * To be called when a dependent has been linked wherever it belongs: where the source is behind something foreign,
-   * this begins to listen to it, which runs foreign code. That may call back in, and end the dependent.
+   * To be called when a dependent has been linked wherever it belongs. Where something foreign can end the source, this
+   * begins to listen to it, which runs foreign code. That may call back in, and end the dependent.
    */
   listen(): void {}
 
@@ -112,15 +119,15 @@ export class Source implements Dependent {
   }
 
   /** Marks this source as ended, being a dependent of another. */
-  ended(ending: Ending): Aftermath {
+  ended(ending: Ending): Phase {
     this.ending = ending;
-    return NOTHING;
+    return PHASE_NONE;
   }
 
-  /** Ends this source, which has not ended, and everything below it. For `inside`, see {@link Dependent.settle}. */
-  end(ending: Ending, inside: boolean): void {
+  /** Ends this source, which has not ended, and everything below it. For `byCaller`, see {@link Dependent.afterEnd}. */
+  end(ending: Ending, byCaller: boolean): void {
     this.ended(ending);
-    if (this.dependents !== undefined) spread(this, ending, inside);
+    if (this.dependents !== undefined) spread(this, ending, byCaller);
   }
 
   /** The dependent that is linked first, unlinked; undefined if there is none. */
@@ -128,8 +135,7 @@ export class Source implements Dependent {
     return this.dependents?.shift();
   }
 
-  // A source speaks the protocol of waitables: as a case it is ready when it has ended. It does not ask what is
-  // outside: select has polled when it read its cases, and runs no foreign code after that.
+  // As a waitable, a source is ready when it has ended. READY does not poll: select has done so.
 
   /** @internal */
   [READY](): boolean {
@@ -143,95 +149,95 @@ export class Source implements Dependent {
 
   /** @internal */
   [ENQUEUE](parked: Parked): void {
-    this.join(parked);
+    this.linkWait(parked);
   }
 
   /** @internal */
   [DEQUEUE](parked: Parked): void {
-    this.leave(parked);
+    this.unlinkWait(parked);
   }
 }
 
 /** Spreads an ending through everything below a source. */
-export function spread(top: Source, topEnding: Ending, inside: boolean): void {
-  // 1. Tell everyone: mark every source, claim every wait. A worklist, not recursion: a chain may be of any depth.
+export function spread(top: Source, topEnding: Ending, byCaller: boolean): void {
+  // 1. Mark every source and claim every wait; no user code runs. A worklist, not recursion: a chain may be of any depth.
   const sources = [top];
   const endings = [topEnding];
-  let rest: { readonly d: Dependent; readonly ending: Ending; readonly aftermath: Aftermath }[] | undefined;
+  let rest: { readonly d: Dependent; readonly ending: Ending; readonly phase: Phase }[] | undefined;
   for (const [i, source] of sources.entries()) {
     const ending = endings[i] as Ending;
     for (let d = source.shift(); d !== undefined; d = source.shift()) {
-      const aftermath = d.ended(ending);
+      const phase = d.ended(ending);
       if (d instanceof Source) {
         sources.push(d);
         endings.push(d.ending ?? ending);
       }
-      if (aftermath === NOTHING) continue;
+      if (phase === PHASE_NONE) continue;
       rest ??= [];
-      rest.push({ d, ending, aftermath });
+      rest.push({ d, ending, phase });
     }
   }
   if (rest === undefined) return;
-  // 2. Abort the signals, whose listeners are user code. 3. Admit the waiters that were held back; not before the
-  // signals are aborted, for one of those may end a waiter that would be granted what it is about to be refused. 4.
-  // Queue what reacts.
-  for (const step of [ABORT, ADMIT, REACT]) {
-    for (const { d, ending, aftermath } of rest) {
-      if (aftermath === step) guarded(() => d.settle?.(ending, inside));
+  // 2. Abort the signals, whose listeners are user code. Then admit the waiters that were held back: not earlier, for an
+  // abort listener may cancel one of them, and it must not be granted units that it will not use. Then queue reactions.
+  for (const current of [PHASE_ABORT, PHASE_ADMIT, PHASE_REACT]) {
+    for (const { d, ending, phase } of rest) {
+      if (phase === current) guarded(() => d.afterEnd?.(ending, byCaller));
     }
   }
 }
 
-/** The source of what never ends. It keeps nothing, and so leaks nothing, of what is linked to it. */
+/** The source of what never ends. It keeps nothing of what is linked to it, so nothing can leak there. */
 class Never extends Source {
   // A dependent counts as linked while its `list` is this.
-  override attach(d: Dependent): void {
+  override link(d: Dependent): void {
     d.list = this;
   }
 
-  override detach(d: Dependent): boolean {
-    const attached = d.list === this;
+  override unlink(d: Dependent): boolean {
+    const linked = d.list === this;
     d.list = undefined;
-    return attached;
+    return linked;
   }
 }
 
 export const NEVER: Source = new Never();
 
-// Deadlines are seen by polling too: a loop that asks `ctx.err()` and never lets the event loop turn would not end. The
-// clock costs more than a poll, so polls of one deadline are counted, and the clock is looked at every so many: at most
-// twice as many as before, at most as many as took a millisecond at the last pace, and at most half of those that are
-// left before the deadline. The first poll of another deadline looks at once.
-const MOST_POLLS = 8;
+// Deadlines are seen by polls too: a loop that asks `ctx.err()` and never lets the event loop run would not end.
+// Reading the clock costs more than a poll. So of the polls of one deadline every k-th reads it. From one reading to the
+// next, k at most doubles; it is at most MAX_POLLS, at most the polls of one millisecond, and at most half of the polls
+// left before the deadline, the last two by the pace since the last reading. So a loop that slows down suddenly sees its
+// deadline up to MAX_POLLS - 1 polls late. The first poll of another deadline reads the clock.
+const MAX_POLLS = 8;
 let polled: DeadlineSource | undefined;
 let pollsLeft = 0;
-let polls = 1;
-let lookedAt = 0;
+let k = 1;
+let readAt = 0;
 
 function pollDeadline(deadline: DeadlineSource): void {
   if (deadline === polled && --pollsLeft > 0 && !timersAreMocked()) return;
   const t = now();
   if (deadline === polled && !timersAreMocked()) {
-    const took = t - lookedAt;
+    const took = t - readAt;
     const remaining = deadline.when - t;
-    polls = Math.max(1, Math.floor(Math.min(2 * polls, MOST_POLLS, polls / took, (polls * remaining) / (2 * took))));
+    k = Math.max(1, Math.floor(Math.min(2 * k, MAX_POLLS, k / took, (k * remaining) / (2 * took))));
   } else {
-    polls = 1;
+    k = 1;
   }
   polled = deadline;
-  pollsLeft = polls;
-  lookedAt = t;
+  pollsLeft = k;
+  readAt = t;
   if (t < deadline.when) return;
   polled = undefined;
   // Of equal instants, the one above was armed first.
   let due = deadline;
-  for (let above = due.aboveDeadline; above !== undefined && above.when <= t; above = above.aboveDeadline) {
+  for (let above = due.parentDeadline; above !== undefined && above.when <= t; above = above.parentDeadline) {
     if (above.when <= due.when) due = above;
   }
   due.expire();
 }
 
-/** The deadline will not be polled again: nothing here keeps it. */
+/** Says that the deadline will not be polled again, so that nothing here keeps it. */
 export function forgetDeadline(deadline: DeadlineSource): void {
   if (polled === deadline) polled = undefined;
 }

@@ -2,9 +2,9 @@
 import { type Alarm, arm, disarm, refTimer, unrefTimer } from "../time/timers.ts";
 import type { Kind } from "../track/tracker.ts";
 import type { Source } from "./source.ts";
-import { type Resource, type Wait, Waiters } from "./wait.ts";
+import { type CancelHooks, Wait, Waiters, type WaitQueue } from "./wait.ts";
 
-/** What a timed wait brings with it: the alarm that ends it. */
+/** The alarm that ends a timed wait. */
 export class WaitAlarm<V> implements Alarm {
   readonly when: number;
   readonly value: V;
@@ -26,29 +26,35 @@ export class WaitAlarm<V> implements Alarm {
 }
 
 /**
- * Waits that instants end. In no order but that of their alarms, so nothing is stored here: a wait counts as linked
- * while its `list` is this. A finite wait keeps the process alive.
+ * Waits that instants end. They are in no order but that of their alarms, so nothing is stored here: a wait stands here
+ * while its `list` is this. A wait that is to end at a finite instant keeps the process alive.
  */
-export class TimedWaiters<V = undefined> extends Waiters<void, WaitAlarm<V>> {
-  constructor(kind: Kind, resource?: Resource<Wait<void, WaitAlarm<V>>>) {
-    super(kind, resource);
+export class TimedWaiters<V = undefined> implements WaitQueue<Wait<void, WaitAlarm<V>>> {
+  readonly kind: Kind;
+  readonly hooks: CancelHooks<Wait<void, WaitAlarm<V>>> | undefined;
+
+  /** How many wait. */
+  size = 0;
+
+  constructor(kind: Kind, hooks?: CancelHooks<Wait<void, WaitAlarm<V>>>) {
+    this.kind = kind;
+    this.hooks = hooks;
   }
 
   /** Parks a wait until `when`; at Infinity it ends by its source alone. */
   parkUntil(when: number, source: Source | undefined, value: V): Promise<void> {
-    return this.park(source, new WaitAlarm(when, value));
-  }
-
-  override push(wait: Wait<void, WaitAlarm<V>>): void {
+    const alarm = new WaitAlarm(when, value);
+    const wait = new Wait<void, WaitAlarm<V>>(this.kind, source, alarm);
+    alarm.wait = wait;
     wait.list = this;
     this.size++;
-    const alarm = wait.value;
-    alarm.wait = wait;
     arm(alarm);
-    if (alarm.when !== Number.POSITIVE_INFINITY) refTimer();
+    if (when !== Number.POSITIVE_INFINITY) refTimer();
+    wait.dependent?.listen();
+    return wait.promise;
   }
 
-  override remove(wait: Wait<void, WaitAlarm<V>>): boolean {
+  remove(wait: Wait<void, WaitAlarm<V>>): boolean {
     if (wait.list !== this) return false;
     wait.list = undefined;
     this.size--;
@@ -59,7 +65,7 @@ export class TimedWaiters<V = undefined> extends Waiters<void, WaitAlarm<V>> {
   }
 }
 
-/** A queue of waiters that an alarm is going to end, as long as it is armed: then the process stays alive for them. */
+/** A queue whose waiters keep the process alive while `setRef(true)` holds: while an alarm is armed that ends them. */
 export class RefWaiters<T> extends Waiters<T> {
   private refs = false;
 

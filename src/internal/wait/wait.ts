@@ -1,79 +1,95 @@
 /**
- * The wait core: the one place where anything in this library waits.
+ * The wait core: the one place where a task parks until another one, a timer or an end lets it go on.
  *
- * Whatever waits, waits in a {@link Wait}, as in Go a goroutine waits in a sudog: a receive, an acquire, a sleep, a
- * select. Whatever is waited for has a queue of them, {@link Waiters}. Channels, semaphores and the rest hold state and
- * policy only: what a wait waits for, and who is next.
+ * Whatever parks is a {@link Wait}, as in Go it is a sudog: a receive, an acquire, a sleep, a select. Whatever is waited
+ * for has a queue of them, {@link Waiters}. Channels, semaphores and the rest hold state and policy only: what a wait
+ * waits for, and which is next.
  *
- * *Park.* An operation first asks whether its `cancel` has ended, then looks at its own state, and if it cannot go on
- * it makes a wait. The wait is linked into at most two lists: the queue of what it waits for, and the dependents of the
- * source behind `cancel`. Both are intrusive, so both links are undone in O(1) from either side. Parking counts one
- * more of the wait's kind; that, a promise and the wait itself are all that it costs.
+ * *Park.* An operation first polls the source behind its `cancel`, then looks at its own state, and if it cannot go on,
+ * it makes a wait and links it into its queue. A wait with a `cancel` has a second node, {@link WaitDependent}, among the
+ * dependents of the source. Both lists are intrusive, so both nodes are unlinked in O(1). That makes the cost of a wait:
+ * a promise with its two functions, the wait, and with a `cancel` the second node. A select is one wait that is in no
+ * queue; its cases are the nodes. A parked `next` of an iterator has a node more, in the iterator's own queue.
  *
- * *Claim.* Exactly one of three claims a wait: who grants what it waits for (`resolve`), who closes it (`reject`), or
- * the end of its source (`ended`, by cancel or deadline). A claim is synchronous and takes the wait out of both lists,
- * so a queue never holds a wait that is over, and nobody can come between the grant and the code that awaits it. The
- * first claim is final: a cancel that comes later, in the same turn even, changes nothing.
+ * *Claim.* Exactly one of three claims a wait: the grant of what it waits for (`resolve`), a close (`reject`), or the end
+ * of its source (`ended`, by cancel or deadline). A claim is synchronous and unlinks both nodes, so nobody can come
+ * between the grant and the code that awaits it. The first claim is final: a cancel that comes later, even in the same
+ * turn, changes nothing.
  *
- * *Settle.* Claiming settles the promise, and the awaiting code resumes in a microtask of its own, in its own async
- * context. Each settlement is charged to the turn's budget (../time/turn.ts); over budget it is handed out in a later
- * turn, in the order of the claims. That defers the resumption, not the claim.
+ * *Settle.* A claim settles the promise, and the awaiting code resumes in a microtask of its own, in its own async
+ * context. Each settlement is charged to the turn's budget (../time/turn.ts). Over budget it is deferred, in the order of
+ * the claims, until later in this turn or until the next. That defers the resumption, not the claim.
  *
- * *Cancel.* A source ends for a whole tree at once (source.ts). First everything below is marked and every wait
- * claimed; only then others are woken. So a wait that leaves a queue does not wake whoever it held back: its queue's
- * `resource` is told at once by `cancelled`, to correct its books, and by `abandoned`, when everyone knows, to admit
- * others.
+ * *Cancel.* A source ends for a whole tree at once (source.ts). First everything below it is marked and every wait is
+ * claimed; only then are others woken. So a wait that leaves its queue by a cancel does not wake those behind it: the
+ * queue's hooks are called, `onCancel` at once, to correct the counts, and `afterCancels` when the whole tree is marked,
+ * to admit others.
  *
- * *Foreign code* (contexts and signals of others, user functions, formatters of stacks) may throw, call back in, or
- * never return. It runs before an operation looks at its own state, or after its wait is linked in both lists, never
- * between, and never inside a claim (foreign.ts). So what it does is done to queues in order, and what it throws is the
- * error of its own wait.
+ * *Foreign code* (contexts and signals of others, user functions) may throw, call back in, or never return. It runs
+ * before an operation looks at its own state, or after its wait is linked in both lists, never between, and never inside
+ * a claim (foreign.ts). So whatever it does finds the queues in order, and what it throws is the error of its own wait.
+ * Three things may run between, and must not call the library: the `unparked` of an observer; a user's
+ * `prepareStackTrace`, under full tracking; and the functions of fake timers.
  *
  * Invariants, between any two calls:
  *
- * - a wait is in its queue exactly as long as nobody has claimed it;
- * - a wait with a `cancel` is among its source's dependents exactly as long, and then the source has not ended;
- * - `kind.live` is the number of unclaimed waits of the kind.
+ * - a wait is in its queue exactly as long as nobody has claimed it (a select's wait is in none, its cases are);
+ * - a wait with a `cancel` is among its source's dependents exactly as long (NEVER links nothing), and then the source
+ *   has no `ending`, though its deadline may have passed;
+ * - `kind.live` is the number of unclaimed waits of the kind, but for those that the collector took under full tracking.
  */
 import { type Element, List } from "../data/list.ts";
 import { charge, defer } from "../time/turn.ts";
 import { isWatching, type Kind, showPlace, unwatch, type Watch, watch } from "../track/tracker.ts";
 import { type Ending, isContextError } from "./endings.ts";
 import type { Dependent, Source } from "./source.ts";
-import { ADMIT, type Aftermath, NOTHING } from "./waitable.ts";
+import { PHASE_ADMIT, PHASE_NONE, type Phase } from "./waitable.ts";
 
-/** What stands in a queue. Both calls claim it; the caller has unlinked it. */
+/** What stands in a queue: a wait, a case of a select, a parked `next`. Both calls claim it; the caller has unlinked it. */
 export interface Waiter<T, V = undefined> extends Element {
-  /** What it brings with it: a send its value, an acquire its units. */
+  /** What the owner of the queue keeps with it: a send's value, the request of an acquire, the alarm of a sleep. */
   readonly value: V;
   resolve(value: T): void;
   reject(reason: unknown): void;
 }
 
-/** What a queue belongs to, if a wait that is cancelled matters to it. */
-export interface Resource<W> {
-  /** A wait has been cancelled and unlinked. Others may not know of the end yet, so this wakes nobody. */
-  cancelled?(wait: W, reason: unknown): void;
-  /** Everyone knows now. Called once for each wait cancelled; for queues in which waits hold others back. */
-  abandoned?(): void;
+/** What the owner of a queue does when a wait in it is cancelled. */
+export interface CancelHooks<W> {
+  /**
+   * A wait has been unlinked and is about to be rejected. The rest of the tree may not be marked yet, so this wakes
+   * nobody. It must not throw.
+   */
+  onCancel?(wait: W, reason: unknown): void;
+  /**
+   * Every wait that this end cancels has been claimed, and the signals are aborted. Called once for each of them: for
+   * queues in which a wait holds others back.
+   */
+  afterCancels?(): void;
+}
+
+/** What a wait stands in. */
+export interface WaitQueue<W> {
+  readonly hooks: CancelHooks<W> | undefined;
+  /** Unlinks the wait; false if it does not stand here. */
+  remove(wait: W): boolean;
 }
 
 /** A queue of waiters, in the order of their arrival. */
-export class Waiters<T, V = undefined> extends List<Waiter<T, V>> {
+export class Waiters<T, V = undefined> extends List<Waiter<T, V>> implements WaitQueue<Wait<T, V>> {
   readonly kind: Kind;
-  readonly resource: Resource<Wait<T, V>> | undefined;
+  readonly hooks: CancelHooks<Wait<T, V>> | undefined;
 
-  constructor(kind: Kind, resource?: Resource<Wait<T, V>>) {
+  constructor(kind: Kind, hooks?: CancelHooks<Wait<T, V>>) {
     super();
     this.kind = kind;
-    this.resource = resource;
+    this.hooks = hooks;
   }
 
   /** Parks a wait at the end of the queue. `source` has been polled and has not ended. */
   park(source: Source | undefined, value: V, kind: Kind = this.kind): Promise<T> {
     const wait = new Wait<T, V>(kind, source, value);
     this.push(wait);
-    wait.link?.start();
+    wait.dependent?.listen();
     return wait.promise;
   }
 
@@ -91,7 +107,7 @@ export class Waiters<T, V = undefined> extends List<Waiter<T, V>> {
   }
 
   /** Rejects all waiters. */
-  failAll(reason: unknown): void {
+  rejectAll(reason: unknown): void {
     for (let waiter = this.shift(); waiter !== undefined; waiter = this.shift()) waiter.reject(reason);
   }
 }
@@ -109,17 +125,19 @@ export class Wait<T, V = undefined> implements Waiter<T, V> {
 
   readonly kind: Kind;
 
+  /** See {@link Waiter.value}. */
   value: V;
 
   private succeed!: (value: T) => void;
   private fail!: (reason: unknown) => void;
 
-  /** The wait's tie to its source, and to what watches it; undefined for a wait with neither. */
-  readonly link: Link | undefined;
+  /** Its node among the dependents of its source, which also knows its record; undefined for a wait with neither. */
+  readonly dependent: WaitDependent | undefined;
 
   /**
-   * Begins a wait. `source`, if any, has been polled and has not ended. The caller links the wait into its queue, with
-   * no other call in between, and then starts its link.
+   * Makes a wait. `source`, if any, has been polled and has not ended. The caller links the wait into its queue, with no
+   * other call in between, and then calls `dependent.listen()`. {@link Waiters.park} does it all; the channel's hot paths
+   * do it themselves, as a method that all kinds of queues share would be slower there.
    */
   constructor(kind: Kind, source: Source | undefined, value: V) {
     this.promise = new Promise((resolve, reject) => {
@@ -129,12 +147,12 @@ export class Wait<T, V = undefined> implements Waiter<T, V> {
     this.kind = kind;
     this.value = value;
     kind.live++;
-    this.link = source === undefined && !isWatching() ? undefined : new Link(this as never, source);
+    this.dependent = source === undefined && !isWatching() ? undefined : new WaitDependent(this as never, source);
   }
 
   /** Claims the wait for success. The caller has unlinked it from its queue. */
   resolve(value: T): void {
-    this.link?.cut();
+    this.dependent?.onClaim();
     this.kind.live--;
     if (charge()) this.succeed(value);
     else defer(this.succeed, value);
@@ -142,68 +160,77 @@ export class Wait<T, V = undefined> implements Waiter<T, V> {
 
   /** Claims the wait for failure. The caller has unlinked it from its queue. */
   reject(reason: unknown): void {
-    this.link?.cut();
+    this.dependent?.onClaim();
     this.kind.live--;
     if (charge()) this.fail(reason);
     else defer(this.fail, reason);
   }
 }
 
-/** A wait's place among the dependents of its source. And what watches it. */
-class Link implements Dependent {
+/** A wait's node among the dependents of its source, and its record. */
+class WaitDependent implements Dependent {
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;
   next: Element | undefined = undefined;
   private readonly wait: Wait<never, unknown>;
   private readonly source: Source | undefined;
-  private watched: Watch | undefined = undefined;
+
+  // What observers know of the wait: set by `listen`, while the wait is not claimed.
+  private watch: Watch | undefined = undefined;
+
+  // Set by the claim.
   private claimed = false;
 
-  // The wait's queue, from the cancel to `settle`.
-  private queue: Waiters<never, unknown> | undefined = undefined;
+  // The wait's queue, which it has left. Set by a cancel, for `afterEnd`.
+  private queue: WaitQueue<Wait<never, unknown>> | undefined = undefined;
 
   constructor(wait: Wait<never, unknown>, source: Source | undefined) {
     this.wait = wait;
     this.source = source;
-    source?.join(this);
+    source?.linkWait(this);
   }
 
   /**
    * To be called when the wait stands in its queue: this runs code of observers, of stack formatters, and foreign code.
    */
-  start(): void {
+  listen(): void {
     const watched = watch(this.wait.kind, this.wait);
-    if (!this.claimed) this.watched = watched;
-    else if (watched !== undefined) unwatch(this.wait.kind, watched);
-    if (!this.claimed) this.source?.listen();
+    if (this.claimed) {
+      // What was called has ended the wait.
+      if (watched !== undefined) unwatch(this.wait.kind, watched);
+      return;
+    }
+    this.watch = watched;
+    this.source?.listen();
   }
 
   /** Where the wait was parked; undefined unless that is recorded. */
   get stack(): string | undefined {
-    return this.watched?.entry?.stack;
+    return this.watch?.entry?.stack;
   }
 
-  /** Ends the wait's ties to its source and to who watches it. */
-  cut(): void {
+  /** The wait has been claimed: unlinks this node and erases the record. */
+  onClaim(): void {
     this.claimed = true;
-    this.source?.leave(this);
-    if (this.watched !== undefined) unwatch(this.wait.kind, this.watched);
+    this.source?.unlinkWait(this);
+    if (this.watch !== undefined) unwatch(this.wait.kind, this.watch);
   }
 
-  ended(ending: Ending): Aftermath {
-    const { wait, watched } = this;
-    const queue = wait.list as Waiters<never, unknown>;
+  ended(ending: Ending): Phase {
+    const { wait } = this;
+    const entry = this.watch?.entry;
+    const queue = wait.list as unknown as WaitQueue<Wait<never, unknown>>;
     const reason = ending.error();
     queue.remove(wait);
-    queue.resource?.cancelled?.(wait, reason);
-    if (watched?.entry !== undefined && isContextError(reason)) showPlace(reason as Error, watched.entry);
+    queue.hooks?.onCancel?.(wait, reason);
+    if (entry !== undefined && isContextError(reason)) showPlace(reason as Error, entry);
     wait.reject(reason);
-    if (queue.resource?.abandoned === undefined) return NOTHING;
+    if (queue.hooks?.afterCancels === undefined) return PHASE_NONE;
     this.queue = queue;
-    return ADMIT;
+    return PHASE_ADMIT;
   }
 
-  settle(): void {
-    this.queue?.resource?.abandoned?.();
+  afterEnd(): void {
+    this.queue?.hooks?.afterCancels?.();
   }
 }

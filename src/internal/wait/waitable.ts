@@ -1,16 +1,21 @@
 /**
  * The protocol between `select` and what can stand in its cases. Channels, send cases, contexts, signals and `after`
- * speak it, so that `select` imports none of them. Its symbols are registered, so that the channels of one copy of the
- * package work in the `select` of another; a change of what they mean changes their names.
+ * implement it, so that `select` imports none of them.
  *
- * All of it is synchronous and calls no user code, so what `READY` says still holds when `TAKE` is called.
+ * Select asks a waitable to `poll`, looks at its `READY`, and calls `TAKE` for the one case it chooses; or else it calls
+ * `ENQUEUE` for each case, and then `listen`. The four calls by symbol are synchronous and run no user code, so what
+ * `READY` answers still holds when `TAKE` is called. `poll` and `listen` may run foreign code.
+ *
+ * The symbols are registered, so that the channels and contexts of one copy of the package work in the `select` of
+ * another. With them, all names of {@link Waitable}, {@link Parked}, {@link Outcome}, `Ending` and `Element` and the
+ * numbers of {@link Phase} are the protocol: a change of one of them changes the symbols' names.
  */
 import type { Element } from "../data/list.ts";
 import type { Ending } from "./endings.ts";
 
 /** Whether the case could take effect now. */
 export const READY: unique symbol = Symbol.for("gopark.v1.ready") as never;
-/** Lets a ready case take effect and returns what select answers. Throws what the operation throws. */
+/** Lets a ready case take effect and returns select's answer. Throws what the operation throws. */
 export const TAKE: unique symbol = Symbol.for("gopark.v1.take") as never;
 /** Links a parked case, which is not ready. */
 export const ENQUEUE: unique symbol = Symbol.for("gopark.v1.enqueue") as never;
@@ -23,6 +28,10 @@ export interface Waitable {
   [TAKE](key: string): Outcome;
   [ENQUEUE](parked: Parked): void;
   [DEQUEUE](parked: Parked): void;
+  /** Asks what is outside the library, if the waitable depends on it. A failed ending is an error of the select. */
+  poll?(): Ending | undefined | void;
+  /** Begins to listen to what is outside, if that is not done yet. Called when all cases are enqueued. */
+  listen?(): void;
 }
 
 /** What select answers; `value` and `ok` as the sort of case has them. */
@@ -32,28 +41,27 @@ export interface Outcome {
   readonly ok?: boolean;
 }
 
-/**
- * One case of a parked select, in the queue of what it waits for. Each of the calls claims the select, for this case.
- */
+/** One case of a parked select, in the queue of what it waits for. Each of its calls claims the select for this case. */
 export interface Parked extends Element {
   /** What a send case sends. Written by its ENQUEUE. */
   value: unknown;
-  /** As a receiver: is given a value, or the news that the channel is closed. As a sender: its value was taken. */
+  /** As a receiver: gets a value, or `ok: false` when the channel is closed. As a sender: its value was taken. */
   resolve(received: { readonly value: unknown; readonly ok: boolean } | undefined): void;
   /** As a sender: the channel was closed. */
   reject(error: unknown): void;
-  /** As one who waits for an instant: it has come. */
+  /** As a timed wait: its instant has come. */
   fire(at: number): void;
   /** As a dependent of a context or signal: that has ended. */
-  ended(ending: Ending): Aftermath;
+  ended(ending: Ending): Phase;
 }
 
 /**
- * What remains to be done for a dependent when everything in a tree knows of the end: nothing, or its `settle`, in this
- * order: first the signals are aborted, then waiters held back are admitted, then what reacts is queued.
+ * The phase, after a whole tree has been marked as ended, in which a dependent's `afterEnd` is called: first signals are
+ * aborted, then the waiters are admitted that were held back by those who left, then reactions are queued. With
+ * PHASE_NONE it is not called.
  */
-export type Aftermath = 0 | 1 | 2 | 3;
-export const NOTHING: Aftermath = 0;
-export const ABORT: Aftermath = 1;
-export const ADMIT: Aftermath = 2;
-export const REACT: Aftermath = 3;
+export type Phase = 0 | 1 | 2 | 3;
+export const PHASE_NONE: Phase = 0;
+export const PHASE_ABORT: Phase = 1;
+export const PHASE_ADMIT: Phase = 2;
+export const PHASE_REACT: Phase = 3;
