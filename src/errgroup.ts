@@ -98,7 +98,7 @@ let startEach: <T>(
 export class Group {
   // Between any two calls:
   //   #running counts the tasks that were admitted and have not ended, and one more while map or forEach take an item;
-  //   0 <= #slots.held <= #running: how many of them hold a slot, because there was a limit when they were admitted;
+  //   #slots.held, at most #running, counts those of them that hold a slot: they were admitted under a limit;
   //   if anyone waits for the end, #running > 0;
   //   #failure, once set, stays.
   #running = 0;
@@ -106,7 +106,7 @@ export class Group {
   readonly #waiters = new Waiters<void>(WAIT);
   #failure: Failure | undefined = undefined;
 
-  // Whether a wait has rejected with #failure.
+  // Whether #failure has been handed to a wait.
   #reported = false;
 
   readonly #scope: CancelScope | undefined;
@@ -131,9 +131,9 @@ export class Group {
   }
 
   /**
-   * Runs `task` in the group. Resolves once it has started: soon, or under a limit when a slot is free and every
-   * earlier caller has been served. `task` starts in a microtask, never inside this call, and runs in the caller's
-   * async context.
+   * Runs `task` in the group. It starts in a microtask, never inside this call; under a limit, when a slot is free and
+   * every earlier caller has been served. It runs in the caller's async context. The promise resolves once it has
+   * started.
    *
    * The first task to throw or reject gives the group its error and cancels its context; later errors are dropped. A
    * group whose context has ended still starts tasks, which can ask the context themselves.
@@ -231,7 +231,7 @@ export class Group {
     return this.#slots.size !== Number.POSITIVE_INFINITY;
   }
 
-  /** Counts one more task; says whether it takes a slot, to be given back by {@link #done}. There is one free. */
+  /** Counts one more task; says whether it takes a slot, to be given back by {@link #done}. A slot is free. */
   #admit(): boolean {
     const limited = this.#isLimited();
     if (limited) this.#slots.take(1);
@@ -240,8 +240,8 @@ export class Group {
   }
 
   /**
-   * Runs a task that has been admitted, and puts what it resolves to into `results[index]`. What it does is what `go`
-   * (go.ts) does; a call of that would add a promise for each task.
+   * Runs a task that has been admitted, and puts what it resolves to into `results[index]`. It does what `go` of go.ts
+   * does; to call that would add a promise for each task.
    */
   async #start(task: Task, limited: boolean, results?: unknown[], index = 0): Promise<void> {
     const entry = enter(TASK, undefined, entries);
@@ -316,7 +316,7 @@ export class Group {
     else this.#waiters.rejectAll(this.#failure.error);
   }
 
-  /** Does what comes before a wait ends: cancels the context, and notes that the error will be known. */
+  /** To be called before a wait ends: cancels the context, and notes that the error is handed over. */
   #conclude(): void {
     this.#scope?.cancel(this.#failure?.error);
     if (this.#failure === undefined) return;
@@ -439,8 +439,8 @@ async function runEach<T>(
   } catch (error) {
     failure = { error };
   }
-  // The inner context has ended, and whatever ended it came first. If that was `ctx`, it has the same error, and the
-  // promise rejects with that error, or the signal's reason. The group's error would not do: there is none if every
+  // The inner context has ended, and whatever ended it came first. If that was `ctx`, it has the error of `ctx`, and
+  // the promise rejects with that error, or the signal's reason. The group's error would not do: there is none if every
   // call ignored the end of `ctx`, and it may be another one that a call made of it.
   if (inner.ctx.err() === parent.err()) throw source.poll()?.error();
   if (failure !== undefined) throw failure.error;

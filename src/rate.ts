@@ -62,7 +62,7 @@ export function every(ms: number): Limit {
 
 const WAIT = new Kind("rate wait", "wait", () => [Limiter.prototype.wait]);
 
-// Go's InfDuration, the longest time.Duration, in nanoseconds: 292 years. What takes longer takes Infinity here.
+// Go's InfDuration, the longest time.Duration, in nanoseconds: 292 years. A longer time counts as Infinity here.
 const LONGEST_DURATION = 2 ** 63;
 
 /** Nanoseconds as seconds, with Go's rounding: whole seconds and the rest apart. */
@@ -85,7 +85,7 @@ function timeFor(tokens: number, limit: Limit): number {
 
 /** Events that may happen after a delay. Made by {@link Limiter.reserve}. */
 export class Reservation {
-  /** False if the events can never happen, because they are more than the burst. Then nothing was reserved. */
+  /** False if the events are more than the burst. Then nothing was reserved. */
   readonly ok: boolean;
 
   readonly #limiter: Limiter;
@@ -136,7 +136,12 @@ interface Reserved {
 let toNanos: (limiter: Limiter, at: number | Date, what: string) => number;
 let giveBack: (limiter: Limiter, t: number, tokens: number, limit: Limit, timeToAct: number) => void;
 
-/** A bucket of up to `burst` tokens that gains `limit` tokens a second. Each event takes one. */
+/**
+ * A bucket of up to `burst` tokens that gains `limit` tokens a second. Each event takes one.
+ *
+ * Methods take an instant as their last argument: epoch milliseconds or a Date, now if left out. Counts and instants of
+ * another type are refused with TypeError.
+ */
 export class Limiter {
   // Times are whole nanoseconds from #base, the first instant the limiter saw: nanoseconds of the epoch do not fit a
   // double. Between any two calls:
@@ -338,6 +343,7 @@ export class Limiter {
    * Tokens that come between `timeToAct` and the last event are promised to later reservations.
    */
   #restore(t: number, reserved: number, limit: Limit, timeToAct: number): boolean {
+    // A reservation that can never act has none after it; Infinity - Infinity would be NaN.
     const after = timeToAct === Number.POSITIVE_INFINITY ? 0 : this.#lastEvent - timeToAct;
     const restored = reserved - tokensIn(after, limit);
     if (restored <= 0) return false;
@@ -377,7 +383,7 @@ function validLimit(limit: Limit, what: string): Limit {
 }
 
 /**
- * Which calls of a {@link Sometimes} act: those that any of the three names. Each is off if left out, 0 or negative.
+ * Which calls of a {@link Sometimes} act: a call that any of the three names. Each is off if left out, 0 or negative.
  */
 export interface SometimesOptions {
   /** The first `first` calls. */

@@ -148,8 +148,8 @@ export class Weighted {
   /**
    * Takes n units, waiting until they are free and every earlier caller has been served.
    *
-   * The units count as held from the moment `release` grants them, before the awaiting code resumes: nobody can take
-   * them in between, and a cancel after the grant comes too late.
+   * The units count as held from the moment they are granted, before the awaiting code resumes: nobody can take them in
+   * between, and a cancel after the grant comes too late.
    *
    * Rejects, holding nothing, with
    * - the context's error or the signal's reason, if `ctx` has ended (even if units are free) or ends while waiting;
@@ -257,7 +257,7 @@ export class Weighted {
     return Number.isSafeInteger(n) && n >= 0 && n <= this.size;
   }
 
-  /** Rejects a call with an n that {@link #canHold} says no to. */
+  /** Rejects a call whose n {@link #canHold} has refused. */
   #badCount(method: string, n: number): Promise<never> {
     return rejectedByCheck(() => {
       wholeNumber(n, `${method}: n`);

@@ -226,7 +226,7 @@ export class ShardMap<K, V> {
    * order, however long `fn` takes; other keys do not wait. `fn` runs in the caller's async context, and never inside
    * this call. An `fn` that calls `update` for its own key and awaits it waits for itself.
    *
-   * If `fn` throws or rejects, so does `update`; the entry is not changed, and the next call of the key runs.
+   * If `fn` throws or rejects, so does `update`; the entry is left as it is, and the next call of the key runs.
    *
    * Rejects, with `fn` not called, with the context's error or the signal's reason, if `cancel` has ended or ends while
    * waiting for earlier calls, and with TypeError if `fn` is not a function. An `fn` that has begun is not interrupted.
@@ -266,7 +266,8 @@ export class ShardMap<K, V> {
    * caller, and never inside this call.
    *
    * If `load` throws or rejects, so do all calls that wait for it. Nothing is set, and the next caller starts a new
-   * load.
+   * load. A load that never ends blocks its key as long as callers keep coming, so give it a deadline of its own. A
+   * `load` that awaits `getOrLoad` for its own key waits for itself.
    *
    * Rejects with the context's error or the signal's reason, if `cancel` has ended or ends while waiting; other callers
    * go on waiting. When the last of them has left in this way, the signal that `load` was given aborts with the same

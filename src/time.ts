@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Time: sleeping, timeouts, timers and tickers. Durations are milliseconds. Instants are epoch milliseconds on a clock
- * that only moves forward, even if the system's clock is set back.
+ * that only moves forward, and is not changed when the system's clock is set.
  *
  * Rules of use:
  *
@@ -21,7 +21,7 @@
  * // true
  * ```
  *
- * Ports what waits in the time package. Differences from Go:
+ * Ports the parts of the time package that wait, and Now. Differences from Go:
  *
  * - Durations are numbers of milliseconds, with fractions, beyond 2³¹−1 and up to Infinity. NaN is refused with
  *   RangeError. A wait of Infinity ends by its `cancel` alone.
