@@ -71,33 +71,35 @@ export class Permit {
   /** How many units. */
   readonly n: number;
 
-  // Undefined before the units are granted, and again once they are released.
-  private slots: Slots<unknown> | undefined = undefined;
-  private readonly of: Slots<unknown>;
-  private entry: Entry | undefined = undefined;
+  readonly #slots: Slots<unknown>;
+
+  // Whether the units are held: set when they are granted, cleared when they are released.
+  #held = false;
+
+  // The record of the units while they are held, under full tracking.
+  #entry: Entry | undefined = undefined;
 
   /** @internal */
   constructor(slots: Slots<unknown>, n: number) {
-    this.of = slots;
+    this.#slots = slots;
     this.n = n;
   }
 
   /** @internal Called once, when the units have been taken. A parked `permit` resolves to what this returns. */
   granted(): this {
-    this.slots = this.of;
+    this.#held = true;
     UNITS.live += this.n;
-    if (isFull() && this.n > 0) this.entry = record(UNITS, this.n, this);
+    if (isFull() && this.n > 0) this.#entry = record(UNITS, this.n, this);
     return this;
   }
 
   /** Gives the units back. Does nothing the second time. Costs as {@link Weighted.release} does. */
   release(): void {
-    const { slots } = this;
-    if (slots === undefined) return;
-    this.slots = undefined;
+    if (!this.#held) return;
+    this.#held = false;
     UNITS.live -= this.n;
-    if (this.entry !== undefined) erase(this.entry);
-    slots.give(this.n);
+    if (this.#entry !== undefined) erase(this.#entry);
+    this.#slots.give(this.n);
   }
 
   /** Gives the units back at the end of a `using` block. */

@@ -88,10 +88,10 @@ export class After {
   index = -1;
 
   // The selects that are parked on it. Made for the first one, as most are never parked on.
-  private parked: List<Parked> | undefined = undefined;
+  #parked: List<Parked> | undefined = undefined;
 
   // Set when a select has got the instant. It is never ready again.
-  private taken = false;
+  #taken = false;
 
   /** @internal */
   constructor(when: number) {
@@ -100,8 +100,8 @@ export class After {
 
   /** @internal Called as the alarm it is, so at least one select is parked on it. */
   fire(): void {
-    this.taken = true;
-    const parked = this.parked as List<Parked>;
+    this.#taken = true;
+    const parked = this.#parked as List<Parked>;
     const first = parked.shift() as Parked;
     // Any other select that is parked on it waits for its other cases alone from now on.
     while (parked.size > 0) parked.shift();
@@ -111,31 +111,31 @@ export class After {
 
   /** @internal */
   [READY](): boolean {
-    if (this.taken || now() < this.when) return false;
+    if (this.#taken || now() < this.when) return false;
     // It is due. If a select is parked on it, the host timer has not come to it yet, and that select comes first.
     if (this.index >= 0) fireNow(this);
-    return !this.taken;
+    return !this.#taken;
   }
 
   /** @internal */
   [TAKE](key: string): Outcome {
-    this.taken = true;
+    this.#taken = true;
     return { case: key, value: now() };
   }
 
   /** @internal */
   [ENQUEUE](parked: Parked): void {
-    if (this.taken) return;
-    this.parked ??= new List();
-    this.parked.push(parked);
-    if (this.parked.size > 1 || this.when === Number.POSITIVE_INFINITY) return;
+    if (this.#taken) return;
+    this.#parked ??= new List();
+    this.#parked.push(parked);
+    if (this.#parked.size > 1 || this.when === Number.POSITIVE_INFINITY) return;
     arm(this);
     refTimer();
   }
 
   /** @internal */
   [DEQUEUE](parked: Parked): void {
-    if (this.parked?.remove(parked) && this.parked.size === 0 && disarm(this)) unrefTimer();
+    if (this.#parked?.remove(parked) && this.#parked.size === 0 && disarm(this)) unrefTimer();
   }
 }
 
