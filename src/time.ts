@@ -200,7 +200,7 @@ abstract class TimerChannel extends InternalChannel<number> implements Alarm {
   }
 
   /** Hands an instant to the first receiver, or else buffers it; drops it if one is buffered already. */
-  protected send(at: number): void {
+  protected deliver(at: number): void {
     if (!this.receivers.wakeOne({ value: at, ok: true })) this.buffered ??= at;
   }
 
@@ -218,7 +218,7 @@ class OneShot extends TimerChannel {
 
   fire(): void {
     this.uncount();
-    this.send(now());
+    this.deliver(now());
   }
 }
 
@@ -236,7 +236,7 @@ class Periodic extends TimerChannel {
     // A period may be less than the clock can tell apart: the next tick must be later than this one.
     this.when = Math.max(this.when, t + 0.001);
     arm(this);
-    this.send(t);
+    this.deliver(t);
   }
 }
 
