@@ -86,10 +86,10 @@ export class Permit {
   }
 
   /** @internal Called once, when the units have been taken. A parked `permit` resolves to what this returns. */
-  granted(): this {
+  granted(stack?: string): this {
     this.#held = true;
     UNITS.live += this.n;
-    if (isFull() && this.n > 0) this.#entry = record(UNITS, this.n, this);
+    if (isFull() && this.n > 0) this.#entry = record(UNITS, this.n, this, entries, stack);
     return this;
   }
 
@@ -113,15 +113,15 @@ export class Permit {
 /** What a parked `acquire` asks for: units without a permit. */
 class AcquireRequest implements UnitRequest<void> {
   readonly n: number;
-  private readonly onGrant: (n: number) => void;
+  private readonly onGrant: (n: number, stack?: string) => void;
 
-  constructor(n: number, onGrant: (n: number) => void) {
+  constructor(n: number, onGrant: (n: number, stack?: string) => void) {
     this.n = n;
     this.onGrant = onGrant;
   }
 
-  granted(): void {
-    this.onGrant(this.n);
+  granted(stack?: string): void {
+    this.onGrant(this.n, stack);
   }
 }
 
@@ -268,14 +268,14 @@ export class Weighted {
   }
 
   /** Counts n units that have been taken without a permit. */
-  #addAcquired(n: number): void {
+  #addAcquired(n: number, stack?: string): void {
     this.#acquired += n;
     UNITS.live += n;
-    if (isFull() && n > 0) this.#records.push({ entry: record(UNITS, n), n });
+    if (isFull() && n > 0) this.#records.push({ entry: record(UNITS, n, undefined, entries, stack), n });
   }
 
   // Shared by all parked acquires, so that none allocates a closure.
-  readonly #onGrant = (n: number): void => this.#addAcquired(n);
+  readonly #onGrant = (n: number, stack?: string): void => this.#addAcquired(n, stack);
 
   /** Erases the records of n units, oldest first: `release` does not say which units it gives back. */
   #eraseRecords(n: number): void {

@@ -52,6 +52,30 @@ const CASES: Record<string, [program: string, wanted: unknown]> = {
       [true, 8],
     ],
   ],
+  "a parked select hears the abort of a signal whose context is the other copy's": [
+    `const controller = new AbortController();
+    const waiting = two.select({ stop: one.context.fromSignal(controller.signal), never: new two.Channel() });
+    controller.abort("enough");
+    const { case: which, value } = await waiting;
+    return [which, value.cause];`,
+    ["stop", "enough"],
+  ],
+  "a parked select learns of the end of a context of the other copy, below a foreign one": [
+    `const [parent, cancel] = one.context.withCancel(one.context.background());
+    const foreign = { deadline: () => undefined, done: () => parent.done(), err: () => parent.err(), value: () => undefined };
+    const [ctx] = one.context.withCancel(foreign);
+    const waiting = two.select({ stop: ctx, never: new two.Channel() });
+    cancel();
+    return (await waiting).value.name;`,
+    "AbortError",
+  ],
+  "what a foreign context throws is the error of the other copy's select": [
+    `const foreign = { deadline: () => undefined, done: () => new one.Channel(), err: () => undefined, value: () => undefined,
+      afterFunc: () => { throw new RangeError("no"); } };
+    const ctx = one.context.fromSignal(Object.assign(new AbortController().signal, { addEventListener: () => { throw new RangeError("no"); } }));
+    return [(await caught(two.select({ stop: ctx, never: new two.Channel() }))).message];`,
+    ["no"],
+  ],
   "selects of two copies talk to each other": [
     `const ch = new one.Channel();
     const receiving = two.select({ got: ch });

@@ -314,3 +314,26 @@ test("many leaks of a few lines are told by line, with how many each", async () 
   expect(error.message).not.toMatch(/and \d+ more/);
   expect(error.leaks.reduce((sum, { count }) => sum + count, 0)).toBe(70);
 });
+
+test.each(["acquire", "permit"] as const)(
+  "units granted after a wait show the %s that waited, not the release",
+  async (how) => {
+    const sem = new Weighted(1);
+    sem.tryAcquire();
+    function theCaller() {
+      return sem[how](background());
+    }
+    const granted = theCaller();
+    function theReleaser() {
+      sem.release();
+    }
+    theReleaser();
+    const permit = await granted;
+    const [unit, ...others] = find().filter(({ kind }) => kind === "semaphore unit");
+    expect(others).toEqual([]);
+    expect(unit?.stack).toContain("theCaller");
+    expect(unit?.stack).not.toContain("theReleaser");
+    if (permit === undefined) sem.release();
+    else permit.release();
+  },
+);

@@ -199,8 +199,9 @@ export function record(
   units: number,
   thing?: WeakKey,
   entryPoints: () => readonly PublicFunction[] = kind.entryPoints,
+  stack: string = callerStack(entryPoints()),
 ): Entry {
-  const entry = { kind, units, madeAt: realNow(), stack: callerStack(entryPoints()), cancelLost: false };
+  const entry = { kind, units, madeAt: realNow(), stack, cancelLost: false };
   entries.add(entry);
   if (thing !== undefined) registry.register(thing, entry, entry);
   return entry;

@@ -1,14 +1,17 @@
 /** Slots: n units, handed out first come, first served. Semaphores, and groups under a limit, stand on this. */
 import type { Kind } from "../track/tracker.ts";
 import type { Source } from "./source.ts";
-import { Waiters } from "./wait.ts";
+import { type Wait, Waiters } from "./wait.ts";
 
 /** What a waiter asks for. */
 export interface UnitRequest<T> {
   /** How many units. */
   readonly n: number;
-  /** Called when they are granted, synchronously; returns what the wait resolves to. Runs no user code. */
-  granted(): T;
+  /**
+   * Called when they are granted, synchronously; returns what the wait resolves to. Runs no user code. `stack` is where
+   * the wait was parked, if that was recorded: the caller at the grant is another task.
+   */
+  granted(stack?: string): T;
 }
 
 export class Slots<T> {
@@ -74,7 +77,7 @@ export class Slots<T> {
       if (request.n > this.size - this.held) return;
       waiters.remove(w);
       this.held += request.n;
-      w.resolve(request.granted());
+      w.resolve(request.granted((w as Partial<Wait<T, UnitRequest<T>>>).dependent?.stack));
     }
     this.free = this.size - this.held;
   }
