@@ -2,18 +2,19 @@
  * Puts small faults into a file of src, one at a time, and reports those that the tests let through.
  *
  *   npm run mutate -- semaphore               src/semaphore.ts
- *   npm run mutate -- internal/list           src/internal/list.ts
+ *   npm run mutate -- semaphore rate          both, in one run, which shares the first run without a mutant
+ *   npm run mutate -- internal/data           all files of src/internal/data
  *   npm run mutate -- semaphore:120-160       these lines alone
  *   npm run mutate -- semaphore --survivors   details of the last run, without another
- *   npm run mutate -- --all                   every file of src, one after the other, with a summary
+ *   npm run mutate -- --all                   every file of src, a run for each folder, with a summary
  *
  * Stryker does it, from a package of its own in test/mutation, installed by the first run. Reports and the summary are
  * in .build/mutation. Exits with 1 if the tests kill too few mutants or an entry of survivors.json is stale, and with 2
  * if there is no verdict.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { checkExplanations, details, judge, mutantsOf, summary, words } from "../test/mutation/verdict.mjs";
@@ -22,17 +23,30 @@ process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 
 const PACKAGE = "test/mutation";
 const OUT = ".build/mutation";
-const USAGE = "usage: npm run mutate -- MODULE[:FROM-TO] [--survivors], or npm run mutate -- --all";
+const REPORT = `${OUT}/last.json`;
+const USAGE = "usage: npm run mutate -- MODULE[:FROM-TO]... [--survivors], or npm run mutate -- --all";
 
 const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
 
-/** What there is to mutate: a file, perhaps only some of its lines, and where its report stands. */
-function targetOf(argument) {
+/** What there is to mutate: files, perhaps only some of their lines, and where their reports stand. */
+function targetsOf(argument) {
   const [, name, lines] = /^(?:src\/)?(.+?)(?:\.ts)?(?::(\d+-\d+))?$/.exec(argument) ?? [];
+  const folder = `src/${name}`;
+  if (existsSync(folder) && statSync(folder).isDirectory()) {
+    return sourcesIn(folder).flatMap((file) => targetsOf(file));
+  }
   const file = `src/${name}.ts`;
   if (!existsSync(file)) throw new Error(`no file ${file}\n${USAGE}`);
   const report = `${OUT}/${name.replaceAll("/", ".")}${lines === undefined ? "" : `.${lines}`}.json`;
-  return { file, lines, report };
+  return [{ file, lines, report }];
+}
+
+/** The files of a folder that have something to mutate: index.ts re-exports alone. */
+function sourcesIn(folder) {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".ts") && name !== "index.ts")
+    .sort()
+    .map((name) => `${folder}/${name}`);
 }
 
 function run(command, args, cwd = ".", env = {}) {
@@ -53,15 +67,15 @@ function install() {
   if (!run("npm", ["ci", "--no-audit", "--no-fund"], PACKAGE)) throw new Error(`cannot install ${PACKAGE}`);
 }
 
-function optionsFor({ file, lines, report }) {
+function optionsFor(targets) {
   return {
-    mutate: [lines === undefined ? file : `${file}:${lines}`],
+    mutate: targets.map(({ file, lines }) => (lines === undefined ? file : `${file}:${lines}`)),
     testRunner: "vitest",
     plugins: ["@stryker-mutator/vitest-runner"],
     vitest: { configFile: `${PACKAGE}/vitest.config.ts`, related: false },
     coverageAnalysis: "perTest",
-    // A mutant that runs only while its module is loaded would need all tests. It is listed.
-    ignoreStatic: true,
+    // A mutant that runs while its module is loaded is tried with all tests.
+    ignoreStatic: false,
     concurrency: 2,
     // A runner's memory grows with every run.
     maxTestRunnerReuse: 50,
@@ -78,52 +92,60 @@ function optionsFor({ file, lines, report }) {
     cleanTempDir: "always",
     allowConsoleColors: false,
     reporters: ["json", "progress-append-only"],
-    jsonReporter: { fileName: report },
+    jsonReporter: { fileName: REPORT },
   };
 }
 
-/** Runs Stryker and leaves its report. */
-function mutate(target) {
+/** Runs Stryker and leaves a report for each target. */
+function mutate(targets) {
   mkdirSync(OUT, { recursive: true });
-  rmSync(target.report, { force: true });
+  for (const { report } of targets) rmSync(report, { force: true });
+  rmSync(REPORT, { force: true });
   // What an interrupted run left.
   rmSync(`${OUT}/sandbox`, { recursive: true, force: true });
   const config = `${OUT}/stryker.json`;
-  writeFileSync(config, JSON.stringify(optionsFor(target), undefined, 2));
+  writeFileSync(config, JSON.stringify(optionsFor(targets), undefined, 2));
   const began = Date.now();
   const stryker = `${PACKAGE}/node_modules/@stryker-mutator/core/bin/stryker.js`;
-  if (!run(process.execPath, [stryker, "run", config], ".", { MUTATED: target.file }) || !existsSync(target.report)) {
-    throw new Error(`${target.file}: Stryker failed. Its first run, without a mutant, must pass; see above`);
+  const names = targets.map(({ file }) => file).join(",");
+  if (!run(process.execPath, [stryker, "run", config], ".", { MUTATED: names }) || !existsSync(REPORT)) {
+    throw new Error(`${names}: Stryker failed. Its first run, without a mutant, must pass; see above`);
   }
-  console.log(`${target.file}: ${Math.ceil((Date.now() - began) / 60_000)} min`);
+  const results = readJson(REPORT);
+  for (const { file, report } of targets) {
+    // A file of types or re-exports alone has no results.
+    const files = { [file]: results.files[file] ?? { source: readFileSync(file, "utf8"), mutants: [] } };
+    writeFileSync(report, JSON.stringify({ ...results, files }));
+  }
+  console.log(`${names}: ${Math.ceil((Date.now() - began) / 60_000)} min`);
 }
 
 function verdictOf({ file, lines, report }) {
-  const results = readJson(report);
-  // A file of types or re-exports alone.
-  if (results.files[file] === undefined) results.files[file] = { source: "", mutants: [] };
-  return judge(file, mutantsOf(results, file), explanations, lines !== undefined);
+  return judge(file, mutantsOf(readJson(report), file), explanations, lines !== undefined);
 }
 
 function all() {
-  // index.ts re-exports alone.
-  const files = readdirSync("src", { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts") && name !== "index.ts")
-    .map((name) => name.replaceAll("\\", "/"));
+  const folders = new Set(
+    readdirSync("src", { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => join("src", dirname(name)).replaceAll("\\", "/")),
+  );
   const verdicts = [];
   const broken = [];
-  for (const [i, name] of files.sort().entries()) {
-    const target = targetOf(name);
-    console.log(`\n== ${target.file}, ${i + 1} of ${files.length}`);
+  for (const folder of [...folders].sort()) {
+    const targets = sourcesIn(folder).flatMap(targetsOf);
+    console.log(`\n== ${folder}: ${targets.length} files`);
     try {
-      mutate(target);
-      verdicts.push(verdictOf(target));
-      console.log(words(verdicts.at(-1)));
+      mutate(targets);
+      for (const target of targets) {
+        verdicts.push(verdictOf(target));
+        console.log(words(verdicts.at(-1)));
+      }
     } catch (error) {
-      broken.push(target.file);
+      broken.push(folder);
       console.error(error.message);
     }
-    // After each file, so that what is done is kept if the rest is not.
+    // After each folder, so that what is done is kept if the rest is not.
     writeFileSync(`${OUT}/summary.md`, summary(verdicts));
   }
   const failed = verdicts.filter((v) => !v.ok).map((v) => v.file);
@@ -147,28 +169,27 @@ function main() {
     options: { all: { type: "boolean" }, survivors: { type: "boolean" } },
     allowPositionals: true,
   });
-  if (values.all ? positionals.length > 0 || values.survivors : positionals.length !== 1) throw new Error(USAGE);
+  if (values.all ? positionals.length > 0 || values.survivors : positionals.length === 0) throw new Error(USAGE);
   explanations = readJson(join(PACKAGE, "survivors.json"));
   checkExplanations(explanations);
-  const target = values.all ? undefined : targetOf(positionals[0]);
-  if (values.survivors) {
+  const targets = positionals.flatMap(targetsOf);
+  if (!values.survivors) {
+    install();
+    // For tests with a child process, which runs dist.
+    if (!run("npm", ["run", "--silent", "build"])) throw new Error("the build failed");
+    if (values.all) return [all(), allExplainedExist()].every(Boolean);
+    mutate(targets);
+  }
+  const verdicts = targets.map((target) => {
     if (!existsSync(target.report)) throw new Error(`no report of ${target.file}: run without --survivors first`);
     const source = readJson(target.report).files[target.file]?.source;
     if (source !== readFileSync(target.file, "utf8")) console.log(`${target.file} has changed since its last run\n`);
     const verdict = verdictOf(target);
-    console.log(details(verdict));
-    console.log(words(verdict));
-    return allExplainedExist() && verdict.ok;
-  }
-
-  install();
-  // For tests with a child process, which runs dist.
-  if (!run("npm", ["run", "--silent", "build"])) throw new Error("the build failed");
-  if (target === undefined) return [all(), allExplainedExist()].every(Boolean);
-  mutate(target);
-  const verdict = verdictOf(target);
-  console.log(`\n${words(verdict)}`);
-  return allExplainedExist() && verdict.ok;
+    console.log(values.survivors ? details(verdict) : `\n${words(verdict)}`);
+    if (values.survivors) console.log(words(verdict));
+    return verdict;
+  });
+  return allExplainedExist() && verdicts.every(({ ok }) => ok);
 }
 
 try {

@@ -70,8 +70,8 @@ export interface Leak {
 
 /** What was there at some moment, to be handed to `ignore`. Made by {@link current}. */
 export interface Snapshot {
-  /** How many of each kind there were. */
-  readonly counts: ReadonlyMap<string, number>;
+  /** How many of each kind there were without a record. */
+  readonly unrecorded: ReadonlyMap<string, number>;
   /** The records that there were, under full tracking. */
   readonly entries: ReadonlySet<object>;
   /** The proved leaks that had not been reported yet. */
@@ -116,8 +116,15 @@ export function counters(): Record<string, number> {
 
 /** A snapshot of what is there now, to be left out later: `verifyNone({ ignore: before })`. */
 export function current(): Snapshot {
-  const counts = new Map(allKinds().map(({ name, live }) => [name, live]));
-  return { counts, entries: new Set(allEntries()), proved: new Set(provedEntries()) };
+  return { unrecorded: unrecordedNow(), entries: new Set(allEntries()), proved: new Set(provedEntries()) };
+}
+
+/** How many of each kind have no record, but for the proved leaks, which are reported by their own. */
+function unrecordedNow(): Map<string, number> {
+  const unrecorded = new Map(allKinds().map(({ name, live }) => [name, live]));
+  unrecorded.delete(PROVED.name);
+  for (const { kind, units } of allEntries()) unrecorded.set(kind.name, (unrecorded.get(kind.name) ?? 0) - units);
+  return unrecorded;
 }
 
 /**
@@ -131,25 +138,10 @@ export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
   const leaks = provedEntries()
     .filter((entry) => !ignore?.entries.has(entry) && !ignore?.proved.has(entry))
     .map((entry) => leakOf(entry, true));
-  const recorded = new Map<string, number>();
-  for (const entry of allEntries()) {
-    recorded.set(entry.kind.name, (recorded.get(entry.kind.name) ?? 0) + entry.units);
-    if (!ignore?.entries.has(entry)) leaks.push(leakOf(entry, false));
-  }
-  for (const kind of allKinds()) {
-    if (kind === PROVED) continue; // Reported above, once.
-    const { name, live } = kind;
-    let unrecorded = live - (recorded.get(name) ?? 0);
-    if (ignore !== undefined) unrecorded -= unrecordedIn(ignore, name);
-    if (unrecorded > 0)
-      leaks.push({
-        kind: name,
-        count: unrecorded,
-        ageMs: undefined,
-        stack: undefined,
-        proved: false,
-        lostCancel: false,
-      });
+  for (const entry of allEntries()) if (!ignore?.entries.has(entry)) leaks.push(leakOf(entry, false));
+  for (const [kind, unrecorded] of unrecordedNow()) {
+    const count = unrecorded - (ignore?.unrecorded.get(kind) ?? 0);
+    if (count > 0) leaks.push({ kind, count, ageMs: undefined, stack: undefined, proved: false, lostCancel: false });
   }
   return leaks;
 }
@@ -181,13 +173,6 @@ export function onProved(fn: (leak: Leak) => void): () => void {
 function leakOf(entry: Entry, proved: boolean): Leak {
   const { kind, units, stack, cancelLost } = entry;
   return { kind: kind.name, count: units, ageMs: ageOf(entry), stack, proved, lostCancel: cancelLost && !proved };
-}
-
-/** How many of the kind a snapshot counted that had no record. */
-function unrecordedIn(snapshot: Snapshot, name: string): number {
-  let n = snapshot.counts.get(name) ?? 0;
-  for (const entry of snapshot.entries as ReadonlySet<Entry>) if (entry.kind.name === name) n -= entry.units;
-  return n;
 }
 
 /** How many groups of leaks a message shows in full. */

@@ -134,9 +134,9 @@ export class Weighted {
   // How many units are held without a permit: those of `acquire` and `tryAcquire`, less those of `release`.
   #acquired = 0;
 
-  // Under full tracking, the records of units held without a permit, oldest first, each with how many of its units are
-  // still held. Units that were acquired before full tracking was turned on have none.
-  readonly #records = new Ring<{ readonly entry: Entry; n: number }>();
+  // Under full tracking, the records of units held without a permit, oldest first. Units that were acquired before full
+  // tracking was turned on have none.
+  readonly #records = new Ring<Entry>();
 
   /** How many units there are. */
   readonly size: number;
@@ -271,7 +271,7 @@ export class Weighted {
   #addAcquired(n: number, stack?: string): void {
     this.#acquired += n;
     UNITS.live += n;
-    if (isFull() && n > 0) this.#records.push({ entry: record(UNITS, n, undefined, entries, stack), n });
+    if (isFull() && n > 0) this.#records.push(record(UNITS, n, undefined, entries, stack));
   }
 
   // Shared by all parked acquires, so that none allocates a closure.
@@ -281,11 +281,11 @@ export class Weighted {
   #eraseRecords(n: number): void {
     for (let left = n; left > 0 && this.#records.size > 0; ) {
       const first = this.#records.front;
-      const erased = Math.min(left, first.n);
-      first.n -= erased;
+      const erased = Math.min(left, first.units);
+      first.units -= erased;
       left -= erased;
-      if (first.n > 0) return;
-      erase(first.entry);
+      if (first.units > 0) return;
+      erase(first);
       this.#records.shift();
     }
   }

@@ -1,7 +1,7 @@
 /** What leak checks say is so: proofs are proofs, totals are totals, ages are real, and nobody is blamed for another. */
 import { Channel } from "gopark/channel";
 import { background, type Context, withCancel, withDeadline, withTimeout, withValue } from "gopark/context";
-import { counters, find, type Leak, LeakError, onProved, track, verifyNone } from "gopark/leak";
+import { counters, current, find, type Leak, LeakError, onProved, track, verifyNone } from "gopark/leak";
 import { Pool } from "gopark/pool";
 import { Weighted } from "gopark/semaphore";
 import { now } from "gopark/time";
@@ -198,6 +198,18 @@ describe("what a snapshot knew", () => {
       const before = leak.current();
       const found = leak.find({ ignore: before }).length;`);
     expect(said).toEqual(["1 0 nothing"]);
+  });
+
+  test("hides nothing that came later, if a part of what it knew is gone", async () => {
+    const sem = new Weighted(4);
+    sem.tryAcquire(3);
+    const before = current();
+    sem.release();
+    track("counters");
+    sem.tryAcquire();
+    expect(find({ ignore: before }).map(({ kind, count }) => [kind, count])).toEqual([["semaphore unit", 1]]);
+    sem.release(3);
+    track("full");
   });
 
   test("hides nothing that came later, collected or not", async () => {

@@ -1,6 +1,6 @@
 /** Weighted semaphore: units belong to whoever took them, and no cancel admits a waiter that it ends. */
 import { background, type Cancel, type Context, fromSignal, withCancel } from "gopark/context";
-import { counters, track } from "gopark/leak";
+import { counters, find, track } from "gopark/leak";
 import { type Permit, Weighted } from "gopark/semaphore";
 import { afterEach, describe, expect, test } from "vitest";
 import { random, seeds } from "./support/random.ts";
@@ -85,6 +85,72 @@ describe.each(["full", "counters"] as const)(
     });
   },
 );
+
+describe("under full tracking, a release by hand", () => {
+  const units = () =>
+    find()
+      .filter(({ kind }) => kind === "semaphore unit")
+      .map(({ count, stack }) => [count, /at (one|two|three)\b/.exec(stack ?? "")?.[1]]);
+
+  test("erases the records of as many units, oldest first", async () => {
+    const sem = new Weighted(10);
+    const one = () => sem.tryAcquire(1);
+    const two = () => sem.tryAcquire(2);
+    const three = () => sem.tryAcquire(3);
+    expect([three(), one(), two()]).toEqual([true, true, true]);
+    const left: ReturnType<typeof units>[] = [];
+    for (const n of [0, 2, 1, 1, 0, 1, 1]) {
+      sem.release(n);
+      left.push(units());
+    }
+    expect(left).toEqual([
+      [
+        [3, "three"],
+        [1, "one"],
+        [2, "two"],
+      ],
+      [
+        [1, "three"],
+        [1, "one"],
+        [2, "two"],
+      ],
+      [
+        [1, "one"],
+        [2, "two"],
+      ],
+      [[2, "two"]],
+      [[2, "two"]],
+      [[1, "two"]],
+      [],
+    ]);
+  });
+
+  test("erases several records at once, the last in part", () => {
+    const sem = new Weighted(10);
+    const one = () => sem.tryAcquire(1);
+    const three = () => sem.tryAcquire(3);
+    expect([one(), three(), one()]).toEqual([true, true, true]);
+    sem.release(3);
+    expect(units()).toEqual([
+      [1, "three"],
+      [1, "one"],
+    ]);
+    sem.release(2);
+    expect(units()).toEqual([]);
+  });
+
+  test("of units that have no record leaves those of others alone", () => {
+    track("counters");
+    const sem = new Weighted(10);
+    sem.tryAcquire(2);
+    track("full");
+    const one = () => sem.tryAcquire(1);
+    one();
+    sem.release(1);
+    sem.release(2);
+    expect([sem.held(), units()]).toEqual([0, []]);
+  });
+});
 
 test("a function that runs with a permit cannot have it taken away", async () => {
   const sem = new Weighted(1);

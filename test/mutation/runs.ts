@@ -3,8 +3,8 @@ import { basename, relative } from "node:path";
 import type { Worker } from "node:worker_threads";
 import { patience } from "./patience.ts";
 
-// The file that is mutated, from scripts/mutate.mjs.
-const MUTATED = process.env.MUTATED ?? "";
+// The files that are mutated, from scripts/mutate.mjs.
+const MUTATED = new Set((process.env.MUTATED ?? "").split(",").map((file) => basename(file, ".ts")));
 
 /**
  * How long a thread may neither report nor idle, in milliseconds, on an idle machine. The first run of a process may be
@@ -39,10 +39,9 @@ export class Runs {
    * ran, and of these the short ones before the long.
    */
   sort(files: File[]): File[] {
-    const stem = basename(MUTATED, ".ts");
     const rank = ({ moduleId }: File) => {
       const last = this.#runner.cache.getFileTestResults(`:${relative(this.#runner.config.root, moduleId)}`);
-      const group = basename(moduleId).startsWith(`${stem}.`) ? 0 : last?.failed ? 1 : 2;
+      const group = MUTATED.has(basename(moduleId).split(".")[0] ?? "") ? 0 : last?.failed ? 1 : 2;
       return { group, duration: last?.duration ?? 0 };
     };
     return files

@@ -62,7 +62,7 @@ export function allKinds(): readonly Kind[] {
 export interface Entry {
   readonly kind: Kind;
   /** How many of the kind it stands for. */
-  readonly units: number;
+  units: number;
   /** When it was made, by the real clock: {@link ageOf}. */
   readonly madeAt: number;
   /**
