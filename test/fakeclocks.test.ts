@@ -230,3 +230,27 @@ describe("an instant of -Infinity is one that has passed", () => {
     expect(real).toBe("fulfilled");
   });
 });
+
+describe("a setTimeout that is wrapped, as monitoring agents wrap it, is no mocked clock", () => {
+  const wrap = () => {
+    const { setTimeout } = globalThis;
+    vi.stubGlobal("setTimeout", (fn: () => void, ms: number) => setTimeout(fn, ms));
+  };
+
+  test("the clock does not follow the system's", () => {
+    const before = now();
+    wrap();
+    vi.spyOn(Date, "now").mockReturnValue(0);
+    expect(now()).toBeGreaterThanOrEqual(before);
+    vi.restoreAllMocks();
+  });
+
+  test("sleeps and deadlines end", async () => {
+    wrap();
+    await sleep(1);
+    const { ctx } = withTimeout(background(), 1);
+    expect((await new Channel().receive(ctx).catch((err: Error) => err)) as Error).toBe(ctx.err());
+    vi.unstubAllGlobals();
+    await sleep(1);
+  });
+});

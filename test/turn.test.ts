@@ -7,6 +7,7 @@ import { background, withCancel } from "gopark/context";
 import { Group } from "gopark/errgroup";
 import { go } from "gopark/go";
 import { track } from "gopark/leak";
+import { Pool } from "gopark/pool";
 import { Inf, Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
@@ -137,6 +138,18 @@ const workloads: Record<string, () => Promise<unknown>> = {
   "updates of a map": async () => {
     const map = new ShardMap<string, number>();
     for (let i = 0; i < OPERATIONS; i++) await map.update("n", (n = 0) => n + 1);
+  },
+  "values of a map that are there": async () => {
+    const map = new ShardMap([["n", 1]]);
+    for (let i = 0; i < OPERATIONS; i++) await map.getOrLoad("n", () => 2);
+  },
+  "uses of a pool": async () => {
+    const pool = new Pool({ create: () => ({}), reset: () => {} });
+    for (let i = 0; i < OPERATIONS; i++) await pool.use(() => i);
+  },
+  "functions with a permit": async () => {
+    const sem = new Weighted(1);
+    for (let i = 0; i < OPERATIONS; i++) await sem.withPermit(ctx, () => i);
   },
   "sleeps of nothing": async () => {
     for (let i = 0; i < OPERATIONS; i++) await sleep(0);
