@@ -1,8 +1,9 @@
 /**
- * Compares this tree of the library with another one: `npm run bench -- --against <tree> [row or file...] [--processes N]`.
+ * Compares this tree of the library with another one: `npm run bench -- --against <tree> [row or file...] [--processes
+ * N]`.
  *
- * The rows are this tree's. Each is run by pairs of fresh processes, one for each tree, that take turns. All rows have had
- * their first pair before any has its second, so that a slow minute of the machine costs each row one pair at most.
+ * The rows are this tree's. Each is run by pairs of fresh processes, one for each tree, that take turns. All rows have
+ * had their first pair before any has its second, so that a slow minute of the machine costs each row one pair at most.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";

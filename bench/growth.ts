@@ -1,7 +1,7 @@
 /**
  * One point of a growth: a process that measures the series, the side (`ours` or `floor`) and the size it is given, and
- * prints nanoseconds per operation. Each point has a process of its own, or what waits for one would be in the heap of the
- * other: with 100 000 waiters beside it, a release to the only one seemed to take twice as long.
+ * prints nanoseconds per operation. Each point has a process of its own, or what waits for one would be in the heap of
+ * the other: with 100 000 waiters beside it, a release to the only one seemed to take twice as long.
  */
 import { growths } from "./growths.ts";
 import { measure } from "./support/measure.ts";

@@ -38,8 +38,8 @@ function weighted(): Semaphore {
 }
 
 /**
- * So many acquires parked behind the one that holds the only unit. A call lets the unit go round: who has it releases it
- * to the front one and comes again at the back. Between calls it is held, and nothing moves.
+ * So many acquires parked behind the one that holds the only unit. A call lets the unit go round: who has it releases
+ * it to the front one and comes again at the back. Between calls it is held, and nothing moves.
  */
 function parkedAcquires(sem: Semaphore, waiters: number): Work {
   let left = 0;

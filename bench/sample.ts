@@ -1,8 +1,8 @@
 /**
- * Ours of the rows of one file, measured in processor time: a contender (`worker.ts` tells the protocol) that is started as
- * `node sample.js <file>`. The input `<row> <ms>` runs that row for so many milliseconds of processor time and is answered
- * with the processor time and the wall time of one operation in nanoseconds, and the calls that were made:
- * `{"row":...,"cpu":...,"wall":...,"calls":...}`.
+ * Ours of the rows of one file, measured in processor time: a contender (`worker.ts` tells the protocol) that is
+ * started as `node sample.js <file>`. The input `<row> <ms>` runs that row for so many milliseconds of processor time
+ * and is answered with the processor time and the wall time of one operation in nanoseconds, and the calls that were
+ * made: `{"row":...,"cpu":...,"wall":...,"calls":...}`.
  *
  * It loads that one file: what the other files need may be missing in the library that `gopark` is here.
  */

@@ -1,6 +1,6 @@
 /**
- * Select. For most of it there is no floor: what it does cannot be said in bare promises, as `Promise.race` consumes what it
- * drops. Where there is one, it is what those who know exactly who can come would write.
+ * Select. For most of it there is no floor: what it does cannot be said in bare promises, as `Promise.race` consumes
+ * what it drops. Where there is one, it is what those who know exactly who can come would write.
  */
 import { after, Channel, context, select } from "gopark";
 import { Either, type Picked } from "./support/floor.ts";

@@ -1,7 +1,7 @@
 /**
- * One step of the way from the bare hand-off to the channel: a process that measures the one whose number it is given, at
- * the work it is given (`value` or `roundTrip`), and prints nanoseconds. Each has a process of its own, or the loop would be
- * compiled for all of them.
+ * One step of the way from the bare hand-off to the channel: a process that measures the one whose number it is given,
+ * at the work it is given (`value` or `roundTrip`), and prints nanoseconds. Each has a process of its own, or the loop
+ * would be compiled for all of them.
  */
 import { measure } from "./support/measure.ts";
 import { steps, type Work, works } from "./support/steps.ts";

@@ -1,7 +1,7 @@
 /**
- * How many turns the event loop gets while tasks work through items: a process that runs the work whose name it is given,
- * `node ticks.js <work> <microseconds>`, with so much busy work for each item, beside an interval of 10 ms, and prints what
- * became of the interval as JSON.
+ * How many turns the event loop gets while tasks work through items: a process that runs the work whose name it is
+ * given, `node ticks.js <work> <microseconds>`, with so much busy work for each item, beside an interval of 10 ms, and
+ * prints what became of the interval as JSON.
  */
 import { Channel, context, errgroup, select, semaphore } from "gopark";
 import { PERIOD_MS, SPAN_MS, type TickCount, type TickWork } from "./support/ticks.ts";

@@ -82,7 +82,10 @@ function links(file) {
   return filled(`${each.join(", ")}.`);
 }
 
-/** The named rows beside their floor, Go and the fastest of the others. A column in which nothing would stand is left out. */
+/**
+ * The named rows beside their floor, Go and the fastest of the others. A column in which nothing would stand is left
+ * out.
+ */
 function benchRows(file, names) {
   const table = names.split(/\s+/).map((id) => {
     const row = rows.find((row) => row.id === id);
@@ -133,8 +136,8 @@ function filled(text) {
 }
 
 /**
- * A paragraph in lines. What stands in backquotes, or is the text of a link, is not broken; and no line begins with what
- * would make a list or a heading of it, such as the year that ends a sentence.
+ * A paragraph in lines. What stands in backquotes, or is the text of a link, is not broken; and no line begins with
+ * what would make a list or a heading of it, such as the year that ends a sentence.
  */
 function wrapped({ first, indent, text }) {
   const words = [];

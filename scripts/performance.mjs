@@ -1,4 +1,7 @@
-/** Writes docs/performance.md, its charts, and the figures that `npm run bench -- --guard` compares with, from the last full run. */
+/**
+ * Writes docs/performance.md, its charts, and the figures that `npm run bench -- --guard` compares with, from the last
+ * full run.
+ */
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { chart } from "../.build/bench/support/chart.js";

@@ -3,13 +3,13 @@
  *
  * An unbuffered channel hands a value over only when sender and receiver meet. A buffered one holds up to `capacity`
  * values; a send waits while it is full, a receive while it is empty. Those that wait are served in the order of their
- * calls, and a value goes directly from one side to the other: nobody can come in between.
+ * calls, and a waiting receiver gets its value at the call of the sender: no other task can take it in between.
  *
  * Rules of use:
  *
  * - The sender closes, and closes once; receivers learn it from `ok`. A channel need not be closed to be collected.
  * - Give a `Cancel` to every operation that may wait longer than its caller: `ch.receive(ctx)`.
- * - `trySend` and `tryReceive` never wait and make no promise: try first where throughput counts.
+ * - `trySend` and `tryReceive` never wait and allocate no promise: try first where throughput counts.
  *
  * ```ts
  * import { Channel, go } from "gopark";
@@ -56,20 +56,31 @@ export type Received<T> = { readonly value: T; readonly ok: true } | { readonly 
  * other way round. (That is why these are function properties: TypeScript compares methods both ways.)
  */
 export interface SendChannel<in T> {
+  /** See {@link Channel.send}. */
   readonly send: (value: T, cancel?: Cancel) => Promise<void>;
+  /** See {@link Channel.trySend}. */
   readonly trySend: (value: T) => boolean;
+  /** See {@link Channel.sending}. */
   readonly sending: (value: T) => SendCase;
+  /** See {@link Channel.close}. */
   close(): void;
+  /** How many values are buffered. */
   len(): number;
+  /** How many values can be buffered. */
   cap(): number;
 }
 
 /** The receiving half of a channel, Go's `<-chan T`. */
 export interface ReceiveChannel<out T> extends AsyncIterable<T> {
+  /** See {@link Channel.receive}. */
   receive(cancel?: Cancel): Promise<Received<T>>;
+  /** See {@link Channel.tryReceive}. */
   tryReceive(): Received<T> | undefined;
+  /** See {@link Channel.values}. */
   values(cancel?: Cancel): AsyncIterableIterator<T>;
+  /** How many values are buffered. */
   len(): number;
+  /** How many values can be buffered. */
   cap(): number;
   [Symbol.asyncIterator](): AsyncIterableIterator<T>;
 }
@@ -119,7 +130,8 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
 
   /**
    * Makes a channel that buffers up to `capacity` values. The buffer grows as it is used, so a large capacity costs
-   * nothing by itself. Throws RangeError unless `capacity` is a whole number from 0 to 2⁵³−1.
+   * nothing by itself. Throws RangeError unless `capacity` is a whole number from 0 to 2⁵³−1, TypeError if it is not a
+   * number.
    */
   constructor(capacity = 0) {
     this.#capacity = wholeNumber(capacity, "Channel: capacity");
@@ -226,8 +238,8 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   }
 
   /**
-   * The values as they come, until the channel is closed and drained. Leaving the loop early ends the iterator at once,
-   * even while a `next` is parked, and leaves the channel open.
+   * The values as they come, until the channel is closed and drained. Leaving the loop early ends the iterator and
+   * leaves the channel open. `return()` called while a `next` is parked ends that `next` at once.
    *
    * `next` rejects with the context's error or the signal's reason when `cancel` ends; the iterator is finished then.
    */

@@ -2,9 +2,9 @@
 /**
  * Context: carries deadlines, cancellation and request-scoped values down a tree of calls.
  *
- * A context is made from a parent. When a context is cancelled, everything made from it is cancelled too, at once:
- * before `cancel()` returns, every `err()` below says so and every wait on any of them has been claimed. What hangs on
- * a context of another implementation follows a microtask later.
+ * A context is made from a parent. When a context is cancelled, every context made from it is cancelled too (but for
+ * those of `withoutCancel`), at once: before `cancel()` returns, every `err()` below says so and every wait on any of
+ * them has been claimed. What is below a context of another implementation follows a microtask later.
  *
  * Rules of use:
  *
@@ -35,13 +35,14 @@
  * - `withCancel` and its kin return a pair that is also disposable; the cancel function takes the cause, so that
  *   `WithCancelCause`, `WithTimeoutCause` and `WithDeadlineCause` are arguments.
  * - `ctx.signal` is a way out to the web's world, `fromSignal` a way in.
- * - Abort listeners run inside `cancel()`, before the waiters that were held back are admitted; functions of
- *   `afterFunc` run later. After a deadline, abort listeners run a microtask later too, in the async context that first
- *   read `ctx.signal`.
+ * - Abort listeners run inside `cancel()`, before the waiters behind a cancelled one, say of a semaphore, are admitted;
+ *   functions of `afterFunc` run later. After a deadline, abort listeners run a microtask later too, in the async
+ *   context that first read `ctx.signal`.
  * - `is` looks through `cause` and `AggregateError.errors`, but not behind the error of a context.
  * - A context that is done wins at the call: operations on it reject even where they could complete. In a select it is
  *   one case among others, as in Go.
- * - A deadline that passes while the event loop is blocked is seen by `err()`, at the eighth call after it at the latest.
+ * - A deadline that passes while the event loop is blocked is seen by `err()`, at the eighth call after it at the
+ *   latest.
  */
 import type { ReceiveChannel } from "./channel.ts";
 import { callable, duration, instant, show } from "./internal/data/args.ts";
@@ -80,8 +81,8 @@ export interface Context {
   value<T>(key: ContextKey<T>): T | undefined;
   value(key: unknown): unknown;
   /**
-   * Aborted, with `err()` as its reason, when the context ends. Made when first read. The one of {@link fromSignal} is
-   * the signal it was given, with that one's reason, and the one of {@link withValue} is its parent's.
+   * Aborted, with `err()` as its reason, when the context ends. Made when first read. A context of {@link fromSignal}
+   * returns the signal it was made from, which keeps its own reason; one of {@link withValue} returns its parent's.
    */
   readonly signal: AbortSignal;
   /** Where an implementation has it: runs `fn` after the end; the returned function takes that back. */
@@ -125,33 +126,35 @@ export function todo(): Context {
  * A child of `parent` with a cancel function: it ends when that is called or when `parent` ends, whichever is first.
  * Where `parent` has ended, the child has ended when it is returned. A parent may be an AbortSignal.
  *
- * `cancel(cause)` sets the cause too (Go's WithCancelCause). Throws TypeError if `parent` is no context, and what a
- * `parent` of another implementation throws when it is asked. For the cost beside an AbortController, see the row
- * ctx.cancel of the benchmark.
+ * `cancel(cause)` sets the cause too (Go's WithCancelCause). Throws TypeError if `parent` is neither a context nor a
+ * signal, and what a `parent` of another implementation throws when it is asked. For the cost beside an
+ * AbortController, see the row ctx.cancel of the benchmark.
  */
 export function withCancel(parent: Cancel): CancelScope {
-  return scopeOf(new CancelContext(contextOf(parent)));
+  return scopeOf(new CancelContext(parentOf(parent)));
 }
 
 /**
- * A child of `parent` that also ends `ms` milliseconds from now, with {@link DeadlineExceeded}. See {@link
- * withDeadline}.
+ * A child of `parent` that also ends `ms` milliseconds from now, with {@link DeadlineExceeded}. See
+ * {@link withDeadline}.
  *
- * Throws RangeError if `ms` is NaN. Infinity means no deadline; zero or less, one that has passed.
+ * Infinity means no deadline; zero or less, one that has passed. Throws as {@link withCancel}, RangeError if `ms` is
+ * NaN, and TypeError if it is not a number.
  */
 export function withTimeout(parent: Cancel, ms: number, cause?: unknown): CancelScope {
   const t = now();
-  return deadlineAt(contextOf(parent), t + duration(ms, "timeout"), cause, t);
+  return deadlineAt(parentOf(parent), t + duration(ms, "withTimeout: ms"), cause, t);
 }
 
 /**
  * A child of `parent` that also ends at the instant `at` (epoch milliseconds or a Date), with {@link DeadlineExceeded}
  * and the `cause`, if one is given. If the parent's deadline is earlier, that one holds and `cause` is dropped.
  *
- * Whoever sees DeadlineExceeded finds `time.now() >= at`. Throws RangeError if `at` is NaN or an invalid Date.
+ * It is never early: once its own deadline has ended it, `time.now() >= at`. Throws as {@link withCancel}, RangeError
+ * if `at` is NaN or an invalid Date, and TypeError if it is neither a number nor a Date.
  */
 export function withDeadline(parent: Cancel, at: number | Date, cause?: unknown): CancelScope {
-  return deadlineAt(contextOf(parent), instant(at, "deadline"), cause, now());
+  return deadlineAt(parentOf(parent), instant(at, "withDeadline: at"), cause, now());
 }
 
 /** The child that ends at `when`, the time being t. */
@@ -173,25 +176,26 @@ function deadlineAt(parent: Context, when: number, cause: unknown, t: number): C
 export function withValue<T>(parent: Cancel, key: ContextKey<T>, val: T): Context;
 export function withValue(parent: Cancel, key: unknown, val: unknown): Context;
 export function withValue(parent: Cancel, key: unknown, val: unknown): Context {
-  const ctx = contextOf(parent);
+  const ctx = parentOf(parent);
   if (key === undefined || key === null) throw new TypeError("nil key");
   return new ValueContext(ctx, key, val);
 }
 
 /** `parent`'s values without its end: never ends, has no deadline. For work that must outlive the request. */
 export function withoutCancel(parent: Cancel): Context {
-  return new Root(".WithoutCancel", contextOf(parent));
+  return new Root(".WithoutCancel", parentOf(parent));
 }
 
 /**
- * Runs `fn` once `ctx` has ended, in a microtask if it has already. Returns a function that takes that back: true if it kept
- * `fn` from running; false if the context had ended (even if `fn` has not begun yet) or it was taken back before.
+ * Runs `fn` once `ctx` has ended, in a microtask if it has already. Returns a function that takes that back: true if it
+ * kept `fn` from running; false if the context had ended (even if `fn` has not begun yet) or it was taken back before.
  *
  * `fn` never runs inside `cancel()`: it runs as a reaction of the caller of `afterFunc`, in that one's async context.
- * An error it throws is reported as an unhandled rejection.
+ * An error it throws is reported as an unhandled rejection. Throws TypeError if `fn` is not a function or `ctx` neither
+ * a context nor a signal, and what a `ctx` of another implementation throws when it is asked.
  */
 export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
-  callable(fn, "afterFunc's function");
+  callable(fn, "afterFunc: fn");
   const source = sourceOf(contextOf(ctx));
   const ending = source.poll();
   if (ending?.failed === true) throw ending.error();
@@ -203,19 +207,19 @@ export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
     return () => false;
   }
   const call = new AfterFuncCall(trigger);
-  call.hangOn(source);
+  call.linkTo(source);
   return () => source.unlink(call);
 }
 
 /**
- * Why `ctx` ended: the cause given to its cancel function or deadline, or to those of the context above that brought it
- * down; `ctx.err()` if none was given; `undefined` while it has not ended.
+ * Why `ctx` ended: the cause given to its cancel function or deadline, or to those of the context above whose end ended
+ * it; `ctx.err()` if none was given; `undefined` while it has not ended.
  */
 export function cause(ctx: Cancel): unknown {
   const c = contextOf(ctx);
   const inner = c.value(SOURCE_KEY);
   const above = inner instanceof Source ? inner.poll()?.cause() : undefined;
-  return above ?? causeOf(c.err()); // The end of somebody else's context in between is its own cause.
+  return above ?? causeOf(c.err()); // A foreign context between ours has its own error for a cause.
 }
 
 /** Makes a key for {@link withValue}. Two keys of one description are different keys. */
@@ -229,19 +233,20 @@ export function contextKey<T>(description: string): ContextKey<T> {
  * gives that context: `fromSignal(ctx.signal) === ctx`, but for a context of {@link withValue}, whose signal is its
  * parent's.
  *
- * The signal carries one listener, while anything hangs on the context. There is nothing to cancel.
+ * The signal carries one listener, while anything is linked to the context. There is nothing to cancel.
  */
 export function fromSignal(signal: AbortSignal): Context {
-  if (!isSignal(signal)) throw new TypeError(`signal must be an AbortSignal, got ${show(signal)}`);
+  if (!isSignal(signal)) throw new TypeError(`fromSignal: signal must be an AbortSignal, got ${show(signal)}`);
   return contextOfSignal(signal);
 }
 
 /**
  * Whether `err` is of the class, or was caused by an error that is: `is(err, DeadlineExceeded)`. Go's errors.Is. Node's
  * own APIs wrap a signal's reason, so it looks through `cause`, and through the errors of an AggregateError; but not
- * behind a {@link Canceled} or {@link DeadlineExceeded}, whose cause is asked by {@link cause}: what was cancelled
- * because a sibling timed out has not timed out. A host's own AbortError counts as Canceled, and its TimeoutError as
- * DeadlineExceeded, unless an error of a context is its cause. Throws TypeError if `target` is no class.
+ * behind a {@link Canceled} or {@link DeadlineExceeded}, whose cause is asked by {@link cause}: a task that was
+ * cancelled because another one timed out has not itself timed out. A host's own AbortError counts as Canceled, and its
+ * TimeoutError as DeadlineExceeded, unless an error of a context is its cause. Throws TypeError if `target` is no
+ * class.
  */
 export function is(err: unknown, target: abstract new (...args: never[]) => Error): boolean {
   if (typeof target !== "function") {
@@ -256,22 +261,27 @@ function isHostsOwn(e: Error, target: unknown): boolean {
   return e.name === name && !isContextError(e) && !findError(e.cause, isContextError);
 }
 
-function contextOf(parent: Cancel): Context {
+/** The parent of a new context. */
+function parentOf(parent: Cancel): Context {
   if (parent === undefined || parent === null) throw new TypeError("cannot create context from nil parent");
-  if (isContext(parent)) return parent;
-  if (isSignal(parent)) return fromSignal(parent);
-  throw new TypeError(`expected a Context or an AbortSignal, got ${show(parent)}${hintFor(parent)}`);
+  return contextOf(parent);
+}
+
+function contextOf(ctx: Cancel): Context {
+  if (isContext(ctx)) return ctx;
+  if (isSignal(ctx)) return fromSignal(ctx);
+  throw new TypeError(`expected a Context or an AbortSignal, got ${show(ctx)}${hintFor(ctx)}`);
 }
 
 // The public functions that make a context to be cancelled: where the stack of one begins.
-const makers = (): PublicFunction[] => [withCancel, withTimeout, withDeadline];
+const entryPoints = (): PublicFunction[] => [withCancel, withTimeout, withDeadline];
 
 /** Links a new context to its parent and counts it. Returns the pair for the caller, which is its disposer too. */
 function scopeOf(ctx: CancelContext): CancelScope {
   ctx.linkToParent();
   // A bound function takes half the bytes of a closure.
   const cancel: CancelFunc = ctx.cancelByFunction.bind(ctx);
-  ctx.count(cancel, makers);
+  ctx.count(cancel, entryPoints);
   // A true array: an iterable class, or a prototype of its own, would cost more than the context.
   const scope = [ctx, cancel] as unknown as { ctx: Context; cancel: CancelFunc; [Symbol.dispose]: CancelFunc };
   scope.ctx = ctx;

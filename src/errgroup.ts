@@ -50,8 +50,8 @@ import { Waiters } from "./internal/wait/wait.ts";
 registerOuter(() => [map, forEach, scope, withContext]);
 
 // The public functions at which the stack of a record begins.
-const entries = (): PublicFunction[] => [Group.prototype.go, Group.prototype.tryGo];
-const GO = new Kind("errgroup go", "wait", entries);
+const entryPoints = (): PublicFunction[] => [Group.prototype.go, Group.prototype.tryGo];
+const GO = new Kind("errgroup go", "wait", entryPoints);
 const WAIT = new Kind("errgroup wait", "wait", () => [Group.prototype.wait]);
 
 /** A function that a group runs. It fails by throwing or rejecting; what it resolves to is ignored. */
@@ -67,27 +67,31 @@ interface Failure {
 }
 
 /**
- * Formats the stacks of an error and of those behind it. Before that, a stack keeps the receivers of its frames alive:
- * a group whose task has made the error would never be collected.
+ * Formats the stacks of an error and of those behind it. An unformatted stack keeps the receivers of its frames alive,
+ * so the group would never be collected.
  */
 function formatStacks(error: unknown): void {
-  findError(error, (e) => {
-    void e.stack;
-    return false;
-  });
+  try {
+    findError(error, (e) => {
+      void e.stack;
+      return false;
+    });
+  } catch {
+    // A getter, or a prepareStackTrace, that throws: what is behind it stays as it is.
+  }
 }
 
 /** What {@link map} and {@link forEach} take their items from. */
 export type Every<T> = Iterable<T> | AsyncIterable<T>;
 
-type Work<T> = (item: T, ctx: Context, index: number) => unknown;
+type EachFunction<T> = (item: T, ctx: Context, index: number) => unknown;
 
 // For map and forEach, which live outside the class. Set by its static block.
 let startEach: <T>(
   group: Group,
   ctx: Context,
   items: Every<T>,
-  work: Work<T>,
+  work: EachFunction<T>,
   results: unknown[] | undefined,
 ) => Promise<void>;
 
@@ -118,7 +122,7 @@ export class Group {
     granted: () => {
       this.#running++;
       if (this.#isLimited()) return true;
-      this.#slots.held--; // The limit has been removed: Slots counted one more, and nobody would give it back.
+      this.#slots.uncount(1); // The limit has been removed: Slots counted one more, and nobody would give it back.
       return false;
     },
   };
@@ -244,7 +248,7 @@ export class Group {
    * does; to call that would add a promise for each task.
    */
   async #start(task: Task, limited: boolean, results?: unknown[], index = 0): Promise<void> {
-    const entry = enter(TASK, undefined, entries);
+    const record = enter(TASK, undefined, entryPoints);
     try {
       await completed();
       const result = await runTask(task);
@@ -252,7 +256,7 @@ export class Group {
     } catch (error) {
       this.#fail(error);
     }
-    exit(TASK, entry);
+    exit(TASK, record);
     this.#done(limited);
   }
 
@@ -266,7 +270,12 @@ export class Group {
    * Runs a task for each item, and takes an item only when there is a slot for its task. Resolves when it has taken the
    * last item, or has stopped; what stopped it is then an error of the group.
    */
-  async #startEach<T>(ctx: Context, items: Every<T>, work: Work<T>, results: unknown[] | undefined): Promise<void> {
+  async #startEach<T>(
+    ctx: Context,
+    items: Every<T>,
+    work: EachFunction<T>,
+    results: unknown[] | undefined,
+  ): Promise<void> {
     const source = sourceOf(ctx);
     let input: Items<T> | undefined;
     try {
@@ -382,7 +391,7 @@ export interface EachOptions {
  * Calls `fn` for each item, at most `limit` calls at once, and resolves to their results in the order of the items.
  *
  * The items may come from any iterable, async and endless ones included. An item is taken only when there is a slot for
- * its call, and one at a time, so a slow `fn` holds its source back. (With `limit: Infinity` there is always a slot.)
+ * its call, and one at a time, so a slow `fn` slows its source down. (With `limit: Infinity` there is always a slot.)
  * Promises among the items of an iterable that is not async are awaited. `fn` gets a context that ends when the work
  * stops, and runs in the caller's async context.
  *
@@ -421,7 +430,7 @@ export async function forEach<T>(
 async function runEach<T>(
   ctx: Cancel,
   items: Every<T>,
-  work: Work<T>,
+  work: EachFunction<T>,
   limit: number,
   results?: unknown[],
 ): Promise<void> {

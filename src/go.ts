@@ -31,7 +31,7 @@ import { completed, notAFunction } from "./internal/time/turn.ts";
 import { enter, exit, isObserved, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
 
 // The public functions at which the stack of a record begins.
-const entries = (): PublicFunction[] => [go];
+const entryPoints = (): PublicFunction[] => [go];
 
 /**
  * Calls `fn(...args)` as a task of its own, and resolves or rejects as it does. Rejects with TypeError if `fn` is not a
@@ -45,12 +45,12 @@ export async function go<A extends readonly unknown[], T>(
   ...args: A
 ): Promise<T> {
   if (typeof fn !== "function") return notAFunction(fn, "go: fn");
-  const entry = enter(TASK, undefined, entries);
+  const record = enter(TASK, undefined, entryPoints);
   try {
     await completed();
     return await (isObserved() ? observed(fn, args) : fn(...args));
   } finally {
-    exit(TASK, entry);
+    exit(TASK, record);
   }
 }
 

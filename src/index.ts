@@ -1,7 +1,7 @@
 /**
  * gopark: Go's concurrency discipline for TypeScript.
  *
- * The names that read best bare, and the rest as namespaces, so that code reads as in Go.
+ * The names that are used most by themselves, and each module as a namespace, so that code reads as in Go.
  */
 
 export * as channel from "./channel.ts";

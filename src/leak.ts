@@ -36,15 +36,16 @@
  *   ignored by name.
  */
 import { show } from "./internal/data/args.ts";
+import { brand } from "./internal/host/errors.ts";
 import { realSetTimeout } from "./internal/host/host.ts";
 import {
   ageOf,
-  allEntries,
   allKinds,
-  type Entry,
-  onProvedEntry,
+  allRecords,
+  type LeakRecord,
+  onProvedRecord,
   PROVED,
-  provedEntries,
+  provedRecords,
   setFull,
   takeProved,
 } from "./internal/track/tracker.ts";
@@ -83,9 +84,12 @@ export class LeakError extends Error {
   /** All of them, as {@link find} gives them. */
   readonly leaks: readonly Leak[];
 
+  static {
+    brand(this, "LeakError");
+  }
+
   constructor(leaks: readonly Leak[]) {
     super(messageOf(leaks));
-    this.name = "LeakError";
     this.leaks = leaks;
   }
 }
@@ -116,14 +120,14 @@ export function counters(): Record<string, number> {
 
 /** A snapshot of what is there now, to be left out later: `verifyNone({ ignore: before })`. */
 export function current(): Snapshot {
-  return { unrecorded: unrecordedNow(), entries: new Set(allEntries()), proved: new Set(provedEntries()) };
+  return { unrecorded: unrecordedNow(), entries: new Set(allRecords()), proved: new Set(provedRecords()) };
 }
 
 /** How many of each kind have no record, but for the proved leaks, which are reported by their own. */
 function unrecordedNow(): Map<string, number> {
   const unrecorded = new Map(allKinds().map(({ name, live }) => [name, live]));
   unrecorded.delete(PROVED.name);
-  for (const { kind, units } of allEntries()) unrecorded.set(kind.name, (unrecorded.get(kind.name) ?? 0) - units);
+  for (const { kind, units } of allRecords()) unrecorded.set(kind.name, (unrecorded.get(kind.name) ?? 0) - units);
   return unrecorded;
 }
 
@@ -135,10 +139,10 @@ function unrecordedNow(): Map<string, number> {
 export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
   const { ignore } = options;
   // What the snapshot knew is ignored, also if the collector has taken it since.
-  const leaks = provedEntries()
-    .filter((entry) => !ignore?.entries.has(entry) && !ignore?.proved.has(entry))
-    .map((entry) => leakOf(entry, true));
-  for (const entry of allEntries()) if (!ignore?.entries.has(entry)) leaks.push(leakOf(entry, false));
+  const leaks = provedRecords()
+    .filter((record) => !ignore?.entries.has(record) && !ignore?.proved.has(record))
+    .map((record) => leakOf(record, true));
+  for (const record of allRecords()) if (!ignore?.entries.has(record)) leaks.push(leakOf(record, false));
   for (const [kind, unrecorded] of unrecordedNow()) {
     const count = unrecorded - (ignore?.unrecorded.get(kind) ?? 0);
     if (count > 0) leaks.push({ kind, count, ageMs: undefined, stack: undefined, proved: false, lostCancel: false });
@@ -167,12 +171,12 @@ export async function verifyNone(options: { readonly ignore?: Snapshot } = {}): 
  * is reported as an uncaught one. Returns a function that ends the calls.
  */
 export function onProved(fn: (leak: Leak) => void): () => void {
-  return onProvedEntry((entry) => fn(leakOf(entry, true)));
+  return onProvedRecord((record) => fn(leakOf(record, true)));
 }
 
-function leakOf(entry: Entry, proved: boolean): Leak {
-  const { kind, units, stack, cancelLost } = entry;
-  return { kind: kind.name, count: units, ageMs: ageOf(entry), stack, proved, lostCancel: cancelLost && !proved };
+function leakOf(record: LeakRecord, proved: boolean): Leak {
+  const { kind, units, stack, cancelLost } = record;
+  return { kind: kind.name, count: units, ageMs: ageOf(record), stack, proved, lostCancel: cancelLost && !proved };
 }
 
 /** How many groups of leaks a message shows in full. */

@@ -57,7 +57,7 @@ import { disposable } from "./internal/host/dispose.ts";
 import { now } from "./internal/time/clock.ts";
 import { type Alarm, arm, disarm } from "./internal/time/timers.ts";
 import { budgetWait, notAFunction } from "./internal/time/turn.ts";
-import { type Entry, enter, exit, Kind } from "./internal/track/tracker.ts";
+import { enter, exit, Kind, type LeakRecord } from "./internal/track/tracker.ts";
 
 const OBJECT = new Kind("pool object", "resource", () => {
   const { use, lease, get } = Pool.prototype;
@@ -86,16 +86,16 @@ export interface PoolOptions<T extends object> {
  * Where an object of a pool is: "in" until it is first handed out, and again when it has come back, whether the pool
  * has kept it or dropped it; "out" after `get`; "leased" while a lease holds it.
  */
-type Place = "in" | "out" | "leased";
+type State = "in" | "out" | "leased";
 
 /** What a pool knows of one of its objects. The object carries it as a private field. */
-class Slot<T extends object> {
+class Member<T extends object> {
   readonly pool: Pool<T>;
   readonly object: T;
-  place: Place = "in";
+  state: State = "in";
 
   /** The record of the caller that took it, under full tracking. Set while the object is not "in". */
-  entry: Entry | undefined = undefined;
+  record: LeakRecord | undefined = undefined;
 
   constructor(pool: Pool<T>, object: T) {
     this.pool = pool;
@@ -104,38 +104,38 @@ class Slot<T extends object> {
 }
 
 /**
- * Adds a slot to its object as a private field, by which `put` finds it. A Set of the objects that are out would cost
+ * Adds a member to its object as a private field, by which `put` finds it. A Set of the objects that are out would cost
  * more than the rest of the put.
  */
 class Pooled<T extends object> extends Stamp {
-  readonly #slot: Slot<T>;
+  readonly #member: Member<T>;
 
-  constructor(slot: Slot<T>) {
-    super(slot.object);
-    this.#slot = slot;
+  constructor(member: Member<T>) {
+    super(member.object);
+    this.#member = member;
   }
 
-  static slotOf<T extends object>(object: T): Slot<T> | undefined {
-    return #slot in object ? (object as unknown as Pooled<T>).#slot : undefined;
+  static memberOf<T extends object>(object: T): Member<T> | undefined {
+    return #member in object ? (object as unknown as Pooled<T>).#member : undefined;
   }
 }
 
 /** An object that is out of a pool until {@link release}. Made by {@link Pool.lease}. */
 export class Lease<T extends object> {
   // Undefined once released.
-  #slot: Slot<T> | undefined;
+  #member: Member<T> | undefined;
 
   /** @internal */
-  constructor(slot: Slot<T>) {
-    this.#slot = slot;
-    slot.place = "leased";
-    slot.entry = enter(OBJECT, this);
+  constructor(member: Member<T>) {
+    this.#member = member;
+    member.state = "leased";
+    member.record = enter(OBJECT, this);
   }
 
   /** The object. Throws an Error once it has been released: another caller may have it. */
   get value(): T {
-    if (this.#slot === undefined) throw new Error("pool: the lease has been released");
-    return this.#slot.object;
+    if (this.#member === undefined) throw new Error("pool: the lease has been released");
+    return this.#member.object;
   }
 
   /**
@@ -143,10 +143,10 @@ export class Lease<T extends object> {
    * Throws, with the object dropped, what `reset` throws, and TypeError if that returns a promise.
    */
   release(): void {
-    const slot = this.#slot;
-    if (slot === undefined) return;
-    this.#slot = undefined;
-    takeBack(slot);
+    const member = this.#member;
+    if (member === undefined) return;
+    this.#member = undefined;
+    takeBack(member);
   }
 
   /** Gives the object back at the end of a `using` block. */
@@ -158,12 +158,12 @@ export class Lease<T extends object> {
 }
 
 // For leases, which live outside the class. Set by its static block.
-let takeBack: <T extends object>(slot: Slot<T>) => void;
+let takeBack: <T extends object>(member: Member<T>) => void;
 
 /** A pool of objects that `create` makes and `reset` makes as good as new. */
 export class Pool<T extends object> {
   // Between any two calls:
-  //   every idle slot is "in", and its object has been reset;
+  //   every idle member is "in", and its object has been reset;
   //   #idle.length + #older.length <= #maxIdle;
   //   if anything is idle and #idleMs is finite, the alarm is armed for the end of the current period.
   readonly #create: () => T;
@@ -173,10 +173,10 @@ export class Pool<T extends object> {
   #out = 0;
   #disposed = false;
 
-  // The idle slots in two generations, each in the order of the puts. At the end of a period what is still in #older
+  // The idle members in two generations, each in the order of the puts. At the end of a period what is still in #older
   // has been idle for the whole of it and is dropped, and #idle becomes #older.
-  #idle: Slot<T>[] = [];
-  #older: Slot<T>[] = [];
+  #idle: Member<T>[] = [];
+  #older: Member<T>[] = [];
   readonly #alarm: Alarm = { when: 0, index: -1, fire: () => this.#endPeriod() };
 
   /** Throws TypeError for a missing or unusable option, and RangeError for a number outside its range. */
@@ -197,10 +197,10 @@ export class Pool<T extends object> {
    * object that is in a pool already, and an Error if the pool has been disposed.
    */
   get(): T {
-    const slot = this.#take();
-    slot.place = "out";
-    slot.entry = enter(OBJECT, slot.object);
-    return slot.object;
+    const member = this.#take();
+    member.state = "out";
+    member.record = enter(OBJECT, member.object);
+    return member.object;
   }
 
   /**
@@ -222,12 +222,12 @@ export class Pool<T extends object> {
    * a call of `reset`, if the pool has been disposed.
    */
   put(object: T): void {
-    const slot = isObject(object) ? Pooled.slotOf(object) : undefined;
-    if (slot?.pool !== this) throw new TypeError(`put: object must be made by this pool, got ${show(object)}`);
-    if (slot.place === "leased") throw new Error("pool: put of an object that is leased; release the lease instead");
-    if (slot.place === "in") throw new Error("pool: object put twice");
+    const member = isObject(object) ? Pooled.memberOf(object) : undefined;
+    if (member?.pool !== this) throw new TypeError(`put: object must be made by this pool, got ${show(object)}`);
+    if (member.state === "leased") throw new Error("pool: put of an object that is leased; release the lease instead");
+    if (member.state === "in") throw new Error("pool: object put twice");
     const wasDisposed = this.#disposed; // Not asked afterwards: `reset` may dispose of the pool.
-    this.#takeBack(slot);
+    this.#takeBack(member);
     if (wasDisposed) throw new Error("pool: put after dispose");
   }
 
@@ -285,39 +285,39 @@ export class Pool<T extends object> {
   /** Disposes of the pool at the end of a `using` block. */
   declare readonly [Symbol.dispose]: () => void;
 
-  #take(): Slot<T> {
+  #take(): Member<T> {
     if (this.#disposed) throw new Error("pool: get after dispose");
-    const slot = this.#idle.pop() ?? this.#older.pop() ?? this.#make();
+    const member = this.#idle.pop() ?? this.#older.pop() ?? this.#make();
     if (this.#disposed) throw new Error("pool: get after dispose"); // `create` may have disposed of the pool.
     this.#out++;
-    return slot;
+    return member;
   }
 
-  #make(): Slot<T> {
+  #make(): Member<T> {
     const create = this.#create;
     const object = create();
     if (!isObject(object) || isThenable(object)) {
       throw new TypeError(`Pool: create must return an object, got ${show(object)}`);
     }
-    if (Pooled.slotOf(object) !== undefined) {
+    if (Pooled.memberOf(object) !== undefined) {
       throw new TypeError("Pool: create must return an object that is in no pool yet");
     }
-    const slot = new Slot(this, object);
-    new Pooled(slot);
-    return slot;
+    const member = new Member(this, object);
+    new Pooled(member);
+    return member;
   }
 
-  #takeBack(slot: Slot<T>): void {
-    slot.place = "in";
-    exit(OBJECT, slot.entry);
-    slot.entry = undefined;
+  #takeBack(member: Member<T>): void {
+    member.state = "in";
+    exit(OBJECT, member.record);
+    member.record = undefined;
     this.#out--;
     if (this.#disposed) return;
     const reset = this.#reset;
-    const answer: unknown = reset(slot.object);
+    const answer: unknown = reset(member.object);
     if (answer !== undefined && isThenable(answer)) throw new TypeError("Pool: reset must not return a promise");
     if (this.idle() >= this.#maxIdle || this.#disposed) return;
-    this.#idle.push(slot);
+    this.#idle.push(member);
     if (this.#alarm.index < 0 && this.#idleMs !== Number.POSITIVE_INFINITY) this.#arm();
   }
 
@@ -334,7 +334,7 @@ export class Pool<T extends object> {
 
   static {
     disposable(this.prototype, this.prototype.dispose);
-    takeBack = (slot) => slot.pool.#takeBack(slot);
+    takeBack = (member) => member.pool.#takeBack(member);
   }
 }
 

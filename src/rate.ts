@@ -143,12 +143,13 @@ let giveBack: (limiter: Limiter, t: number, tokens: number, limit: Limit, timeTo
  * another type are refused with TypeError.
  */
 export class Limiter {
-  // Times are whole nanoseconds from #base, the first instant the limiter saw: nanoseconds of the epoch do not fit a
-  // double. Between any two calls:
+  // Times are whole nanoseconds from #base, the first instant the limiter saw: a double cannot hold nanoseconds of the
+  // epoch exactly. Between any two calls:
   //   #tokens is what the bucket held at #last; it is negative while tokens to come are reserved;
   //   #last is the instant of the last change, NaN before the first;
-  //   #lastEvent is the time to act of the newest call that took tokens and did not give them back, −Infinity before
-  //   the first. (Where `Reservation.cancel` gives back the newest, it computes the one before it, as Go does.)
+  //   #lastEvent is the time to act of the newest call that was allowed, even for 0 events, and did not give its tokens
+  //   back, −Infinity before the first. (Where `Reservation.cancel` gives back the newest, it computes the one before
+  //   it, as Go does.)
   #base = Number.NaN;
   #limit: Limit;
   #burst: number;
@@ -160,12 +161,12 @@ export class Limiter {
   // tokens are given back.
   #cancelled: Reserved[] = [];
 
-  // How many waits have been parked.
-  #parked = 0;
+  // The sequence number of the next wait that parks.
+  #nextSequence = 0;
 
   readonly #waiters = new TimedWaiters<Reserved>(WAIT, {
     onCancel: (wait) => {
-      this.#cancelled.push(wait.value.value);
+      this.#cancelled.push(wait.value.data);
     },
     afterCancels: () => this.#giveBackCancelled(),
   });
@@ -221,8 +222,8 @@ export class Limiter {
   }
 
   /**
-   * Waits until n events may happen. Each caller waits for the instant that was reserved at its call. That is the order
-   * of the calls, unless a limit is changed, a wait is cancelled, or `at` goes back in between.
+   * Waits until n events may happen. Each caller waits for the instant that was reserved at its call. These instants
+   * follow the order of the calls, unless a limit is changed, a wait is cancelled, or `at` goes back in between.
    *
    * Rejects with
    * - RangeError, if n is more than the burst of a finite limit, n is not a whole number from 0 to 2⁵³−1, or `at` is
@@ -242,10 +243,10 @@ export class Limiter {
       const source = sourceOf(ctx);
       const deadline = isContext(ctx) ? ctx.deadline() : undefined;
       const t = this.#nanosOf(ms);
+      const ending = source.poll();
       if (n > this.#burst && this.#limit !== Inf) {
         throw new RangeError(`rate: Wait(n=${n}) exceeds limiter's burst ${this.#burst}`);
       }
-      const ending = source.poll();
       if (ending !== undefined) return failedWith(ending.error());
       const longest = deadline === undefined ? Number.POSITIVE_INFINITY : this.#nanosOf(deadline) - t;
       const previousEvent = this.#lastEvent;
@@ -258,7 +259,7 @@ export class Limiter {
       if (delay === 0) return completed();
       // The reservation just made is the last event.
       const timeToAct = this.#lastEvent;
-      const reserved = { sequence: this.#parked++, tokens: n, limit: this.#limit, timeToAct, previousEvent };
+      const reserved = { sequence: this.#nextSequence++, tokens: n, limit: this.#limit, timeToAct, previousEvent };
       return this.#waiters.parkUntil(ms + delay, source, reserved);
     } catch (error) {
       return failedWith(error);

@@ -97,7 +97,8 @@ const SELECT_NOTHING = new Kind("select (no cases)", "wait", () => [select]);
  *
  * Rejects, with no case having taken effect, with
  * - ClosedChannelError, if the chosen case is a send and its channel is closed, or becomes closed while waiting;
- * - TypeError, if something in `cases` can stand in none.
+ * - TypeError, if something in `cases` can stand in none;
+ * - what a getter of `cases`, or a context of another implementation, throws when it is asked.
  */
 export function select<C extends { readonly [name: string]: Selectable }>(cases: C): Promise<Selected<C>> {
   try {
@@ -111,7 +112,7 @@ export function select<C extends { readonly [name: string]: Selectable }>(cases:
 
 /**
  * Lets one of the cases go ahead if any can without waiting, and answers as {@link select} does; `undefined` if none
- * can. Throws ClosedChannelError if the chosen case is a send to a closed channel, TypeError as select rejects.
+ * can. Throws as select rejects.
  */
 export function trySelect<C extends { readonly [name: string]: Selectable }>(cases: C): Selected<C> | undefined {
   return takeReady(read(cases)) as Selected<C> | undefined;
@@ -184,7 +185,7 @@ const hasOwn = Object.prototype.hasOwnProperty;
  */
 function read(cases: { readonly [name: string]: Selectable }): Case | undefined {
   if (typeof cases !== "object" || cases === null || READY in cases || Symbol.iterator in cases) {
-    throw new TypeError(`select needs an object of named cases, as in select({ name: channel }), got ${show(cases)}`);
+    throw new TypeError(`select: cases must be an object, as in select({ name: channel }), got ${show(cases)}`);
   }
   let first: Case | undefined;
   let last: Case | undefined;
@@ -265,9 +266,8 @@ function toWaitable(it: NonNullable<Selectable>, name: string): Waitable {
       return waitable;
     }
   } else if (!isContext(it) && !isSignal(it)) {
-    throw new TypeError(
-      `select case "${name}" must be a channel, a send, a context, an AbortSignal or after(ms), got ${show(it)}${hintFor(it)}`,
-    );
+    const wanted = "a channel, a send, a context, an AbortSignal or after(ms)";
+    throw new TypeError(`select: case "${name}" must be ${wanted}, got ${show(it)}${hintFor(it)}`);
   }
   const source = sourceOf(it as Cancel);
   const ending = source.poll();

@@ -52,19 +52,19 @@ import {
   notAFunction,
   rejectedByCheck,
 } from "./internal/time/turn.ts";
-import { type Entry, erase, isFull, Kind, type PublicFunction, record } from "./internal/track/tracker.ts";
+import { erase, isFull, Kind, type LeakRecord, makeRecord, type PublicFunction } from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
 import { Slots, type UnitRequest } from "./internal/wait/slots.ts";
 import type { Cancel } from "./internal/wait/source.ts";
 
 // The public functions at which the stack of a record begins.
-const entries = (): PublicFunction[] => {
+const entryPoints = (): PublicFunction[] => {
   const { withPermit, permit, acquire, tryAcquire } = Weighted.prototype;
   return [withPermit, permit, acquire, tryAcquire];
 };
-const ACQUIRE = new Kind("semaphore acquire", "wait", entries);
-const PERMIT = new Kind("semaphore permit", "wait", entries);
-const UNITS = new Kind("semaphore unit", "resource", entries);
+const ACQUIRE = new Kind("semaphore acquire", "wait", entryPoints);
+const PERMIT = new Kind("semaphore permit", "wait", entryPoints);
+const UNITS = new Kind("semaphore unit", "resource", entryPoints);
 
 /** Units that are held until {@link release}. Made by {@link Weighted.permit}. */
 export class Permit {
@@ -77,7 +77,7 @@ export class Permit {
   #held = false;
 
   // The record of the units while they are held, under full tracking.
-  #entry: Entry | undefined = undefined;
+  #record: LeakRecord | undefined = undefined;
 
   /** @internal */
   constructor(slots: Slots<unknown>, n: number) {
@@ -89,7 +89,7 @@ export class Permit {
   granted(stack?: string): this {
     this.#held = true;
     UNITS.live += this.n;
-    if (isFull() && this.n > 0) this.#entry = record(UNITS, this.n, this, entries, stack);
+    if (isFull() && this.n > 0) this.#record = makeRecord(UNITS, this.n, this, entryPoints, stack);
     return this;
   }
 
@@ -98,7 +98,7 @@ export class Permit {
     if (!this.#held) return;
     this.#held = false;
     UNITS.live -= this.n;
-    if (this.#entry !== undefined) erase(this.#entry);
+    if (this.#record !== undefined) erase(this.#record);
     this.#slots.give(this.n);
   }
 
@@ -136,7 +136,7 @@ export class Weighted {
 
   // Under full tracking, the records of units held without a permit, oldest first. Units that were acquired before full
   // tracking was turned on have none.
-  readonly #records = new Ring<Entry>();
+  readonly #records = new Ring<LeakRecord>();
 
   /** How many units there are. */
   readonly size: number;
@@ -271,7 +271,7 @@ export class Weighted {
   #addAcquired(n: number, stack?: string): void {
     this.#acquired += n;
     UNITS.live += n;
-    if (isFull() && n > 0) this.#records.push(record(UNITS, n, undefined, entries, stack));
+    if (isFull() && n > 0) this.#records.push(makeRecord(UNITS, n, undefined, entryPoints, stack));
   }
 
   // Shared by all parked acquires, so that none allocates a closure.

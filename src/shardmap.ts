@@ -1,5 +1,5 @@
 /**
- * Sharded map: a Map of any size that grows a part at a time, with Go's atomic verbs, and with two more that stay
+ * Sharded map: a Map of any size that grows a part at a time, with Go's atomic operations, and with two that stay
  * atomic across awaits.
  *
  * Rules of use:
@@ -7,8 +7,9 @@
  * - Use `update` for a change across an `await` that depends on the old value: for each key, one runs at a time, in the
  *   order of the calls.
  * - Use `getOrLoad` to fill a cache: callers of one key share one load.
- * - Every other method has ended when the call returns, so nothing can come between its steps. It does not wait for an
- *   `update` in progress, which later overwrites what it wrote.
+ * - Every other method runs without an await, so no other task comes between its steps. (A function that it is given
+ *   may write to the map itself; `getOrInsertComputed` then overwrites that.) It does not wait for an `update` in
+ *   progress, which later overwrites what it wrote.
  *
  * ```ts
  * import { shardmap } from "gopark";
@@ -48,7 +49,7 @@
 import { callable, show } from "./internal/data/args.ts";
 import { Shards } from "./internal/data/shards.ts";
 import { completed, completedWith, failedWith, notAFunction } from "./internal/time/turn.ts";
-import { type Entry, enter, exit, Kind, type PublicFunction } from "./internal/track/tracker.ts";
+import { enter, exit, Kind, type LeakRecord, type PublicFunction } from "./internal/track/tracker.ts";
 import { Flights } from "./internal/wait/flight.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";
@@ -239,15 +240,15 @@ export class ShardMap<K, V> {
       const ending = source.poll();
       if (ending !== undefined) return failedWith(ending.error());
     }
-    let entry: Entry | undefined;
+    let record: LeakRecord | undefined;
     const queue = this.#updates.get(key);
     if (queue === undefined) {
       this.#updates.set(key, null);
-      entry = enter(UPDATER);
+      record = enter(UPDATER);
       await completed();
     } else {
       await (queue ?? this.#makeQueue(key)).park(source, undefined);
-      entry = enter(UPDATER);
+      record = enter(UPDATER);
     }
     try {
       const { value, loaded } = this.#find(key);
@@ -255,7 +256,7 @@ export class ShardMap<K, V> {
       this.set(key, next);
       return next;
     } finally {
-      exit(UPDATER, entry);
+      exit(UPDATER, record);
       if (this.#updates.get(key)?.wakeOne(undefined) !== true) this.#updates.delete(key);
     }
   }

@@ -46,7 +46,7 @@ import { disposable } from "./internal/host/dispose.ts";
 import { now } from "./internal/time/clock.ts";
 import { type Alarm, arm, disarm, fireNow, refTimer, unrefTimer } from "./internal/time/timers.ts";
 import { completed, failedWith, rejectedByCheck } from "./internal/time/turn.ts";
-import { type Entry, enter, exit, Kind } from "./internal/track/tracker.ts";
+import { enter, exit, Kind, type LeakRecord } from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
 import { InternalChannel } from "./internal/wait/receive.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";
@@ -160,7 +160,7 @@ abstract class TimerChannel extends InternalChannel<number> implements Alarm {
   private readonly kind: Kind;
 
   // The record of the armed alarm, under full tracking.
-  private entry: Entry | undefined = undefined;
+  private record: LeakRecord | undefined = undefined;
 
   constructor(kind: Kind) {
     super();
@@ -181,7 +181,7 @@ abstract class TimerChannel extends InternalChannel<number> implements Alarm {
     this.when = when;
     arm(this);
     if (this.index < 0) return;
-    this.entry = enter(this.kind);
+    this.record = enter(this.kind);
     this.receivers.setRef(true);
   }
 
@@ -195,7 +195,7 @@ abstract class TimerChannel extends InternalChannel<number> implements Alarm {
 
   /** Takes back what {@link start} counted, once the alarm is not armed any more. */
   protected uncount(): void {
-    exit(this.kind, this.entry);
+    exit(this.kind, this.record);
     this.receivers.setRef(false);
   }
 

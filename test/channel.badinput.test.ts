@@ -256,7 +256,7 @@ describe("select refuses an unusable case by its name, and no case takes effect"
         const { ch, prove } = fixture(state);
         const good = (receiving[beside] as (ch: Channel<number>) => Selectable)(ch);
         const cases: Record<string, Selectable> = last ? { good, odd } : { odd, good };
-        expect(() => trySelect(cases)).toThrow(/^select case "odd" must be a channel, /);
+        expect(() => trySelect(cases)).toThrow(/^select: case "odd" must be a channel, /);
         const refused = watch(select(cases));
         await turn();
         expect(refused.reason).toBeInstanceOf(TypeError);

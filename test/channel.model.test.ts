@@ -333,7 +333,8 @@ class Program {
       if (kind < 8) return ["send", ch, id + (i + 1) / 10];
       return kind === 8 ? ["stop", this.context()] : ["null"];
     });
-    // Of cases that wait for the same thing any may win, by chance: another test is about those. Here the first remains.
+    // Of cases that wait for the same thing any may win, by chance: another test is about those. Here the first
+    // remains.
     const single = cases.map(
       (c, i): Case => (cases.findIndex((d) => d[0] === c[0] && d[1] === c[1]) < i ? ["null"] : c),
     );

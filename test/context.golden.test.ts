@@ -1,6 +1,6 @@
 /**
- * Contexts do what Go's did, on its virtual clock: every case and every step of golden/context.json and, with contexts of
- * the user's own types in the tree, golden/context_custom.json.
+ * Contexts do what Go's did, on its virtual clock: every case and every step of golden/context.json and, with contexts
+ * of the user's own types in the tree, golden/context_custom.json.
  *
  * Nothing is adapted. Not compared is `kids`, the size of a Go context's own set of children, which ours does not show;
  * the armed timers are.

@@ -299,7 +299,7 @@ describe("bad input", () => {
     expect(() => withTimeout(background(), "10" as never)).toThrow(TypeError);
     expect(() => withDeadline(background(), Number.NaN)).toThrow(RangeError);
     expect(() => withDeadline(background(), new Date(Number.NaN))).toThrow(
-      "deadline must be an instant, got Invalid Date",
+      "withDeadline: at must be an instant, got Invalid Date",
     );
     expect([armed(), liveContexts()]).toEqual([0, 0]);
   });

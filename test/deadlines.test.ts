@@ -1,6 +1,6 @@
 /**
- * Deadlines that have passed are seen by whoever looks, though the event loop has not turned since; and of equal instants
- * the one that was armed first comes first.
+ * Deadlines that have passed are seen by whoever looks, though the event loop has not turned since; and of equal
+ * instants the one that was armed first comes first.
  */
 import { Channel } from "gopark/channel";
 import {

@@ -256,3 +256,25 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
     }
   });
 });
+
+describe("an error whose parts throw when they are read is the group's error all the same:", () => {
+  const hostile = (part: "stack" | "cause") => {
+    const error = new Error("task failed");
+    Object.defineProperty(error, part, {
+      get() {
+        throw new Error("not to be read");
+      },
+    });
+    return error;
+  };
+
+  test.each(["stack", "cause"] as const)("%s", async (part) => {
+    const error = hostile(part);
+    const [group, ctx] = withContext(background());
+    await group.go(() => {
+      throw error;
+    });
+    expect(await group.wait().catch((err: unknown) => err)).toBe(error);
+    expect(ctx.err()).toBeInstanceOf(Canceled);
+  });
+});

@@ -1,4 +1,6 @@
-/** map and forEach: bad arguments are rejections that touch nothing; iterators that break their protocol end the work. */
+/**
+ * map and forEach: bad arguments are rejections that touch nothing; iterators that break their protocol end the work.
+ */
 import { background, type Context, cause } from "gopark/context";
 import { describe, expect, test } from "vitest";
 import { counted, runners, Work } from "./support/source.ts";

@@ -1,4 +1,7 @@
-/** map and forEach when they stop early: the iterator's return(), pending pulls, and sources that stop the work themselves. */
+/**
+ * map and forEach when they stop early: the iterator's return(), pending pulls, and sources that stop the work
+ * themselves.
+ */
 import { Channel } from "gopark/channel";
 import { background, withCancel } from "gopark/context";
 import { counters, track } from "gopark/leak";

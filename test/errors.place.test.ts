@@ -41,7 +41,9 @@ async function reasonOf(promise: Promise<unknown>): Promise<Error> {
   return outcome.reason as Error;
 }
 
-/** What a stack shows: its first line, which of the functions above it leads through, and what stands below the frames. */
+/**
+ * What a stack shows: its first line, which of the functions above it leads through, and what stands below the frames.
+ */
 function shown(err: Error | undefined) {
   const [title, ...lines] = (err?.stack ?? "").split("\n");
   const frames = lines.filter((line) => /^\s+at /.test(line));

@@ -1,4 +1,7 @@
-/** What was broken once works again, and what acts at the worst moment, a getter or a formatter of stacks, breaks nothing. */
+/**
+ * What was broken once works again, and what acts at the worst moment, a getter or a formatter of stacks, breaks
+ * nothing.
+ */
 import { Channel } from "gopark/channel";
 import { background, Canceled, fromSignal, withCancel } from "gopark/context";
 import { afterEach, describe, expect, test } from "vitest";

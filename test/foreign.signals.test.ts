@@ -1,6 +1,6 @@
 /** Abort signals of somebody else's, whose earlier listeners do what they like with the event. */
 import { Channel } from "gopark/channel";
-import { afterFunc, fromSignal, withCancel } from "gopark/context";
+import { afterFunc, cause, fromSignal, withCancel } from "gopark/context";
 import { Group } from "gopark/errgroup";
 import { select } from "gopark/select";
 import { beforeEach, describe, expect, test, vi } from "vitest";
@@ -69,4 +69,22 @@ describe.each(Object.keys(tampered))("behind %s", (how) => {
     expect(waited.state).toBe("fulfilled");
     expect(ran).toHaveBeenCalledTimes(1);
   });
+});
+
+test("a reason whose name throws ends all that hangs on the signal", async () => {
+  const controller = new AbortController();
+  const reason = Object.defineProperty({}, "name", {
+    get() {
+      throw new Error("not to be read");
+    },
+  });
+  const ctx = fromSignal(controller.signal);
+  const [child] = withCancel(ctx);
+  const waits = [controller.signal, ctx, child].map((cancel) => watch(new Channel().receive(cancel)));
+  controller.abort(reason);
+  await turns(1);
+  expect(waits.map(({ state }) => state)).toEqual(["rejected", "rejected", "rejected"]);
+  expect(waits[0]?.reason).toBe(reason);
+  expect([ctx.err(), child.err()].map((err) => err?.name)).toEqual(["AbortError", "AbortError"]);
+  expect(cause(child)).toBe(reason);
 });

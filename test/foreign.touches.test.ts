@@ -1,7 +1,7 @@
 /**
- * Foreign contexts and signals all of whose functions and properties are traps: whichever of them throws first, the wait
- * rejects with that error or goes on, and never throws in the face of its caller. And those that act on what the wait
- * waits for while it is being parked.
+ * Foreign contexts and signals all of whose functions and properties are traps: whichever of them throws first, the
+ * wait rejects with that error or goes on, and never throws in the face of its caller. And those that act on what the
+ * wait waits for while it is being parked.
  */
 import { Channel } from "gopark/channel";
 import type { Cancel } from "gopark/context";

@@ -1,4 +1,6 @@
-/** Objects that stand for a context of ours without being one: derived from it, a proxy of it, or a wrapper around it. */
+/**
+ * Objects that stand for a context of ours without being one: derived from it, a proxy of it, or a wrapper around it.
+ */
 import { Channel } from "gopark/channel";
 import {
   afterFunc,

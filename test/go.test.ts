@@ -115,7 +115,8 @@ describe("arguments", () => {
     await expect(go(undefined as unknown as (n: number) => void, 1)).rejects.toThrow(TypeError);
   });
 
-  // Go's classic, line by line: `go Filter(ch, ch1, prime); ch = ch1`. A task that saw the later `ch` would read from itself.
+  // Go's classic, line by line: `go Filter(ch, ch1, prime); ch = ch1`. A task that saw the later `ch` would read from
+  // itself.
   test("the prime sieve works with one reassigned variable", async () => {
     async function generate(ctx: Context, ch: Channel<number>) {
       for (let i = 2; ; i++) await ch.send(i, ctx);

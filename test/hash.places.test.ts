@@ -8,8 +8,8 @@ const N = 40_000;
 const GOLDEN = 0x9e3779b1;
 
 /**
- * How many of the keys are in each of the map's shards. A shard is a Map, so each `get` of the map ends in a `get` of the
- * shard that has the key.
+ * How many of the keys are in each of the map's shards. A shard is a Map, so each `get` of the map ends in a `get` of
+ * the shard that has the key.
  */
 function shardsOf(keys: readonly unknown[]): number[] {
   const map = new ShardMap<unknown, number>();

@@ -12,8 +12,8 @@ interface Found {
 }
 
 /**
- * What leaves something behind: the body of a function `user_<name>`, which the recorded stack must begin with. The word
- * after the colon is the kind of what is left; a body may leave others, too.
+ * What leaves something behind: the body of a function `user_<name>`, which the recorded stack must begin with. The
+ * word after the colon is the kind of what is left; a body may leave others, too.
  */
 const ENTRY_POINTS: Record<string, string> = {
   "receive: chan receive": "void new Channel().receive();",
@@ -110,7 +110,10 @@ const WRAPPED = PROGRAM.replace('leak.track("full");', 'async function main() {\
 
 type Report = Record<string, Found[]>;
 
-/** What is wrong with the entry points whose leak, or the part of its stack that `part` takes, does not show their own frame. */
+/**
+ * What is wrong with the entry points whose leak, or the part of its stack that `part` takes, does not show their own
+ * frame.
+ */
 function wrong(report: Report, part: (stack: string) => string): string[] {
   return KINDS.flatMap(([name, kind]) => {
     const stack = report[`user_${name}`]?.find((leak) => leak.kind === kind)?.stack;

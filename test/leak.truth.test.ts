@@ -1,4 +1,6 @@
-/** What leak checks say is so: proofs are proofs, totals are totals, ages are real, and nobody is blamed for another. */
+/**
+ * What leak checks say is so: proofs are proofs, totals are totals, ages are real, and nobody is blamed for another.
+ */
 import { Channel } from "gopark/channel";
 import { background, type Context, withCancel, withDeadline, withTimeout, withValue } from "gopark/context";
 import { counters, current, find, type Leak, LeakError, onProved, track, verifyNone } from "gopark/leak";

@@ -354,7 +354,9 @@ const endings: Record<string, () => Case> = {
   }),
 };
 
-/** Rounds of a use, and what each of them may leave: less than a pointer, with so many rounds that noise does not count. */
+/**
+ * Rounds of a use, and what each of them may leave: less than a pointer, with so many rounds that noise does not count.
+ */
 const ROUNDS = 3000;
 const NOTHING = 24;
 

@@ -1,4 +1,6 @@
-/** What is published: it builds, its public types are what the snapshot says, and the tarball holds no more and no less. */
+/**
+ * What is published: it builds, its public types are what the snapshot says, and the tarball holds no more and no less.
+ */
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

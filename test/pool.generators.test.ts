@@ -1,4 +1,6 @@
-/** Generator functions where a function is to be run: nothing would run it, and what it holds would come back too early. */
+/**
+ * Generator functions where a function is to be run: nothing would run it, and what it holds would come back too early.
+ */
 import { background } from "gopark/context";
 import { counters } from "gopark/leak";
 import { Pool } from "gopark/pool";

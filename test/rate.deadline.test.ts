@@ -1,4 +1,7 @@
-/** A limiter's wait that would pass the deadline of its context: it fails early, and its error says that it is a deadline's. */
+/**
+ * A limiter's wait that would pass the deadline of its context: it fails early, and its error says that it is a
+ * deadline's.
+ */
 import {
   background,
   Canceled,

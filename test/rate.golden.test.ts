@@ -5,10 +5,10 @@
  * delays are compared there with a tolerance. Differences on purpose, counted where they are adapted:
  *
  * - forever: what can never be is Infinity and stays it. Go's InfDuration is 292 years, and counts down in `delay`.
- * - remembered: after a wait was cancelled we know what the last event was before it, where Go computes it, or leaves it as
- *   it is. So a reservation that is cancelled later gives back other tokens than in Go: mostly more, and fewer where the
- *   recorded time went back, and Go gives back more than was taken. From there on the two buckets differ, and the rest of
- *   the case says nothing: its steps are counted as left.
+ * - remembered: after a wait was cancelled we know what the last event was before it, where Go computes it, or leaves
+ *   it as it is. So a reservation that is cancelled later gives back other tokens than in Go: mostly more, and fewer
+ *   where the recorded time went back, and Go gives back more than was taken. From there on the two buckets differ, and
+ *   the rest of the case says nothing: its steps are counted as left.
  */
 import { background, type CancelScope, type Context, withCancel } from "gopark/context";
 import { track } from "gopark/leak";

@@ -1,4 +1,6 @@
-/** User code where select least expects it: getters among the cases, and contexts that call back at once, throw or lie. */
+/**
+ * User code where select least expects it: getters among the cases, and contexts that call back at once, throw or lie.
+ */
 import { Channel } from "gopark/channel";
 import { type Context, withCancel } from "gopark/context";
 import { counters } from "gopark/leak";
@@ -124,7 +126,7 @@ describe("select of what is no object of cases", () => {
     ["a Map", new Map(), "an object (Map)"],
     ["an array", [new Channel()], "an object (Array)"],
   ])("%s is refused", async (_, cases, shown) => {
-    const message = `select needs an object of named cases, as in select({ name: channel }), got ${shown}`;
+    const message = `select: cases must be an object, as in select({ name: channel }), got ${shown}`;
     await expect(select(cases as never)).rejects.toThrow(new TypeError(message));
     expect(() => trySelect(cases as never)).toThrow(new TypeError(message));
   });

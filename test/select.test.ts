@@ -331,7 +331,7 @@ describe("bad input", () => {
     const ch = new Channel<number>(1);
     ch.trySend(1);
     const cases = { ch, odd: it as never };
-    const message = `select case "odd" must be a channel, a send, a context, an AbortSignal or after(ms), got ${shown}`;
+    const message = `select: case "odd" must be a channel, a send, a context, an AbortSignal or after(ms), got ${shown}`;
     expect(() => trySelect(cases)).toThrow(new TypeError(message));
     await expect(select(cases)).rejects.toThrow(new TypeError(message));
     expect(ch.len()).toBe(1);

@@ -208,8 +208,8 @@ test.each(seeds(40))("random: what is held is what permits and hands hold, seed 
 
 describe("a waiter held back by one that a cancel ends", () => {
   /**
-   * One unit of two is held. The first to wait asks for both, those behind it for one each; under what the second waits is
-   * found out before or after the first has begun to wait.
+   * One unit of two is held. The first to wait asks for both, those behind it for one each; under what the second waits
+   * is found out before or after the first has begun to wait.
    */
   async function held(first: Context, second: () => Cancel, cancel: (why: unknown) => void, early: boolean) {
     const sem = new Weighted(2);

@@ -1,6 +1,6 @@
 /**
- * The random cancellation storm, over a hundred thousand operations here and a million by `npm run storm`. It prints its
- * seed; `SEED=7 npx vitest run test/storm.test.ts` repeats one.
+ * The random cancellation storm, over a hundred thousand operations here and a million by `npm run storm`. It prints
+ * its seed; `SEED=7 npx vitest run test/storm.test.ts` repeats one.
  */
 import { counters } from "gopark/leak";
 import { expect, test, vi } from "vitest";

@@ -1,4 +1,7 @@
-/** Time on a fake clock: sleeping, timeouts in selects, timers and tickers with the semantics of Go 1.23, and their host. */
+/**
+ * Time on a fake clock: sleeping, timeouts in selects, timers and tickers with the semantics of Go 1.23, and their
+ * host.
+ */
 import { Channel } from "gopark/channel";
 import { background, DeadlineExceeded, withCancel, withDeadline, withTimeout } from "gopark/context";
 import { select, trySelect } from "gopark/select";

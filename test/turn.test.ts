@@ -1,6 +1,6 @@
 /**
- * The event loop never starves: tasks that only hand values to one another run in microtasks alone, and still the host's
- * timers and I/O get their turns. Counted in turns of the loop, not in time.
+ * The event loop never starves: tasks that only hand values to one another run in microtasks alone, and still the
+ * host's timers and I/O get their turns. Counted in turns of the loop, not in time.
  */
 import { Channel } from "gopark/channel";
 import { background, withCancel } from "gopark/context";

@@ -1,4 +1,7 @@
-/** In a process of its own, with `--expose-gc`: fills a Map or a ShardMap with integers and tells the memory of an entry. */
+/**
+ * In a process of its own, with `--expose-gc`: fills a Map or a ShardMap with integers and tells the memory of an
+ * entry.
+ */
 import { shardmap } from "gopark";
 
 const [kind = "", count = ""] = process.argv.slice(2);

@@ -1,4 +1,7 @@
-/** Prints, as one line of JSON, how long a cold import of each package takes: milliseconds, the median of fresh processes. */
+/**
+ * Prints, as one line of JSON, how long a cold import of each package takes: milliseconds, the median of fresh
+ * processes.
+ */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 

@@ -1,9 +1,9 @@
 /**
  * A contender of the benchmark: runs the rows with other packages.
  *
- * Prints one line of JSON when it starts; then, for each line `<row> <peer> <ms>` on standard input, runs that row with that
- * peer for about so many milliseconds and prints one line with the mean of its calls in nanoseconds per operation. Ends
- * when its input does. Each call checks its own result.
+ * Prints one line of JSON when it starts; then, for each line `<row> <peer> <ms>` on standard input, runs that row with
+ * that peer for about so many milliseconds and prints one line with the mean of its calls in nanoseconds per operation.
+ * Ends when its input does. Each call checks its own result.
  */
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";

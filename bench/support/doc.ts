@@ -40,8 +40,8 @@ function called(against: string): string {
 }
 
 /**
- * What the floor leaves of each missed target: where it alone takes more, or nearly as much, nothing can be done. Then what
- * is aimed at instead.
+ * What the floor leaves of each missed target: where it alone takes more, or nearly as much, nothing can be done. Then
+ * what is aimed at instead.
  */
 function misses(rows: readonly RowResult[]): string[] {
   return rows.flatMap(({ id, floorIs, ns, targets, next }) => {

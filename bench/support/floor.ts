@@ -48,7 +48,9 @@ export class Handoff<T> {
 
 export type Picked<T> = { readonly case: "a" | "b"; readonly value: T; readonly ok: true };
 
-/** Two unbuffered hand-offs, a sender at each, and one receiver that takes from whichever can, from either if both can. */
+/**
+ * Two unbuffered hand-offs, a sender at each, and one receiver that takes from whichever can, from either if both can.
+ */
 export class Either<T> {
   private readonly waiting: Record<"a" | "b", { readonly value: T; readonly sent: () => void } | undefined> = {
     a: undefined,
@@ -195,7 +197,10 @@ export class Line<T> {
   }
 }
 
-/** What a group of tasks must do: begin each in a microtask of its own, count them, keep the first error, and say the end. */
+/**
+ * What a group of tasks must do: begin each in a microtask of its own, count them, keep the first error, and say the
+ * end.
+ */
 export class Together {
   private running = 0;
   private failure: { readonly error: unknown } | undefined;

@@ -1,4 +1,7 @@
-/** The comparison of two versions of the library by pairs of processes: the ratio, its confidence interval, and the table. */
+/**
+ * The comparison of two versions of the library by pairs of processes: the ratio, its confidence interval, and the
+ * table.
+ */
 import type { Answer } from "./contender.ts";
 import { median } from "./stats.ts";
 import { columns, time } from "./table.ts";
@@ -41,8 +44,8 @@ export class SideError extends Error {
 }
 
 /**
- * Lets two processes take turns, every second round the other way round, so that what slows the machine down for a while
- * slows both. Rejects with SideError.
+ * Lets two processes take turns, every second round the other way round, so that what slows the machine down for a
+ * while slows both. Rejects with SideError.
  */
 export async function takeTurns(order: readonly Side[], ask: Ask, effort: PairEffort): Promise<Pair> {
   const round = async (sides: readonly Side[], ms: number) => {
@@ -105,7 +108,9 @@ export interface Comparison {
 /** A row is worse if its whole interval lies above this, better if it lies below the inverse. */
 export const WORSE = 1.05;
 
-/** Draws a row's figures from its pairs, two at least. Processor time decides: wall time has the other processes in it. */
+/**
+ * Draws a row's figures from its pairs, two at least. Processor time decides: wall time has the other processes in it.
+ */
 export function compare(id: string, pairs: readonly Pair[]): Comparison {
   const over = (what: keyof Sample) =>
     interval(pairs.map((pair) => median(pair.map((round) => round.new[what] / round.old[what]))));

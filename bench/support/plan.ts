@@ -5,7 +5,10 @@ import type { Row } from "./row.ts";
 export interface Plan {
   readonly quick: boolean;
   readonly guard: boolean;
-  /** A prefix of rows' ids or of their files, or `memory`, `growth`, `steps`, `ticks`, `modules`; everything if it is empty. */
+  /**
+   * A prefix of rows' ids or of their files, or `memory`, `growth`, `steps`, `ticks`, `modules`; everything if it is
+   * empty.
+   */
   readonly only: string;
   readonly effort: Effort;
   /** No further process set is begun that would end after so long. */

@@ -1,8 +1,8 @@
 /**
  * The prime sieve of Go's own examples: a chain of filters, each a task, that grows by one with each prime found.
  *
- * Over when every task has ended, as in bench/go: the generator closes its channel, each filter its own when the one above
- * is closed. Left where it stands, the chain would go on filling while the next one is measured.
+ * Over when every task has ended, as in bench/go: the generator closes its channel, each filter its own when the one
+ * above is closed. Left where it stands, the chain would go on filling while the next one is measured.
  */
 import { Channel } from "gopark";
 import { Handoff } from "./floor.ts";

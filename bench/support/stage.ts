@@ -1,6 +1,7 @@
 /**
- * Stages a tree of the library: a copy of its sources, built by its own `npm run build`, with the compiled rows beside it,
- * so that `gopark` means that tree there. The tree itself is only read, and can be edited while its copy is measured.
+ * Stages a tree of the library: a copy of its sources, built by its own `npm run build`, with the compiled rows beside
+ * it, so that `gopark` means that tree there. The tree itself is only read, and can be edited while its copy is
+ * measured.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

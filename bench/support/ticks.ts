@@ -1,4 +1,6 @@
-/** Measures how many ticks of an interval come through beside tasks that are busy, each cell in a process of its own. */
+/**
+ * Measures how many ticks of an interval come through beside tasks that are busy, each cell in a process of its own.
+ */
 import { spawnSync } from "node:child_process";
 
 export const PERIOD_MS = 10;

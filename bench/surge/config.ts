@@ -1,8 +1,9 @@
 /**
  * The numbers of the replay: what the upstream can carry, what is sent at it, and what the cured gateway allows.
  *
- * Rates follow from the upstream's capacity, so that the ratios of the post-mortem hold whatever the numbers are: normal
- * traffic is 60 % of the capacity, the surge is six times normal traffic and so 3.6 times what the upstream can carry.
+ * Rates follow from the upstream's capacity, so that the ratios of the post-mortem hold whatever the numbers are:
+ * normal traffic is 60 % of the capacity, the surge is six times normal traffic and so 3.6 times what the upstream can
+ * carry.
  */
 export type Variant = "naive" | "gopark";
 export type PhaseName = "normal" | "surge" | "recovery";
@@ -16,7 +17,9 @@ export const model = {
   serviceMs: 25,
   /** A call's own service time is drawn from serviceMs * (1 ± jitter). */
   jitter: 0.2,
-  /** Waiting calls beyond `knee` slow every call down, linearly, until `knee + span` wait and it takes twice as long. */
+  /**
+   * Waiting calls beyond `knee` slow every call down, linearly, until `knee + span` wait and it takes twice as long.
+   */
   knee: 48,
   span: 1000,
   /** Share of calls that are never answered; such a call keeps its slot until the caller hangs up, at most `hangMs`. */
@@ -54,11 +57,13 @@ export const limits = {
   orders: 16,
   queue: 6,
   /**
-   * Calls to the upstream at once. The 26 beyond its slots stand at the upstream's door, 108 ms of work, so that no slot
-   * runs idle while the gateway pauses.
+   * Calls to the upstream at once. The 26 beyond its slots stand at the upstream's door, 108 ms of work, so that no
+   * slot runs idle while the gateway pauses.
    */
   calls: 32,
-  /** Admitted orders per second: above the capacity, so that the queue never runs dry, and short of most of the surge. */
+  /**
+   * Admitted orders per second: above the capacity, so that the queue never runs dry, and short of most of the surge.
+   */
   rate: capacity * 1.25,
   burst: 16,
 } as const;
@@ -88,7 +93,9 @@ export interface Plan {
   seed: number;
   /** A client that has waited this long for an answer hangs up. */
   patienceMs: number;
-  /** Ends at 0. Counts in the books, but not in the figures: a process that has just started is busy compiling itself. */
+  /**
+   * Ends at 0. Counts in the books, but not in the figures: a process that has just started is busy compiling itself.
+   */
   warmUp: Span;
   phases: Phase[];
   /** Units of the scarce article at the start: sold out early in the surge. */

@@ -69,7 +69,9 @@ async function call<T>(ctx: Context, path: string, query: Record<string, string>
   }
 }
 
-/** Cure 3: a producer's send takes the group's context. When the consumer leaves, the context ends and so does the send. */
+/**
+ * Cure 3: a producer's send takes the group's context. When the consumer leaves, the context ends and so does the send.
+ */
 async function bestPrice(ctx: Context, g: errgroup.Group, order: Order, quotes: Quote[]): Promise<number> {
   const queue = new Channel<Quote>(1);
   for (const source of sources) {
@@ -103,7 +105,8 @@ async function carryOut(ctx: Context, order: Order, quotes: Quote[]): Promise<Re
   const qty = String(order.qty);
   let cents: number;
   try {
-    // Cure 4: the group is bounded by the limits on orders and calls, and ends as a whole: one failure cancels the rest.
+    // Cure 4: the group is bounded by the limits on orders and calls, and ends as a whole: one failure cancels the
+    // rest.
     cents = await errgroup.scope(ctx, async (g, ctx) => {
       await g.go(() => call(ctx, "/inventory", { order: id, sku, qty }));
       return bestPrice(ctx, g, order, quotes);
@@ -143,8 +146,8 @@ async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> 
       answer(res, 409, { error: "sold out" });
       return;
     }
-    // What was cut off may have been paid: say that it is unknown, not that it failed. Where a task of the group failed,
-    // the group's context carries its error as the cause.
+    // What was cut off may have been paid: say that it is unknown, not that it failed. Where a task of the group
+    // failed, the group's context carries its error as the cause.
     const failed = err instanceof UpstreamError || (err instanceof Error && err.cause instanceof UpstreamError);
     answer(res, failed ? 502 : 504, { error: String(err) });
   }

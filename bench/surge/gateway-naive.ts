@@ -1,9 +1,9 @@
 /**
  * The order gateway as people write it. It is correct while the upstream is quick and nothing fails.
  *
- * Its seven faults are those of the post-mortem in their JavaScript form; each is marked where it is made. Everything it
- * starts is counted by `unfinished`, the only thing in it that people would not write: JavaScript has no other way to
- * tell what is parked.
+ * Its seven faults are those of the post-mortem in their JavaScript form; each is marked where it is made. Everything
+ * it starts is counted by `unfinished`, the only thing in it that people would not write: JavaScript has no other way
+ * to tell what is parked.
  */
 import { setMaxListeners } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -109,8 +109,8 @@ async function bestPrice(order: Order, scratch: Scratch): Promise<number> {
 const scratches: Scratch[] = [];
 
 async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
-  // Fault 7: a listener on a signal that lives as long as the process, and a timer, both holding this response, for each
-  // order and never removed.
+  // Fault 7: a listener on a signal that lives as long as the process, and a timer, both holding this response, for
+  // each order and never removed.
   shutdown.signal.addEventListener("abort", () => res.destroy());
   setTimeout(() => {
     if (!res.writableEnded) console.warn("slow order");

@@ -1,10 +1,10 @@
 /**
  * The load generator: open loop, constant arrival rate.
  *
- * Orders are sent when the plan says, whether or not earlier ones were answered, and each latency counts from the moment
- * its order should have been sent. A generator that waits for answers, or counts from the moment it managed to send,
- * slows down together with what it measures and reports the surge away (coordinated omission). How late each order was
- * sent is recorded too, so that a generator that could not keep up is seen.
+ * Orders are sent when the plan says, whether or not earlier ones were answered, and each latency counts from the
+ * moment its order should have been sent. A generator that waits for answers, or counts from the moment it managed to
+ * send, slows down together with what it measures and reports the surge away (coordinated omission). How late each
+ * order was sent is recorded too, so that a generator that could not keep up is seen.
  */
 import { Agent, type IncomingMessage, request } from "node:http";
 import { arrivals, connections, type Plan } from "./config.ts";

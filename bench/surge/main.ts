@@ -75,8 +75,8 @@ async function replay(variant: Variant, plan: Plan): Promise<Run> {
 }
 
 /**
- * Replays, and again if only promises about time were broken, the machine was busy elsewhere meanwhile, and there is time
- * left. A leak, or books that differ, is no matter of time and is never tried again.
+ * Replays, and again if only promises about time were broken, the machine was busy elsewhere meanwhile, and there is
+ * time left. A leak, or books that differ, is no matter of time and is never tried again.
  */
 async function measure(variant: Variant, plan: Plan): Promise<Results[number]> {
   for (;;) {

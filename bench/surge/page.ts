@@ -1,6 +1,6 @@
 /**
- * The same run over time, as one HTML page without dependencies (inline SVG, light and dark), and as the one picture that
- * stands in the docs.
+ * The same run over time, as one HTML page without dependencies (inline SVG, light and dark), and as the one picture
+ * that stands in the docs.
  */
 import { svg } from "../support/svg.ts";
 import { capacity, type Plan, planned, type Variant } from "./config.ts";

@@ -1,12 +1,12 @@
 /**
  * The upstream: prices, inventory and payments behind one queue and a fixed number of slots.
  *
- * A call takes a slot for its service time. When all slots are taken it waits in arrival order; the more wait, the slower
- * every call gets. A few calls fail and a few are never answered. Payments are idempotent by order id.
+ * A call takes a slot for its service time. When all slots are taken it waits in arrival order; the more wait, the
+ * slower every call gets. A few calls fail and a few are never answered. Payments are idempotent by order id.
  *
- * Capacity is kept by arithmetic, not by timers: a slot that falls free takes the next waiting call from the instant its
- * last one was due to end, so that a timer that fires late costs the upstream nothing, and slots / service time is what it
- * really carries on a busy machine too.
+ * Capacity is kept by arithmetic, not by timers: a slot that falls free takes the next waiting call from the instant
+ * its last one was due to end, so that a timer that fires late costs the upstream nothing, and slots / service time is
+ * what it really carries on a busy machine too.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { model, type Plan, scarceSku } from "./config.ts";

@@ -53,9 +53,9 @@ export function promises(run: Run, figures: PhaseFigures): Check[] {
 }
 
 /**
- * Whether the machine was busy elsewhere. The generator, idle nine tenths of its time, did not get the processor when it
- * was due; or the gateway's event loop stood still while the gateway used little of its core, so it was waiting for one.
- * What such a run says of time, it says of the machine.
+ * Whether the machine was busy elsewhere. The generator, idle nine tenths of its time, did not get the processor when
+ * it was due; or the gateway's event loop stood still while the gateway used little of its core, so it was waiting for
+ * one. What such a run says of time, it says of the machine.
  */
 export function spoilt(run: Run): boolean {
   return !keptUp(run) || Object.values(run.vitals).some(({ loopP99, cpu }) => loopP99 > maxLatenessMs && cpu < busy);

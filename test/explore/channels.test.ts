@@ -1,6 +1,7 @@
 /**
  * Channels, select, iterators, contexts and signals: random programs against one list of all that wait, in order of
- * arrival, and scanned. Some steps run inside abort listeners and afterFuncs. Model and library take each step together.
+ * arrival, and scanned. Some steps run inside abort listeners and afterFuncs. Model and library take each step
+ * together.
  */
 import { getEventListeners } from "node:events";
 import { Channel, ClosedChannelError, type Received } from "gopark/channel";
@@ -61,7 +62,9 @@ interface Wait {
   readonly iterator?: Iterator;
 }
 
-/** What an operation came to. Among several of one select, `order` is what ended it: those settle in order of arrival. */
+/**
+ * What an operation came to. Among several of one select, `order` is what ended it: those settle in order of arrival.
+ */
 interface Settled {
   readonly outcome: string;
   readonly order: string;
@@ -200,8 +203,8 @@ function under(ending: Ending, top: Ending): boolean {
 }
 
 /**
- * What a select says of its outcome: also by which case. Of several for the same thing, any may be the one, and of several
- * that one cancel ends.
+ * What a select says of its outcome: also by which case. Of several for the same thing, any may be the one, and of
+ * several that one cancel ends.
  */
 function sayCase({ sort, cases }: Wait, c: Case, outcome: string): string {
   if (sort !== "select" && sort !== "try") return outcome;

@@ -45,7 +45,8 @@ const { EXPLORE, FROM, SEED, STEPS } = process.env;
 /**
  * Registers a test that runs one program per seed, up to the first that fails. Every eighth runs under full tracking.
  *
- * The seeds are 1 to `quick`; with EXPLORE=full, `full` of them from FROM on, which is 1 if left out; with SEED, that alone.
+ * The seeds are 1 to `quick`; with EXPLORE=full, `full` of them from FROM on, which is 1 if left out; with SEED, that
+ * alone.
  */
 export function explore(
   name: string,
@@ -117,7 +118,9 @@ function zeros(): Record<string, number> {
   return Object.fromEntries(Object.keys(counters()).map((kind) => [kind, 0]));
 }
 
-/** The failure, with the seed, the program and what to do. Keeps an assertion's own error, for its difference is shown. */
+/**
+ * The failure, with the seed, the program and what to do. Keeps an assertion's own error, for its difference is shown.
+ */
 function named(failure: unknown, seed: number, lines: readonly string[]): Error {
   const file = basename(expect.getState().testPath ?? "", ".test.ts");
   const error = failure instanceof Error ? failure : new Error(String(failure), { cause: failure });

@@ -1,6 +1,6 @@
 /**
- * Contexts and signals of somebody else's making that throw, call back in, lie or never answer, beside some that behave:
- * random programs, checked by what must hold for everybody else.
+ * Contexts and signals of somebody else's making that throw, call back in, lie or never answer, beside some that
+ * behave: random programs, checked by what must hold for everybody else.
  *
  * - A call that has nothing to do with foreign code runs none. Nothing that stops listening is called inside any call.
  * - A function that returns a promise does not throw. What has no foreign context rejects for reasons of its own only.
@@ -528,7 +528,9 @@ class World {
     return error;
   }
 
-  /** What every foreign function does: it may only be called where it may, and does what it should unless it misbehaves. */
+  /**
+   * What every foreign function does: it may only be called where it may, and does what it should unless it misbehaves.
+   */
   private play<R>(phase: Phase, who: Character, method: string, rightly: () => R, ...lies: (() => unknown)[]): R {
     const { rnd } = this;
     const call = this.stack.at(-1);

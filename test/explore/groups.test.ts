@@ -1,6 +1,6 @@
 /**
- * Groups, scopes, map and forEach: random programs with hostile tasks and sources and cancels anywhere, against a list of
- * what runs and of what may have been the first error.
+ * Groups, scopes, map and forEach: random programs with hostile tasks and sources and cancels anywhere, against a list
+ * of what runs and of what may have been the first error.
  */
 import { EventEmitter, once, setMaxListeners } from "node:events";
 import { background, type Context, cause, withCancel } from "gopark/context";

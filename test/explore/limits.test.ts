@@ -1,6 +1,6 @@
 /**
- * Semaphore and rate limiter: random programs with cancels anywhere, against a queue in an array and against arithmetic in
- * whole nanoseconds.
+ * Semaphore and rate limiter: random programs with cancels anywhere, against a queue in an array and against arithmetic
+ * in whole nanoseconds.
  */
 import {
   afterFunc,
@@ -38,7 +38,9 @@ function isUnder(exit: Exit | undefined, top: Exit): boolean {
   return false;
 }
 
-/** A tree of two contexts, a context with a signal made from its own, a foreign signal, and a context with a deadline. */
+/**
+ * A tree of two contexts, a context with a signal made from its own, a foreign signal, and a context with a deadline.
+ */
 class Exits {
   all: Exit[] = [];
   readonly #rnd: Random;
@@ -495,7 +497,9 @@ interface Taken {
   readonly lastEvent: bigint | undefined;
 }
 
-/** The reference: Go's formulas in whole nanoseconds from the first instant, and waits that take back what they took. */
+/**
+ * The reference: Go's formulas in whole nanoseconds from the first instant, and waits that take back what they took.
+ */
 class Bucket {
   limit: number;
   burst: number;
@@ -565,9 +569,9 @@ class Bucket {
   }
 
   /**
-   * Waits that one cancel ends at t, newest first. Those that are the newest of all leave no trace. Of others it is said
-   * that they give back what Go does, at least, and no more than they took. Answers how many tokens come back, and whether
-   * all were the newest.
+   * Waits that one cancel ends at t, newest first. Those that are the newest of all leave no trace. Of others it is
+   * said that they give back what Go does, at least, and no more than they took. Answers how many tokens come back, and
+   * whether all were the newest.
    */
   undo(waits: readonly Taken[], t: bigint): { least: number; most: number; clean: boolean } {
     let least = 0;
@@ -605,9 +609,9 @@ interface Waiting {
 }
 
 /**
- * What sort of numbers a program has. Of exact ones every quantity is a multiple of a power of two, so that sums have no
- * error and what a cancelled wait leaves is compared to the bit. "rough" has any limits and instants, and "moving" a clock
- * that is a little later at each reading.
+ * What sort of numbers a program has. Of exact ones every quantity is a multiple of a power of two, so that sums have
+ * no error and what a cancelled wait leaves is compared to the bit. "rough" has any limits and instants, and "moving" a
+ * clock that is a little later at each reading.
  */
 type Sort = "exact" | "rough" | "moving";
 

@@ -1,7 +1,8 @@
 /**
  * Sleeps, deadlines, timers, tickers, `after` and limiter waits under fake clocks: random programs against one list of
- * what is armed, by instant and then in order of arming, and scanned. What fires does so in that order, never early, and
- * nothing armed is forgotten while the fakes are driven. Under a mocked clock whoever looks sees what is due at once.
+ * what is armed, by instant and then in order of arming, and scanned. What fires does so in that order, never early,
+ * and nothing armed is forgotten while the fakes are driven. Under a mocked clock whoever looks sees what is due at
+ * once.
  */
 import {
   afterFunc,
@@ -83,7 +84,9 @@ interface Wait {
   readonly stopped: "cancelled" | "stopped";
 }
 
-/** What happens to the clock: it is driven; also cleared of all timers; also changed for another, the host's own too. */
+/**
+ * What happens to the clock: it is driven; also cleared of all timers; also changed for another, the host's own too.
+ */
 type Mode = "driven" | "cleared" | "changed";
 
 /** Far behind the host's own clock: what is armed under fakes is not due under the host's timers. */
@@ -111,8 +114,8 @@ class Player {
   private orders = 0;
   private ids = 0;
 
-  // The time; that of the fakes, which goes on where it was when they are back; and whether the host timer may be gone, so
-  // that nothing fires until the earliest instant changes.
+  // The time; that of the fakes, which goes on where it was when they are back; and whether the host timer may be gone,
+  // so that nothing fires until the earliest instant changes.
   private time = START;
   private fakeTime = START;
   private faked = true;
@@ -366,7 +369,9 @@ class Player {
     }
   }
 
-  /** Many are equal, and some are due between two milliseconds. No test runs until one of the host's own timers is due. */
+  /**
+   * Many are equal, and some are due between two milliseconds. No test runs until one of the host's own timers is due.
+   */
   private duration(least = -1): number {
     if (!this.faked) return this.rnd.pick([Math.max(least, 0), Math.max(least, -1), 1e7, 2e7]);
     return this.rnd.pick([0, -1, 0.5, 1, 1.5, 2, 3, 5, 5, 5, 10, 10, 10, 20, 1000, LONG]);
@@ -650,7 +655,9 @@ class Player {
     return node.ended === "no" ? this.path(node).filter(({ alarm }) => this.due(alarm)) : [];
   }
 
-  /** Whether no two things are due that a look would find: their order is not told. Nor that of a tick sent and one due. */
+  /**
+   * Whether no two things are due that a look would find: their order is not told. Nor that of a tick sent and one due.
+   */
   private distinct(node: Node, clock?: Clock, alarm?: Alarm): boolean {
     if (clock?.sent !== undefined && this.due(clock.alarm)) return false;
     return this.dueOn(node).length + Number(this.due(clock?.alarm)) + Number(this.due(alarm)) <= 1;

@@ -12,8 +12,8 @@ globalThis.gc = runInNewContext("gc") as typeof gc;
 // pass for one that hangs.
 vi.setConfig({ testTimeout: patience(15_000) });
 
-// Stryker makes this when the first mutant runs. If none does in any test, it takes them to be of unknown coverage, runs
-// all tests for each, and counts them as survivors.
+// Stryker makes this when the first mutant runs. If none does in any test, it takes them to be of unknown coverage,
+// runs all tests for each, and counts them as survivors.
 declare global {
   var __stryker__: { mutantCoverage?: { static: object; perTest: object } } | undefined;
 }

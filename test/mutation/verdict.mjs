@@ -22,7 +22,8 @@ function statusOf({ status, statusReason = "" }) {
     case "RuntimeError":
       // Ended by runs.ts.
       if (/the thread is stuck/.test(statusReason)) return "timedOut";
-      // What vitest says of its own messages between threads, on a machine that is too busy, is no fault of the mutant's.
+      // What vitest says of its own messages between threads, on a machine that is too busy, is no fault of the
+      // mutant's.
       return /outside of a test run/.test(statusReason) && !/Timeout calling/.test(statusReason) ? "killed" : "failed";
     default:
       return "failed";

@@ -61,7 +61,9 @@ export function commentsOf(source: string): string {
   return lines.join("\n");
 }
 
-/** The examples of a markdown text. Throws for a fence that is not closed, or of a language not in {@link LANGUAGES}. */
+/**
+ * The examples of a markdown text. Throws for a fence that is not closed, or of a language not in {@link LANGUAGES}.
+ */
 export function inMarkdown(file: string, text: string): Example[] {
   const examples: Example[] = [];
   const lines = text.split("\n");
@@ -117,7 +119,10 @@ export function write(examples: readonly Example[]): void {
   writeFileSync(join(FOLDER, "tsconfig.json"), JSON.stringify(config));
 }
 
-/** Type-checks what {@link write} wrote, in one run of the compiler. Returns its complaints, with the places in the docs. */
+/**
+ * Type-checks what {@link write} wrote, in one run of the compiler. Returns its complaints, with the places in the
+ * docs.
+ */
 export function typeErrors(examples: readonly Example[]): string[] {
   const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
   const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, "-p", FOLDER, "--pretty", "false"], {

@@ -48,8 +48,8 @@ export function foreignSignal(methods: Partial<AbortSignal> = {}): { signal: Abo
 }
 
 /**
- * The object seen through something that calls `touched` for each property that is read or looked for, and for each call
- * of one of its functions. Its functions still run on the object itself.
+ * The object seen through something that calls `touched` for each property that is read or looked for, and for each
+ * call of one of its functions. Its functions still run on the object itself.
  */
 export function observed<T extends object>(target: T, touched: (what: string) => void): T {
   return new Proxy(target, {

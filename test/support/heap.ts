@@ -15,8 +15,8 @@ export async function bytesInUse(): Promise<number> {
 }
 
 /**
- * How many bytes a round leaves behind: after a stretch of rounds to warm up, the least that each of three more stretches
- * adds. What the engine allocates once, for compiled code say, falls into one of them; a leak is in all.
+ * How many bytes a round leaves behind: after a stretch of rounds to warm up, the least that each of three more
+ * stretches adds. What the engine allocates once, for compiled code say, falls into one of them; a leak is in all.
  */
 export async function bytesPerRound(round: () => unknown, rounds: number): Promise<number> {
   let least = Number.POSITIVE_INFINITY;

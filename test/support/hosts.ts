@@ -1,4 +1,7 @@
-/** Processes of node beside the test: the package as a stranger installs it, bundles of it, and programs run to their end. */
+/**
+ * Processes of node beside the test: the package as a stranger installs it, bundles of it, and programs run to their
+ * end.
+ */
 import { spawn } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -56,7 +59,9 @@ export function project(name = ""): Project {
   };
 }
 
-/** Copies what is published into the node_modules of a folder. A link would lead back to the files in the repository. */
+/**
+ * Copies what is published into the node_modules of a folder. A link would lead back to the files in the repository.
+ */
 export function install(folder: string): void {
   const place = join(folder, "node_modules/gopark");
   mkdirSync(place, { recursive: true });

@@ -1,4 +1,7 @@
-/** Assertions that cost nothing while they hold: in a random program there are thousands, and `expect` takes microseconds. */
+/**
+ * Assertions that cost nothing while they hold: in a random program there are thousands, and `expect` takes
+ * microseconds.
+ */
 import { expect } from "vitest";
 
 /** Fails unless the two are the same, as Object.is has it. */

@@ -1,6 +1,6 @@
 /**
- * A storm of random cancellations: hundreds of tasks that send, receive, select, acquire, lease, update, load, wait, sleep
- * and spawn, under contexts that are cancelled at random moments, on channels that are closed at random moments.
+ * A storm of random cancellations: hundreds of tasks that send, receive, select, acquire, lease, update, load, wait,
+ * sleep and spawn, under contexts that are cancelled at random moments, on channels that are closed at random moments.
  * Afterwards every value that was sent has been received exactly once, every unit and every pooled object is back, no
  * update is lost, and nothing is left behind.
  */

@@ -35,8 +35,8 @@ async function mutexExclusive() {
   check(n, N);
 }
 
-// 100 tasks at 10 units, each yielding while it holds one. Call the package straight from the loop: an async function in
-// between costs it two more turns of the queue for each unit, which is half of what is measured.
+// 100 tasks at 10 units, each yielding while it holds one. Call the package straight from the loop: an async function
+// in between costs it two more turns of the queue for each unit, which is half of what is measured.
 
 async function semaContend() {
   const sem = new Sema(LIMIT, { capacity: TASKS });

@@ -20,8 +20,8 @@ export function checkDoubled(results) {
 }
 
 /**
- * Whether `map(items, fn)` runs `limit` at once and never more, with calls of a turn each. Ask it once, untimed: the mapper
- * of the row ends where it begins, so that in there no more than one is ever seen running.
+ * Whether `map(items, fn)` runs `limit` at once and never more, with calls of a turn each. Ask it once, untimed: the
+ * mapper of the row ends where it begins, so that in there no more than one is ever seen running.
  */
 export async function atMost(limit, map) {
   let running = 0;
@@ -36,9 +36,9 @@ export async function atMost(limit, map) {
 }
 
 /**
- * The rows of a channel, for those who can `make(capacity)` one with `send(ch, value)` and `receive(ch)`, which are awaited.
- * `unwrap` takes the value out of what was received; do that there, as an async `receive` would cost the peer a turn more.
- * `unbuffered` is false where there is no such channel.
+ * The rows of a channel, for those who can `make(capacity)` one with `send(ch, value)` and `receive(ch)`, which are
+ * awaited. `unwrap` takes the value out of what was received; do that there, as an async `receive` would cost the peer
+ * a turn more. `unbuffered` is false where there is no such channel.
  */
 export function channelRows(peer, { make, send, receive, unwrap = (received) => received, unbuffered = true }) {
   async function stream(capacity) {

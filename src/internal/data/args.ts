@@ -67,8 +67,8 @@ export function finiteInstant(at: number | Date, what: string): number {
 }
 
 /**
- * Returns `result`, what a function has returned. Throws TypeError if it is a generator: the function's body has not run
- * yet, and would run after what the function was given has been taken back.
+ * Returns `result`, what a function has returned. Throws TypeError if it is a generator: the function's body has not
+ * run yet, and would run after what the function was given has been taken back.
  */
 export function noGenerator<R>(result: R, what: string): R {
   if (isGenerator(result)) throw new TypeError(`${what} must not be a generator function`);

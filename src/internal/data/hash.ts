@@ -1,11 +1,11 @@
 /**
- * Hashes of keys of every type, equal for keys that a Map takes for one (`0` and `-0`, `NaN` and `NaN`), with every bit
- * depending on the whole key and on a seed.
+ * Hashes of keys of every type, equal for keys that a Map treats as the same (`0` and `-0`, `NaN` and `NaN`), with
+ * every bit depending on the whole key and on a seed.
  *
- * The seed is drawn once per process. Without it nobody can say which keys have hashes in common: keys
- * that were prepared elsewhere, to fall all into one shard, spread as any others do. The seed does not protect from a
- * stranger who can measure how long single calls take and sends new keys by what was measured, nor from one who sees
- * hashes. It is no cryptographic hash: never show a hash to a stranger, and use none to tell keys apart.
+ * The seed is drawn once per process. Without knowing it, keys with equal hashes cannot be chosen: keys that were
+ * prepared elsewhere, to fall all into one shard, spread as any others do. The seed does not protect from a stranger
+ * who can measure how long single calls take and sends new keys by what was measured, nor from one who sees hashes. It
+ * is no cryptographic hash: never show a hash to a stranger, and use none to tell keys apart.
  *
  * A string is read whole, unit by unit: keys differ in their ends, in their middles, or in one digit of a long path,
  * and any sample of the units puts some family of keys into one place. Objects and symbols have no content to hash, so
@@ -28,13 +28,13 @@ function draw(): Int32Array {
   return seed;
 }
 
-// Where the lanes of a string start, and what is multiplied by: odd numbers, so that nothing is lost. Constants, which
-// the compiler puts into the code: drawn at the first hash instead, they made a hash a third slower.
+// Where the two lanes of a string start, and their multipliers; these are odd numbers, so that a multiplication loses
+// no bit. Drawn at loading, not at the first hash, since the compiler puts constants into the code.
 const seed = draw();
-const evenStart = seed[0] as number;
-const evenTimes = (seed[1] as number) | 1;
-const oddStart = seed[2] as number;
-const oddTimes = (seed[3] as number) | 1;
+const startA = seed[0] as number;
+const timesA = (seed[1] as number) | 1;
+const startB = seed[2] as number;
+const timesB = (seed[3] as number) | 1;
 const lastTimes = (seed[4] as number) | 1;
 const plainStart = seed[5] as number;
 const plainTimes = (seed[6] as number) | 1;
@@ -81,18 +81,18 @@ const FLOAT = 3;
  * multiplication unchanged whatever the multiplier is: the next units could cancel it, under every seed.
  */
 function ofUnits(s: string, type: number): number {
-  let even = evenStart;
-  let odd = oddStart;
+  let even = startA;
+  let odd = startB;
   const { length } = s;
   const pairs = length & ~1;
   for (let i = 0; i < pairs; i += 2) {
-    even = Math.imul(even ^ s.charCodeAt(i), evenTimes);
-    odd = Math.imul(odd ^ s.charCodeAt(i + 1), oddTimes);
+    even = Math.imul(even ^ s.charCodeAt(i), timesA);
+    odd = Math.imul(odd ^ s.charCodeAt(i + 1), timesB);
     even ^= even >>> 15;
     odd ^= odd >>> 15;
   }
   if (pairs < length) {
-    even = Math.imul(even ^ s.charCodeAt(pairs), evenTimes);
+    even = Math.imul(even ^ s.charCodeAt(pairs), timesA);
     even ^= even >>> 15;
   }
   return ofLanes(even, odd, length, type);
@@ -112,12 +112,12 @@ function ofNumber(n: number): number {
   float[0] = Number.isNaN(n) ? Number.NaN : n;
   const low = words[0] as number;
   const high = words[1] as number;
-  let even = Math.imul(evenStart ^ (low & 0xffff), evenTimes);
-  let odd = Math.imul(oddStart ^ (low >>> 16), oddTimes);
+  let even = Math.imul(startA ^ (low & 0xffff), timesA);
+  let odd = Math.imul(startB ^ (low >>> 16), timesB);
   even ^= even >>> 15;
   odd ^= odd >>> 15;
-  even = Math.imul(even ^ (high & 0xffff), evenTimes);
-  odd = Math.imul(odd ^ (high >>> 16), oddTimes);
+  even = Math.imul(even ^ (high & 0xffff), timesA);
+  odd = Math.imul(odd ^ (high >>> 16), timesB);
   return ofLanes(even ^ (even >>> 15), odd ^ (odd >>> 15), 4, FLOAT);
 }
 
@@ -129,7 +129,7 @@ const UNDEFINED = 3;
 let serials = 4;
 
 function ofSerial(serial: number): number {
-  return mix(Math.imul(serial ^ oddStart, oddTimes));
+  return mix(Math.imul(serial ^ startB, timesB));
 }
 
 class Numbered extends Stamp {

@@ -27,7 +27,7 @@ export class Heap<T extends HeapItem> {
   private keys = new Float64Array(2 * SMALL);
   private capacity = SMALL;
 
-  // The number of the next push. Starts anew when the heap becomes empty.
+  // The number of the next push. Starts again at 0 when the heap becomes empty.
   private pushes = 0;
 
   get size(): number {

@@ -4,8 +4,9 @@
  */
 
 /**
- * What a {@link List} holds. An element is in at most one list at a time, and `list` says in which. The three fields are
- * written by the list alone. (Where no order is needed, something else may stand for the list: it writes `list` alone.)
+ * What a {@link List} holds. An element is in at most one list at a time, and `list` says in which. The three fields
+ * are written by the list alone. (Where no order is needed, something else may stand for the list: it writes `list`
+ * alone.)
  *
  * An interface, so that the hottest class that implements it needs no base class: see Wait.
  */

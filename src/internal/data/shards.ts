@@ -1,6 +1,7 @@
 /**
  * A table of entries in many small Maps, after extendible hashing: a shard that is full is split in two by one more bit
- * of its keys' hashes, so growing never costs more at once than moving one shard's entries.
+ * of its keys' hashes. So growing costs at once no more than moving one shard's entries, and now and then doubling the
+ * directory of shards. (Keys whose hashes no bit separates share one shard, which grows as a Map does.)
  *
  * The first shard holds everything, and no key is hashed until it is split: a small table is a Map and one comparison.
  */
@@ -8,8 +9,8 @@ import { hash } from "./hash.ts";
 
 /**
  * How many entries fill a shard. A size at which V8's own table is full, so that the split comes instead of a rehash.
- * Moving them takes some milliseconds when none of the keys is in the processor's caches, and a fiftieth of what a Map
- * of 8 million takes to grow. Smaller shards would have smaller maps hash their keys, to shorten what is short enough.
+ * With smaller shards, smaller maps would already pay for hashing, for a pause that is short enough: see the steps in
+ * docs/performance.md.
  */
 export const FULL: number = 2 ** 13;
 
@@ -17,8 +18,8 @@ export const FULL: number = 2 ** 13;
 const DEEPEST = 16;
 
 /**
- * The directory doubles only while it has at most so many places for each shard. Where hashes are spread evenly it has
- * hardly two, so this stops nothing; keys that no split can part would make it as deep as it can be.
+ * The directory doubles only while it has at most this many places for each shard. Where hashes are spread evenly it
+ * has hardly two, so this stops nothing; keys that no split can part would make it as deep as it can be.
  */
 const PLACES = 8;
 
@@ -40,8 +41,8 @@ class Shard<K, V> {
 
 export class Shards<K, V> {
   // Between any two calls: the directory has 2 ** depth places, and place i has the shard of the hashes that begin with
-  // i's bits. A shard of a lesser depth stands in all the places it has, side by side.
-  // A shard that was divided or cleared stands in none, and its map is stale.
+  // i's bits. A shard of a lesser depth stands in all the places it has, side by side. A shard that was divided or
+  // cleared stands in none, and its map is stale.
   private directory: Shard<K, V>[] = [new Shard(0, 0)];
   private depth = 0;
 
@@ -72,7 +73,7 @@ export class Shards<K, V> {
   }
 
   /**
-   * Removes every entry, in a time that does not depend on how many there are or were: it starts anew with one shard.
+   * Removes every entry, in a time that does not depend on how many there are or were: it starts again with one shard.
    */
   clear(): void {
     this.directory = [new Shard(0, 0)];
@@ -120,8 +121,8 @@ export class Shards<K, V> {
       this.directory = this.directory.flatMap((each) => [each, each]);
       this.depth++;
     }
-    // 2. Move the entries. Maps of their own, both filled anew: one that only lost half would keep the room of the
-    // whole.
+    // 2. Move the entries. Maps of their own, both filled from empty: one that only lost half would keep the room of
+    // the whole.
     const lower = new Shard<K, V>(shard.depth + 1, shard.first);
     const upper = new Shard<K, V>(shard.depth + 1, lower.end);
     const bit = 31 - shard.depth;

@@ -1,6 +1,6 @@
 /**
- * Where code runs: in whose async context (AsyncLocalStorage), on whose stack, and what becomes of an error that nobody
- * is there to catch.
+ * Where code runs: in which async context (AsyncLocalStorage), on which stack; and what becomes of an error that has no
+ * caller.
  */
 import { builtin, host, realSetTimeout } from "./host.ts";
 
@@ -8,16 +8,17 @@ type Run = <R>(fn: () => R) => R;
 
 /**
  * Runs `fn` in the async context in which the library was loaded. What outlives a request (the host timer, the next
- * turn) is started by this: otherwise it would run in the context of whichever request came first, and keep it alive.
- * Where the host has no `AsyncLocalStorage.snapshot` it runs `fn` in the caller's.
+ * turn) is started by this: otherwise it would run in the context of the request that came first, and keep it alive. So
+ * load the library at start-up, not inside a request. Where the host has no `AsyncLocalStorage.snapshot` it runs `fn`
+ * in the caller's.
  */
 export const inRootContext: Run =
   builtin<{ AsyncLocalStorage: { snapshot?(): Run } }>("node:async_hooks")?.AsyncLocalStorage?.snapshot?.() ??
   ((fn) => fn());
 
 /**
- * Registers `fn` as a promise reaction now, and returns what triggers it: `fn` then runs in a microtask, in the async
- * context of whoever called `reaction`, not of whoever triggers it. What it throws is an unhandled rejection.
+ * Registers `fn` as a promise reaction now, and returns the function that triggers it: `fn` then runs in a microtask,
+ * in the async context of this call, not of the trigger. What it throws is an unhandled rejection.
  */
 export function reaction(fn: () => unknown): () => void {
   let trigger!: () => void;

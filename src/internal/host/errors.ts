@@ -1,4 +1,4 @@
-/** What the error classes of all modules share: names and brands, and errors made without a stack. */
+/** What the error classes share: names and brands, and errors made without a stack. */
 
 const BRAND = Symbol.for("gopark.brand");
 
@@ -20,7 +20,7 @@ export function brand(cls: abstract new (...args: never[]) => Error, tag: string
 
 /**
  * Makes an error without a stack: capturing one costs microseconds, too much on a path that rejects under load, and the
- * stack of whoever cancelled says nothing to whoever waited.
+ * stack of the cancel call does not help the task that waited.
  */
 export function withoutStack<E extends Error>(make: () => E): E {
   const traces = Error as { stackTraceLimit?: number };
@@ -39,7 +39,7 @@ export function withoutStack<E extends Error>(make: () => E): E {
 }
 
 // Whether the host leaves `stack` undefined where there are no frames, as JavaScriptCore does: code that splits it
-// would break. Found out once, for reading a stack formats it.
+// would break. Checked once, because reading a stack formats it.
 let leavesNoStack: boolean | undefined;
 
 function withHeader<E extends Error>(error: E): E {

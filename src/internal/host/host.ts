@@ -1,6 +1,6 @@
 /**
- * The globals of the host that TypeScript's `lib` does not declare or that a runtime may lack (these are optional), typed
- * here. And the originals of those that fake timers replace.
+ * The globals of the host that TypeScript's `lib` does not declare or that a runtime may lack (these are optional),
+ * typed here. And the originals of those that fake timers replace.
  */
 interface Host {
   readonly performance: Performance;
@@ -47,8 +47,11 @@ export const realPerformance: Performance = original("performance");
 /** Milliseconds since `realPerformance.timeOrigin`, whatever is mocked. */
 export const realNow: () => number = realPerformance.now.bind(realPerformance);
 
+/** The same of `Date`. */
+export const originalDate: DateConstructor = (fakes?._Date as DateConstructor | undefined) ?? Date;
+
 /** Whether `setTimeout` is another function than at loading: fake timers, or a wrapper. */
-export function timersAreMocked(): boolean {
+export function timersAreReplaced(): boolean {
   return host.setTimeout !== realSetTimeout;
 }
 

@@ -1,10 +1,10 @@
 /**
  * All deadlines of the library: one heap, one host timer.
  *
- * Arming and disarming touch the heap alone. The host timer is armed anew when an earlier instant comes, and left alone
- * otherwise: when it fires for an instant that was disarmed, it is armed for the earliest that is left. While the host's
- * timers are mocked, it is armed anew whenever an alarm is armed or the earliest is disarmed, so that a test counts the
- * timers it expects.
+ * Arming and disarming touch the heap alone. The host timer is armed again when an earlier instant comes, and left
+ * alone otherwise: when it fires for an instant that was disarmed, it is armed for the earliest that is left. While
+ * `setTimeout` is replaced (by fake timers, or by a wrapper), it is armed again whenever an alarm is armed or the
+ * earliest is disarmed, so that a test counts the timers it expects.
  *
  * Never early: an alarm fires only once `now()` has reached its instant. Hosts fire early by up to a millisecond (Node
  * truncates fractions), so the delay is rounded up, checked on firing, and armed again if need be.
@@ -12,16 +12,16 @@
  * In order, when the host timer fires: by instant, and equal instants in the order of arming. `fireNow` fires one alarm
  * alone, before earlier ones.
  *
- * Keeping the process alive: an armed alarm alone does not. A wait asks for it by `refTimer()`; from the first such call
- * to the last `unrefTimer()` the host timer is ref'd, whichever alarm it is armed for.
+ * Keeping the process alive: an armed alarm alone does not. A wait asks for it by `refTimer()`; from the first such
+ * call to the last `unrefTimer()` the host timer is ref'd, whichever alarm it is armed for.
  */
 
 import { Heap, type HeapItem } from "../data/heap.ts";
 import { inRootContext, report } from "../host/async.ts";
-import { host, realSetTimeout, timersAreMocked } from "../host/host.ts";
+import { host, realSetTimeout, timersAreReplaced } from "../host/host.ts";
 import { now } from "./clock.ts";
 
-/** Something to happen at an instant. `fire` is called once, already disarmed, and runs no user code. */
+/** Something to happen at an instant. `fire` is called once for each arming, disarmed, and runs no user code. */
 export interface Alarm extends HeapItem {
   fire(): void;
 }
@@ -38,11 +38,11 @@ let timer: unknown;
 let timerAt = Number.POSITIVE_INFINITY;
 let timerMadeBy: Host["setTimeout"] | undefined;
 
-// A real timer that was armed when the host's timers were mocked, which the mock cannot clear; after that one has fired,
-// a real timer that looks every STRANDED_POLL milliseconds whether the mock is gone. What waits for the real clock is
-// still waiting then, and nothing else might notice.
-let strandedTimer: unknown;
-const STRANDED_POLL = 20;
+// A real timer that was armed when the host's timers were mocked, which the mock cannot clear; after that one has
+// fired, a real timer that looks every MOCK_CHECK milliseconds whether the mock is gone. What waits for the real clock
+// is still waiting then, and nothing else might notice.
+let unclearedTimer: unknown;
+const MOCK_CHECK = 20;
 
 // While alarms are being fired, arming and disarming leave the host timer alone; it is armed at the end.
 let firing = false;
@@ -59,7 +59,10 @@ export function alarms(): Iterable<Alarm> {
   return heap;
 }
 
-/** How many waits ask to keep the process alive. Those under a foreign context with a deadline do, without an alarm. */
+/**
+ * How many waits ask to keep the process alive. A wait under a foreign context with a deadline asks too, though there
+ * is no alarm: it keeps the process alive only while another alarm is armed.
+ */
 export function timerRefs(): number {
   return refs;
 }
@@ -82,7 +85,7 @@ export function disarm(alarm: Alarm): boolean {
 
 /** Whether the host timer is a mock's, or is to be, or there was none yet. */
 function followsEveryChange(): boolean {
-  return timerMadeBy !== realSetTimeout || timersAreMocked();
+  return timerMadeBy !== realSetTimeout || timersAreReplaced();
 }
 
 /** Fires an armed alarm that is due, without waiting for the host timer. */
@@ -107,15 +110,15 @@ export function unrefTimer(n = 1): void {
 function rearm(): void {
   if (firing) return;
   cancelTimer();
-  if (strandedTimer !== undefined && !timersAreMocked()) {
-    host.clearTimeout(strandedTimer);
-    strandedTimer = undefined;
+  if (unclearedTimer !== undefined && !timersAreReplaced()) {
+    host.clearTimeout(unclearedTimer);
+    unclearedTimer = undefined;
   }
   const first = heap.front;
   if (first === undefined) return;
   const { when } = first;
   const delay = Math.min(Math.max(Math.ceil(when - now()), 0), MAX_DELAY);
-  timer = inRootContext(() => host.setTimeout(timersAreMocked() ? fireDue : onRealTimer, delay));
+  timer = inRootContext(() => host.setTimeout(timersAreReplaced() ? fireDue : onRealTimer, delay));
   timerAt = when;
   timerMadeBy = host.setTimeout;
   if (refs === 0) setRef(false);
@@ -124,16 +127,18 @@ function rearm(): void {
 function cancelTimer(): void {
   if (timer === undefined) return;
   if (timerMadeBy === host.setTimeout) host.clearTimeout(timer);
-  else if (timerMadeBy === realSetTimeout && strandedTimer === undefined) strandedTimer = timer;
-  // One that was made by a mock that is gone needs nothing. (No `clearTimeout` of a mock is given a timer that it did not
-  // make: sinon's complains.)
+  else if (timerMadeBy === realSetTimeout && unclearedTimer === undefined) unclearedTimer = timer;
+  // One that was made by a mock that is gone needs nothing. (No `clearTimeout` of a mock is given a timer that it did
+  // not make: sinon's complains.)
   timer = undefined;
   timerAt = Number.POSITIVE_INFINITY;
 }
 
-/** A real timer has fired: the host timer, or the stranded one. While the host's timers are mocked nothing is fired. */
+/**
+ * A real timer has fired: the host timer, or the uncleared one. While the host's timers are mocked nothing is fired.
+ */
 function onRealTimer(): void {
-  if (!timersAreMocked()) {
+  if (!timersAreReplaced()) {
     fireDue();
     return;
   }
@@ -141,8 +146,8 @@ function onRealTimer(): void {
     timer = undefined;
     timerAt = Number.POSITIVE_INFINITY;
   }
-  strandedTimer = inRootContext(() => realSetTimeout(onRealTimer, STRANDED_POLL));
-  if (refs === 0) setRefOf(strandedTimer, false);
+  unclearedTimer = inRootContext(() => realSetTimeout(onRealTimer, MOCK_CHECK));
+  if (refs === 0) setRefOf(unclearedTimer, false);
 }
 
 function fireDue(): void {
@@ -166,7 +171,7 @@ function fireDue(): void {
 
 function setRef(on: boolean): void {
   setRefOf(timer, on);
-  setRefOf(strandedTimer, on);
+  setRefOf(unclearedTimer, on);
 }
 
 /** Refs or unrefs a host timer, where the host knows the difference. */

@@ -1,13 +1,13 @@
 /**
- * The cooperative budget. Tasks that do nothing but hand values to each other run in microtasks alone, and the event loop
- * would get no turn for timers, I/O and deadlines. So each completion that the library hands out is charged. Completions
- * over budget wait in one queue, in order.
+ * The cooperative budget. Tasks that do nothing but hand values to each other run in microtasks alone, and the event
+ * loop would get no turn for timers, I/O and deadlines. So each completion that the library hands out is charged.
+ * Completions over budget wait in one queue, in order.
  *
  * Only the settlement of the promise waits. Who gets what was decided before, synchronously, and stays decided.
  *
  * 1. Completions are charged in slices: within one, charging is a decrement and a comparison.
- * 2. A slice that one call has used up, without a microtask in between (a `close` that wakes many): the rest is deferred,
- *    and handed out slice by slice as the tasks that were resumed come to their work.
+ * 2. A slice that one call has used up, without a microtask in between (a `close` that wakes many): the rest is
+ *    deferred, and handed out slice by slice as the tasks that were resumed come to their work.
  * 3. A slice that ends while the turn is young: the next slice begins.
  * 4. A slice that ends when the turn has lasted TURN ms: a macrotask is requested, and the next slice begins.
  * 5. A slice that ends GRACE ms after the request: completions are deferred until the macrotask begins the next turn.
@@ -15,22 +15,22 @@
 import { callable } from "../data/args.ts";
 import { Ring } from "../data/ring.ts";
 import { inRootContext } from "../host/async.ts";
-import { host, realNow, realSetImmediate, realSetTimeout, timersAreMocked } from "../host/host.ts";
+import { host, realNow, realSetImmediate, realSetTimeout, timersAreReplaced } from "../host/host.ts";
 
 // In milliseconds. A turn overruns them by one slice at most: the clock is read between slices only. Shorter turns cost
 // throughput: between two turns V8 runs the collector's tasks, which wake its threads.
 const TURN = 3;
 const GRACE = 2;
 
-// The most completions in a slice. Reading the clock costs about as much as a completion, so a slice is sized to take a
-// quarter of a turn, by the pace of the last one, but is at most twice that one and at most this.
+// The most completions in a slice. Reading the clock costs too much to do it for each completion, so a slice is sized
+// to take a quarter of a turn, by the pace of the last one, but is at most twice that one and at most this.
 const MAX_SLICE = 64;
 
-// In so many microtasks a task that was resumed has usually come to its work, a few functions up the stack.
-const HOPS_TO_WORK = 3;
+// After this many microtasks a resumed task has usually come to its work, a few functions up the stack.
+const MICROTASKS_TO_WORK = 3;
 
-// While the timers are mocked, or a test asks for it, a turn is two slices of this many completions, whatever the clock
-// reads: nothing depends on the speed of the machine then.
+// While `setTimeout` is replaced, or a test asks for it, a turn is two slices of this many completions, whatever the
+// clock reads: nothing depends on the speed of the machine then.
 const COUNTED_SLICE = 256;
 let counting = false;
 
@@ -40,7 +40,7 @@ export function countTurns(on: boolean): void {
 }
 
 function areCounted(): boolean {
-  return counting || timersAreMocked();
+  return counting || timersAreReplaced();
 }
 
 /** A completion that no wait was needed for. Shared: awaiting it is the cheapest way to continue. */
@@ -51,9 +51,9 @@ let slice = 1;
 let sliceLeft = MAX_SLICE;
 let readAt = Number.NEGATIVE_INFINITY;
 
-// The turn: when it began, and when the macrotask that begins the next one was requested, if it was. The end of a turn is
-// not noticed without such a macrotask. So after a pause `turnBeganAt` is old, and the next slice requests a macrotask
-// too early. That costs one macrotask; the turn still has its GRACE.
+// The turn: when it began, and when the macrotask that begins the next one was requested, if it was. The end of a turn
+// is not noticed without such a macrotask. So after a pause `turnBeganAt` is old, and the next slice requests a
+// macrotask too early. That costs one macrotask; the turn still has its GRACE.
 let turnBeganAt = Number.NEGATIVE_INFINITY;
 let requestedAt: number | undefined;
 
@@ -137,8 +137,8 @@ function beginTurn(): void {
 }
 
 /**
- * Settles a slice of the deferred completions; the rest when those who were resumed have come to their work, so that the
- * clock shows what it costs.
+ * Settles a slice of the deferred completions; the rest when those who were resumed have come to their work, so that
+ * the clock shows what it costs.
  */
 function drain(): void {
   for (; sliceLeft > 0 && deferrals.size > 0; sliceLeft--) {
@@ -151,7 +151,7 @@ function drain(): void {
 
 /** Goes on with {@link drain} some microtasks later, if this turn has another slice; if not, the next turn does. */
 function drainLater(): void {
-  afterHops(HOPS_TO_WORK, () => {
+  afterMicrotasks(MICROTASKS_TO_WORK, () => {
     if (!deferring || !allowsNextSlice()) return;
     startSlice();
     drain();
@@ -159,8 +159,8 @@ function drainLater(): void {
 }
 
 /** Calls `fn` after n microtasks, each queued by the one before. */
-export function afterHops(n: number, fn: () => void): void {
-  void DONE.then(() => (n > 1 ? afterHops(n - 1, fn) : fn()));
+export function afterMicrotasks(n: number, fn: () => void): void {
+  void DONE.then(() => (n > 1 ? afterMicrotasks(n - 1, fn) : fn()));
 }
 
 /** Queues `settle(value)` behind everything deferred: it is called later in this turn, or in the next. */
@@ -196,8 +196,8 @@ export function rejectedByCheck(check: () => unknown): Promise<never> {
 }
 
 /**
- * An operation refused because `fn` is no function. Apart from its callers: each call of theirs would allocate what the
- * closure captures.
+ * An operation refused because `fn` is no function. A function of its own: inside its callers, the closure would make
+ * every call allocate what it captures.
  */
 export function notAFunction(fn: unknown, what: string): Promise<never> {
   return rejectedByCheck(() => callable(fn, what));
@@ -219,9 +219,9 @@ export function deferred<T>(value: T): Promise<T> {
 /**
  * Calls `fn` in a macrotask: after the timers and events that are due.
  *
- * Where there is no setImmediate, a message does it: browsers delay a setTimeout by 4 ms. Each call has a channel of its
- * own, which is closed at once: an open port keeps a Node process alive, and the messages of one port would be served
- * before the timers.
+ * Where there is no setImmediate, a message does it: browsers delay a setTimeout by 4 ms. Each call has a channel of
+ * its own, which is closed at once: an open port keeps a Node process alive, and the messages of one port would be
+ * served before the timers.
  */
 function macrotask(fn: () => void): void {
   if (realSetImmediate !== undefined) {

@@ -21,7 +21,7 @@ export type PublicFunction = Function;
 // The public functions that call other public functions. What these make is made by the caller of the outer one.
 const outerEntryPoints: (() => readonly PublicFunction[])[] = [];
 
-/** Says that these functions call other public ones. Of two that call each other, the caller stands first. */
+/** Says that these functions call other public ones. If one of them calls another, the caller stands first. */
 export function registerOuter(functions: () => readonly PublicFunction[]): void {
   outerEntryPoints.push(functions);
 }

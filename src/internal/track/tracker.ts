@@ -1,12 +1,13 @@
 /**
  * What is alive in the library: counters that are always on, and records with stacks that a switch turns on.
  *
- * A counter costs an increment and a decrement. Full tracking makes an {@link Entry} for each thing, which says where it
- * was made; that costs a formatted stack, some microseconds, so it is for tests and development.
+ * A counter costs an increment and a decrement. Full tracking makes a {@link LeakRecord} for each thing, which says
+ * where it was made; that costs a formatted stack, some microseconds, so it is for tests and development.
  *
- * An entry is held strongly, the thing that it describes never: a registry that held parked waits would keep alive what
- * the collector would otherwise free, and no leak could ever be proved. When the collector takes a thing whose entry is
- * still there, nothing could reach it any more, so nothing could ever have ended it: the leak is proved.
+ * A record is referenced strongly, the thing that it describes never: a registry that held parked waits would keep
+ * alive what the collector would otherwise free, and no leak could ever be proved. When the collector takes a thing
+ * whose record is still there, nothing could reach it any more, so nothing could ever have ended it: the leak is
+ * proved.
  */
 
 import { guarded } from "../host/async.ts";
@@ -23,8 +24,8 @@ export type KindClass = "wait" | "task" | "resource";
 /** A sort of thing that can be left behind. */
 export class Kind {
   /**
-   * How many were made and have not ended. One that the collector took counts here for ever; under full tracking it
-   * counts as {@link PROVED} instead.
+   * How many were made and have not ended. One that the collector took counts here for ever; under full tracking, if it
+   * was recorded with its object, it counts as {@link PROVED} instead.
    */
   live = 0;
 
@@ -49,7 +50,7 @@ export const TASK: Kind = new Kind("task", "task");
 
 /**
  * What the collector proved lost, of any class. It stays counted here, so that a gauge does not show less under full
- * tracking.
+ * tracking. Its own class says nothing.
  */
 export const PROVED: Kind = new Kind("proved leak", "wait");
 
@@ -59,7 +60,7 @@ export function allKinds(): readonly Kind[] {
 }
 
 /** The record of one thing of a kind, from its making to its end. */
-export interface Entry {
+export interface LeakRecord {
   readonly kind: Kind;
   /** How many of the kind it stands for. */
   units: number;
@@ -73,9 +74,9 @@ export interface Entry {
   cancelLost: boolean;
 }
 
-/** The age of an entry in milliseconds, by the real clock. */
-export function ageOf(entry: Entry): number {
-  return realNow() - entry.madeAt;
+/** The age of a record in milliseconds, by the real clock. */
+export function ageOf(record: LeakRecord): number {
+  return realNow() - record.madeAt;
 }
 
 /**
@@ -111,7 +112,8 @@ export function isFull(): boolean {
 }
 
 /**
- * Whether a wait is to be shown to {@link watch}: records are kept, or somebody observes. One test where nothing is.
+ * Whether a wait is to be shown to {@link watch}: records are kept, or there is an observer. With neither, this is the
+ * only test that a wait pays for.
  */
 export function isWatching(): boolean {
   return watching;
@@ -119,7 +121,7 @@ export function isWatching(): boolean {
 
 /** What `watch` keeps for `unwatch`. */
 export interface Watch {
-  readonly entry: Entry | undefined;
+  readonly record: LeakRecord | undefined;
   readonly observer: Observer | undefined;
   readonly mark: unknown;
 }
@@ -127,17 +129,17 @@ export interface Watch {
 /** Begins to watch a wait; see {@link isWatching}. */
 export function watch(kind: Kind, wait: WeakKey): Watch | undefined {
   if (!watching) return undefined;
-  const entry = full ? record(kind, 1, wait) : undefined;
+  const record = full ? makeRecord(kind, 1, wait) : undefined;
   let mark: unknown;
   guarded(() => {
     mark = observer?.parked?.(kind);
   });
-  return { entry, observer, mark };
+  return { record, observer, mark };
 }
 
 /** The wait has been claimed. */
-export function unwatch(kind: Kind, { entry, observer, mark }: Watch): void {
-  if (entry !== undefined) erase(entry);
+export function unwatch(kind: Kind, { record, observer, mark }: Watch): void {
+  if (record !== undefined) erase(record);
   if (observer !== undefined) guarded(() => observer.unparked?.(kind, mark));
 }
 
@@ -151,86 +153,90 @@ export function runTask<R>(fn: () => R): R {
   return observer?.task === undefined ? fn() : observer.task(fn);
 }
 
-const entries = new Set<Entry>();
+const records = new Set<LeakRecord>();
 
-// Proved leaks that nobody has asked for yet, so that what the collector took is still reported. Of more than MAX_PROVED
-// the oldest are dropped; the listeners see all.
-const proved: Entry[] = [];
+// Proved leaks that nobody has asked for yet, so that what the collector took is still reported. Of more than
+// MAX_PROVED the oldest are dropped; the listeners see all.
+const proved: LeakRecord[] = [];
 const MAX_PROVED = 1000;
 
-const listeners = new Set<(entry: Entry) => void>();
+const listeners = new Set<(record: LeakRecord) => void>();
 
-const registry = new FinalizationRegistry<Entry>((entry) => {
-  if (!entries.delete(entry)) return;
-  entry.kind.live -= entry.units;
-  PROVED.live += entry.units;
-  if (proved.push(entry) > MAX_PROVED) proved.shift();
-  for (const listener of [...listeners]) guarded(() => listener(entry));
+const registry = new FinalizationRegistry<LeakRecord>((record) => {
+  if (!records.delete(record)) return;
+  record.kind.live -= record.units;
+  PROVED.live += record.units;
+  if (proved.push(record) > MAX_PROVED) proved.shift();
+  for (const listener of [...listeners]) guarded(() => listener(record));
 });
 
 // The cancel functions of things that something else can end, too.
-const cancels = new FinalizationRegistry<Entry>((entry) => {
-  entry.cancelLost = true;
+const cancels = new FinalizationRegistry<LeakRecord>((record) => {
+  record.cancelLost = true;
 });
 
-/** Sets the entry's `cancelLost` when the collector takes `cancel`. */
-export function watchCancel(entry: Entry, cancel: WeakKey): void {
-  cancels.register(cancel, entry, entry);
+/** Sets the record's `cancelLost` when the collector takes `cancel`. */
+export function watchCancel(record: LeakRecord, cancel: WeakKey): void {
+  cancels.register(cancel, record, record);
 }
 
 /**
- * Counts one more of the kind. Under full tracking, returns the entry to hand to {@link exit}; `thing` is what the
- * collector must take to prove the leak, where it can be proved so; `entryPoints` are the public functions that may have
- * been called, where the kind does not name them.
+ * Counts one more of the kind. Under full tracking, returns the record to hand to {@link exit}; `thing` is what the
+ * collector must take to prove the leak, where it can be proved so; `entryPoints` are the public functions that may
+ * have been called, where the kind does not name them.
  */
-export function enter(kind: Kind, thing?: WeakKey, entryPoints?: () => readonly PublicFunction[]): Entry | undefined {
+export function enter(
+  kind: Kind,
+  thing?: WeakKey,
+  entryPoints?: () => readonly PublicFunction[],
+): LeakRecord | undefined {
   kind.live++;
-  return full ? record(kind, 1, thing, entryPoints) : undefined;
+  return full ? makeRecord(kind, 1, thing, entryPoints) : undefined;
 }
 
-/** Counts one less, and erases the entry. (One whose thing the collector took is not counted any more.) */
-export function exit(kind: Kind, entry: Entry | undefined): void {
-  if (entry === undefined || erase(entry)) kind.live--;
+/** Counts one less, and erases the record. (One whose thing the collector took is not counted any more.) */
+export function exit(kind: Kind, record: LeakRecord | undefined): void {
+  if (record === undefined || erase(record)) kind.live--;
 }
 
-/** Makes the entry of units that the caller counts. To be called under full tracking only: see {@link isFull}. */
-export function record(
+/** Makes the record of units that the caller counts. To be called under full tracking only: see {@link isFull}. */
+export function makeRecord(
   kind: Kind,
   units: number,
   thing?: WeakKey,
   entryPoints: () => readonly PublicFunction[] = kind.entryPoints,
   stack: string = callerStack(entryPoints()),
-): Entry {
-  const entry = { kind, units, madeAt: realNow(), stack, cancelLost: false };
-  entries.add(entry);
-  if (thing !== undefined) registry.register(thing, entry, entry);
-  return entry;
+): LeakRecord {
+  const record = { kind, units, madeAt: realNow(), stack, cancelLost: false };
+  records.add(record);
+  if (thing !== undefined) registry.register(thing, record, record);
+  return record;
 }
 
-/** Erases an entry that {@link record} made; false if the collector has been there first. */
-export function erase(entry: Entry): boolean {
-  registry.unregister(entry);
-  cancels.unregister(entry);
-  return entries.delete(entry);
+/** Erases a record that {@link makeRecord} made; false if the collector has been there first. */
+export function erase(record: LeakRecord): boolean {
+  registry.unregister(record);
+  cancels.unregister(record);
+  return records.delete(record);
 }
 
-/** The entries, oldest first. */
-export function allEntries(): Iterable<Entry> {
-  return entries;
+/** The records, oldest first. */
+export function allRecords(): Iterable<LeakRecord> {
+  return records;
 }
 
 /** The proved leaks that {@link takeProved} has not taken yet. */
-export function provedEntries(): readonly Entry[] {
+export function provedRecords(): readonly LeakRecord[] {
   return proved;
 }
 
 /** Returns the proved leaks and clears their list. */
-export function takeProved(): Entry[] {
+export function takeProved(): LeakRecord[] {
   return proved.splice(0);
 }
 
 /** Calls `listener` for each proved leak from now on; returns what ends that. */
-export function onProvedEntry(listener: (entry: Entry) => void): () => void {
+export function onProvedRecord(listener: (record: LeakRecord) => void): () => void {
   listeners.add(listener);
   return () => {
     listeners.delete(listener);
@@ -242,11 +248,11 @@ export function onProvedEntry(listener: (entry: Entry) => void): () => void {
 const places = new WeakMap<Error, { readonly stack: string; more: number }>();
 
 /** Lets the stack of a shared error, which has none of its own, show the first wait that it rejected. */
-export function showPlace(error: Error, entry: Entry): void {
+export function showWaitStack(error: Error, record: LeakRecord): void {
   const place = places.get(error);
   if (place === undefined) {
-    places.set(error, { stack: entry.stack, more: 0 });
-    setStack(error, entry.stack);
+    places.set(error, { stack: record.stack, more: 0 });
+    setStack(error, record.stack);
   } else {
     place.more++;
     setStack(error, `${place.stack}\n    (and ${place.more} more ${place.more === 1 ? "wait" : "waits"})`);

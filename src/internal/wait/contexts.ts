@@ -2,16 +2,16 @@
  * The contexts: the roots, the ones with a cancel function or a deadline, the ones with a value; and the walks over
  * chains of them.
  *
- * A program has many contexts, so each field is bytes per request. Their fields are plain, and their methods reach the
- * context through `this[SOURCE]` or `this.self`: so an object made by `Object.create(ctx)`, which has no fields of its
- * own, works as ctx does. The walks are loops: a chain may be of any depth.
+ * A program has many contexts, so each field is bytes per request. Their fields are plain, and methods that write to
+ * the context do so through `this[SOURCE]` or `this.self`: an object made by `Object.create(ctx)` works as ctx does,
+ * and gets no field of its own. The walks are loops: a chain may be of any depth.
  */
 import type { ReceiveChannel } from "../../channel.ts";
 import type { CancelFunc, Context, ContextKey } from "../../context.ts";
 import { show } from "../data/args.ts";
 import { now } from "../time/clock.ts";
 import { type Alarm, arm, disarm, fireNow } from "../time/timers.ts";
-import { type Entry, enter, exit, Kind, type PublicFunction, watchCancel } from "../track/tracker.ts";
+import { enter, exit, Kind, type LeakRecord, type PublicFunction, watchCancel } from "../track/tracker.ts";
 import { Done, signalOf } from "./dependents.ts";
 import { Canceled, Cancellation, DeadlineExceeded, type Ending } from "./endings.ts";
 import { SOURCE_KEY, sourceOf } from "./foreign.ts";
@@ -66,7 +66,7 @@ export class Root implements Context {
 interface Extras {
   signal: AbortSignal | undefined;
   done: ReceiveChannel<never> | undefined;
-  entry: Entry | undefined;
+  record: LeakRecord | undefined;
 }
 
 /** A context that its cancel function ends, or its parent. */
@@ -76,7 +76,7 @@ export class CancelContext extends Source implements Context {
   readonly parent: Context;
   private readonly parentSource: Source;
 
-  /** The nearest context here or above that answers `deadline()` by itself: one with a deadline, a root, a foreign one. */
+  /** The nearest context above that answers `deadline()` by itself: one with a deadline, a root, or a foreign one. */
   readonly deadlineOwner: Context;
   private extras: Extras | undefined = undefined;
 
@@ -102,17 +102,17 @@ export class CancelContext extends Source implements Context {
   }
 
   /**
-   * Counts the context as live until it ends. `makers` are the public functions that may have made it. If nothing but
-   * `cancel` can end it and the collector takes `cancel`, that proves a leak; if something else can, a lost cancel.
+   * Counts the context as live until it ends. `entryPoints` are the public functions that may have made it. If nothing
+   * but `cancel` can end it and the collector takes `cancel`, that proves a leak; if something else can, a lost cancel.
    */
-  count(cancel: CancelFunc, makers: () => readonly PublicFunction[]): void {
+  count(cancel: CancelFunc, entryPoints: () => readonly PublicFunction[]): void {
     if (this.ending !== undefined) return;
     this.counted = true;
     const provable = this.parentSource === NEVER && this.nearestDeadline === undefined;
-    const entry = enter(CONTEXT, provable ? cancel : undefined, makers);
-    if (entry === undefined) return;
-    this.ensureExtras().entry = entry;
-    if (!provable) watchCancel(entry, cancel);
+    const record = enter(CONTEXT, provable ? cancel : undefined, entryPoints);
+    if (record === undefined) return;
+    this.ensureExtras().record = record;
+    if (!provable) watchCancel(record, cancel);
   }
 
   /** What the cancel function does. */
@@ -122,7 +122,7 @@ export class CancelContext extends Source implements Context {
 
   override ended(ending: Ending): Phase {
     this.parentSource.unlink(this);
-    if (this.counted) exit(CONTEXT, this.extras?.entry);
+    if (this.counted) exit(CONTEXT, this.extras?.record);
     this.counted = false;
     return super.ended(ending);
   }
@@ -161,7 +161,7 @@ export class CancelContext extends Source implements Context {
   }
 
   private ensureExtras(): Extras {
-    this.extras ??= { signal: undefined, done: undefined, entry: undefined };
+    this.extras ??= { signal: undefined, done: undefined, record: undefined };
     return this.extras;
   }
 }

@@ -1,4 +1,4 @@
-/** What hangs on a context: its done channel, its signal, and the calls that `afterFunc` has prepared. */
+/** The dependents of a context: its done channel, its signal, and the calls that `afterFunc` has prepared. */
 
 import type { Received } from "../../channel.ts";
 import type { Context } from "../../context.ts";
@@ -10,7 +10,7 @@ import { InternalChannel } from "./receive.ts";
 import type { Dependent, Source } from "./source.ts";
 import { PHASE_ABORT, PHASE_NONE, PHASE_REACT, type Phase } from "./waitable.ts";
 
-/** A call that `afterFunc` has prepared. `call` queues it, and runs no user code itself. */
+/** A call that `afterFunc` has prepared. `queue` queues it, and runs no user code itself. */
 export class AfterFuncCall implements Dependent {
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;
@@ -21,12 +21,12 @@ export class AfterFuncCall implements Dependent {
   private listening = true;
   private failure: Ending | undefined = undefined;
 
-  constructor(call: () => void) {
-    this.afterEnd = call;
+  constructor(queue: () => void) {
+    this.afterEnd = queue;
   }
 
-  /** Hangs the call on a source that has not ended. Throws what foreign code threw while it was being listened to. */
-  hangOn(source: Source): void {
+  /** Links the call to a source that has not ended. Throws what foreign code threw while it was being listened to. */
+  linkTo(source: Source): void {
     source.link(this);
     source.listen();
     this.listening = false;
@@ -108,7 +108,7 @@ export class Done extends InternalChannel<never> implements Dependent {
     return PHASE_NONE;
   }
 
-  /** Polls the source. Links the channel to it, also anew, where an attempt to listen failed and unlinked it. */
+  /** Polls the source. Links the channel to it, again where an attempt to listen failed and unlinked it. */
   override poll(): void {
     const source = this.#source;
     source.poll();

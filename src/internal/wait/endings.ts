@@ -37,10 +37,12 @@ export class DeadlineExceeded extends Error {
     super("context deadline exceeded", cause === undefined || cause === null ? undefined : { cause });
   }
 
+  /** As Go's net.Error: always true. */
   timeout(): boolean {
     return true;
   }
 
+  /** As Go's net.Error: always true. */
   temporary(): boolean {
     return true;
   }
@@ -71,8 +73,8 @@ export class Cancellation implements Ending {
  * What foreign code threw, or the error of an argument that is no `Cancel`.
  *
  * - As the answer of a poll, it fails the operation that polled, and nothing else.
- * - Met while a source is being listened to, it ends the waits and child contexts that are linked to the source then. The
- *   source itself has not ended: a later wait listens again.
+ * - Met while a source is being listened to, it ends the waits and child contexts that are linked to the source then.
+ *   The source itself has not ended: a later wait listens again.
  * - Met when the outside calls back, it ends the source.
  */
 export class Failed implements Ending {

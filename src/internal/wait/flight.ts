@@ -16,10 +16,10 @@ class Flight<V> implements CancelHooks<Wait<V, Caller>> {
   readonly waiters: Waiters<V, Caller>;
   readonly controller: AbortController = new AbortController();
 
-  // How many of the waiters are callers.
+  // How many callers have joined and not been cancelled.
   callers = 0;
 
-  /** Set when the last caller has left. */
+  /** Set when the last caller has been cancelled. */
   cancelled = false;
 
   private readonly forget: () => void;
@@ -29,7 +29,7 @@ class Flight<V> implements CancelHooks<Wait<V, Caller>> {
   constructor(kind: Kind, forget: () => void) {
     this.waiters = new Waiters<V, Caller>(kind, this);
     this.forget = forget;
-    // Abort listeners run in the async context of the first caller, not of the last one to leave.
+    // Abort listeners run in the async context of the first caller, not of the one that is cancelled last.
     this.abort = reaction(() => this.controller.abort(this.reason));
   }
 
@@ -93,7 +93,7 @@ export class Flights<K, V> {
   }
 
   async #run(flight: Flight<V>, key: K, work: Work<V>): Promise<void> {
-    const entry = enter(this.#workKind);
+    const record = enter(this.#workKind);
     let deliver: () => void;
     try {
       await completed();
@@ -104,7 +104,7 @@ export class Flights<K, V> {
     } catch (error) {
       deliver = () => flight.waiters.rejectAll(error);
     } finally {
-      exit(this.#workKind, entry);
+      exit(this.#workKind, record);
     }
     this.#forgetIfCurrent(key, flight);
     deliver();

@@ -1,23 +1,25 @@
 /**
  * Sources behind what is not ours: abort signals, and contexts of other implementations.
  *
- * Whatever they do is foreign code: it may throw, call back in, lie, or never answer. It is run at five places only.
+ * Whatever they do is foreign code: it may throw, call back in, lie, or never answer. A wait runs it at five places
+ * only. (A context of ours also asks a foreign parent when it is itself asked, by `deadline`, `value` and `toString`.)
  *
  * - *Recognised* by `sourceOf`, at the beginning of an operation. What it throws is the error of that operation.
- * - *UnitRequest* by `poll`: before an operation looks at its own state, when the outside calls back, and once more after
- *   subscribing. What it throws is the error of the operation, or ends the source ({@link Failed}).
- * - *Subscribed to* by `listen`, after a wait has been linked wherever it belongs. What it throws ends the waits that are
- *   linked to it.
+ * - *Asked* by `poll`: before an operation looks at its own state, when the outside calls back, and once more after
+ *   subscribing. What it throws fails the operation that polled; if the outside had called back, it ends the source;
+ *   after subscribing, and at a deadline, it is dropped ({@link Failed}).
+ * - *Subscribed to* by `listen`, after a wait has been linked wherever it belongs. What it throws ends the waits that
+ *   are linked to it.
  * - *Unsubscribed from* by a reaction, some microtasks after the last wait has left, if by then nothing waits again. So
- *   nothing foreign runs while waits are claimed, and a loop whose next wait begins soon subscribes once. What it throws
- *   is reported.
+ *   nothing foreign runs while waits are claimed, and a loop whose next wait begins soon subscribes once. What it
+ *   throws is reported.
  * - *Read*, where somebody asks for the cause of an end.
  */
 import type { Context } from "../../context.ts";
 import { show } from "../data/args.ts";
 import { guarded } from "../host/async.ts";
 import { builtin } from "../host/host.ts";
-import { afterHops, DONE } from "../time/turn.ts";
+import { afterMicrotasks, DONE } from "../time/turn.ts";
 import { causeOf, type Ending, Failed } from "./endings.ts";
 import { type Cancel, type DeadlineSource, type Dependent, NEVER, SOURCE, Source, spread } from "./source.ts";
 import type { Phase } from "./waitable.ts";
@@ -25,15 +27,15 @@ import type { Phase } from "./waitable.ts";
 /** The key by which `value` answers the source of a context of ours, also through the wrappers of others. */
 export const SOURCE_KEY: object = { toString: () => "gopark.source" };
 
-/** In so many microtasks a task that was resumed has usually begun its next wait, a few functions up the stack. */
-const HOPS_TO_NEXT_WAIT = 4;
+/** After this many microtasks a resumed task has usually begun its next wait, a few functions up the stack. */
+const MICROTASKS_TO_NEXT_WAIT = 4;
 
 /**
- * A source that listens to something outside, and only while anything hangs on it.
+ * A source that listens to something foreign, the outside, and only while anything is linked to it.
  *
  * It is in one of four states: *idle*; *subscribing*, inside `subscribe`, which may call back; *subscribed*, with
- * `unsubscribe` set; *ended*. When nothing hangs on a subscribed source any more, or it ends, a reaction is scheduled
- * that unsubscribes.
+ * `unsubscribe` set; *ended*. When nothing is linked to a subscribed source any more, or it ends without having been
+ * called back, a reaction is scheduled that unsubscribes.
  */
 export abstract class Listening extends Source {
   private unsubscribe: (() => void) | undefined = undefined;
@@ -55,7 +57,7 @@ export abstract class Listening extends Source {
       } catch (error) {
         return new Failed(error);
       }
-      // Asking may have called back.
+      // `check` may have called back.
       if (ending !== undefined && this.ending === undefined) this.end(ending, false);
     }
     return this.ending;
@@ -79,8 +81,8 @@ export abstract class Listening extends Source {
       }
       this.unsubscribe = unsubscribe as () => void;
     } catch (error) {
-      // 2. Where that failed, end what is linked, with the error. Each of them was linked for this attempt, unless it is
-      // made anew by `resubscribe`.
+      // 2. Where that failed, end what is linked, with the error. It was linked for this attempt, or for an earlier one
+      // that `resubscribe` repeats.
       spread(this, new Failed(error), false);
       return;
     } finally {
@@ -110,7 +112,7 @@ export abstract class Listening extends Source {
     this.end(ending, true);
   }
 
-  /** Subscribes anew, where the outside has called back although it has not ended, and will not do so again. */
+  /** Subscribes again, where the outside has called back although it has not ended, and will not do so again. */
   protected resubscribe(): void {
     const { unsubscribe } = this;
     this.unsubscribe = undefined;
@@ -121,7 +123,7 @@ export abstract class Listening extends Source {
   private unsubscribeLater(): void {
     if (this.unsubscribe === undefined || this.unsubscribeScheduled) return;
     this.unsubscribeScheduled = true;
-    afterHops(HOPS_TO_NEXT_WAIT, () => {
+    afterMicrotasks(MICROTASKS_TO_NEXT_WAIT, () => {
       this.unsubscribeScheduled = false;
       const { unsubscribe } = this;
       if (this.size > 0 || unsubscribe === undefined) return;
@@ -162,7 +164,7 @@ class SignalSource extends Listening {
 
   protected override calledBack(): void {
     super.calledBack();
-    if (this.ending === undefined) this.resubscribe(); // Somebody has dispatched an event of this name.
+    if (this.ending === undefined) this.resubscribe(); // Someone dispatched an `abort` event by hand.
   }
 }
 
@@ -180,7 +182,7 @@ class ForeignSource extends Listening implements DeadlineSource {
     if (this.when < Number.POSITIVE_INFINITY) this.nearestDeadline = this;
   }
 
-  // UnitRequest anew each time: a context of ours above it may end later, and its cause is then the cause.
+  // Asked again at each poll: a context of ours above it may end later, and its cause is then the cause.
   override poll(): Ending | undefined {
     const ending = super.poll();
     if (ending === undefined || ending instanceof Failed) return ending;
@@ -231,7 +233,7 @@ function missingError(): Error {
   return new Error("context: internal error: missing cancel error");
 }
 
-// Each lives as long as its signal or context does, or as anything hangs on it.
+// Each lives as long as its signal or context does, or as anything is linked to it.
 const sourceOfForeign = new WeakMap<Cancel, Source>();
 
 /** Makes `source` the one behind a signal, which its context is about to hand out. */

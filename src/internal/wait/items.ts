@@ -1,6 +1,6 @@
 /**
- * The items of any iterable, taken one at a time and not before they are wanted. A wait for an item can be cancelled. The
- * iterator is closed when no more items are wanted.
+ * The items of any iterable, taken one at a time and not before they are wanted. A wait for an item can be cancelled.
+ * The iterator is closed when no more items are wanted.
  */
 import { show } from "../data/args.ts";
 import { Kind } from "../track/tracker.ts";
@@ -14,7 +14,8 @@ export class Items<T> {
   readonly isAsync: boolean;
   private readonly iterator: Iterator<T> | AsyncIterator<T>;
 
-  // Whether the iterator is finished: set when it is asked, cleared when it answers with an item.
+  // Whether the iterator has ended, has thrown, or has not answered yet: then `return` is not called, unless a `next`
+  // is pending.
   private exhausted = false;
 
   // Whether an async `next` is pending, which may last longer than the wait for it.

@@ -1,6 +1,4 @@
-/**
- * The receiving half of channels: iterators over any of them, and channels on which the library alone sends.
- */
+/** The receiving half of channels: iterators over any of them, and channels on which the library alone sends. */
 import type { ReceiveChannel, Received } from "../../channel.ts";
 import { type Element, unlink } from "../data/list.ts";
 import { completedWith, failedWith } from "../time/turn.ts";

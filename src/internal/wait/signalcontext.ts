@@ -17,7 +17,7 @@ export function contextOfSignal(signal: AbortSignal): Context {
   return ctx;
 }
 
-/** A context made of a signal. It hangs on the signal's source only while something hangs on it. */
+/** A context made of a signal. It is linked to the signal's source only while something is linked to it. */
 class SignalContext extends Source implements Context {
   readonly [SOURCE]: this = this;
   readonly signal: AbortSignal;
@@ -34,7 +34,7 @@ class SignalContext extends Source implements Context {
     if (this.ending === undefined) {
       const ending = this.signalSource.poll();
       if (ending?.failed === true) return ending;
-      // Asking may have called back.
+      // The poll may have called back.
       if (ending !== undefined && this.ending === undefined) this.end(ending, false);
     }
     return this.ending;
@@ -85,6 +85,11 @@ class SignalContext extends Source implements Context {
 /** How a context ends when its signal is aborted for this reason. */
 function endingOfReason(reason: unknown): Ending {
   if (isContextError(reason)) return { error: () => reason, cause: () => causeOf(reason) };
-  const timedOut = (reason as { name?: unknown } | null | undefined)?.name === "TimeoutError";
+  let timedOut = false;
+  try {
+    timedOut = (reason as { name?: unknown } | null | undefined)?.name === "TimeoutError";
+  } catch {
+    // A reason may be anything, also an object whose `name` throws.
+  }
   return new Cancellation(timedOut ? DeadlineExceeded : Canceled, reason);
 }

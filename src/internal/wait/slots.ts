@@ -23,8 +23,8 @@ export class Slots<T> {
   // Exceptions:
   //   a waiter of 0 units, while all are held, may come to the front by the cancel of the one before it; as in Go it
   //   waits for the next `give`;
-  //   from a cancel to `afterCancels`, the front waiter may fit, and `free` may be less although nobody waits: units
-  //   must not be granted to a waiter that the same end is about to cancel.
+  //   from a cancel to `afterCancels`, the front waiter may fit although it is not admitted yet (the same end may be
+  //   about to cancel it), and `free` may still be -1 although nobody waits.
   held = 0;
   free: number;
   size: number;
@@ -46,6 +46,11 @@ export class Slots<T> {
   park(source: Source | undefined, request: UnitRequest<T>, kind?: Kind): Promise<T> {
     this.free = -1;
     return this.waiters.park(source, request, kind);
+  }
+
+  /** Takes n units out of `held` without admitting anyone: they are not counted any more. */
+  uncount(n: number): void {
+    this.held -= n;
   }
 
   /** Gives n held units back and admits, in order, the waiters that now fit. */

@@ -1,14 +1,14 @@
 /**
  * What ends a wait early: the sources behind contexts and abort signals, and how an end spreads through them.
  *
- * Every `Cancel` leads to one {@link Source}. What hangs on it, parked waits and child contexts alike, is linked into
+ * Every `Cancel` leads to one {@link Source}. Its dependents, parked waits and child contexts alike, are linked into
  * the source's list: linking and unlinking are O(1), and a foreign signal carries one listener of this copy of the
  * package, however many wait. An end costs O(n) for n dependents in the whole tree.
  */
 import type { Context } from "../../context.ts";
 import { type Element, List } from "../data/list.ts";
 import { guarded } from "../host/async.ts";
-import { timersAreMocked } from "../host/host.ts";
+import { timersAreReplaced } from "../host/host.ts";
 import { now } from "../time/clock.ts";
 import { refTimer, unrefTimer } from "../time/timers.ts";
 import type { Ending } from "./endings.ts";
@@ -26,22 +26,25 @@ import {
   TAKE,
 } from "./waitable.ts";
 
-/** What can end a wait early, wherever one is taken. */
+/**
+ * What can end a wait early. Where one is required, it is the first parameter and called `ctx`; where it is optional,
+ * it is the last and called `cancel`.
+ */
 export type Cancel = Context | AbortSignal;
 
-/** Something that hangs on a source. */
+/** Something that is linked to a source, and ends with it. */
 export interface Dependent extends Element {
   /**
    * Called, with the dependent unlinked, when the source has ended, or could not be listened to: then it may be linked
-   * again. Other parts of the tree may not be marked yet. So it claims the waits that hang on it and nothing else, runs no
-   * user code, and must not throw. Returns the phase in which {@link afterEnd} is to be called.
+   * again. Other parts of the tree may not be marked yet. So it claims its own waits and nothing else, runs no user
+   * code, and must not throw. Returns the phase in which {@link afterEnd} is to be called.
    */
   ended(ending: Ending): Phase;
 
   /**
-   * Called in its phase, when everything in the tree has been marked. `byCaller`: a cancel function or an abort event has
-   * ended the tree, and its call is still going on, so abort listeners run inside it. Otherwise (a timer or a poll found
-   * the deadline passed) they run in a later microtask.
+   * Called in its phase, when everything in the tree has been marked. `byCaller`: a cancel function or an abort event
+   * has ended the tree, and its call is still going on, so abort listeners run inside it. Otherwise (a timer or a poll
+   * found the deadline passed) they run in a later microtask.
    */
   afterEnd?(ending: Ending, byCaller: boolean): void;
 }
@@ -59,7 +62,7 @@ export interface DeadlineSource {
 /** The property of a context of ours that holds its source. Foreign contexts and signals have none. */
 export const SOURCE: unique symbol = Symbol("gopark.source");
 
-/** Something that can end, with what hangs on it. Being a dependent, it can hang on another: a child context. */
+/** Something that can end, with its dependents. It is a dependent too, so that a child can be linked to its parent. */
 export class Source implements Dependent {
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;
@@ -72,19 +75,25 @@ export class Source implements Dependent {
   /** Set once, when the source ends. */
   ending: Ending | undefined = undefined;
 
-  /** The earliest deadline here or above; undefined if there is none. Set when the source is made. */
+  /**
+   * The nearest deadline, here or above; undefined if there is none. It is the earliest too: a child's deadline is
+   * never after its parent's. Set when the source is made.
+   */
   nearestDeadline: DeadlineSource | undefined = undefined;
 
   /**
-   * How the source ended; undefined while it has not. A deadline that has passed is seen here even if the event loop does
-   * not run, at the latest by the MAX_POLLS-th poll after it.
+   * How the source ended; undefined while it has not. A deadline that has passed is seen here even if the event loop
+   * does not run, at the latest by the MAX_POLLS-th poll after it.
    */
   poll(): Ending | undefined {
     if (this.ending === undefined && this.nearestDeadline !== undefined) pollDeadline(this.nearestDeadline);
     return this.ending;
   }
 
-  /** Links a wait; the process stays alive for it if there is a deadline to end it. The caller then calls {@link listen}. */
+  /**
+   * Links a wait; the process stays alive for it if there is a deadline to end it. The caller then calls
+   * {@link listen}.
+   */
   linkWait(d: Dependent): void {
     this.link(d);
     if (this.nearestDeadline !== undefined) refTimer();
@@ -113,12 +122,12 @@ export class Source implements Dependent {
    */
   listen(): void {}
 
-  /** How many hang on this source. */
+  /** How many dependents it has. */
   get size(): number {
     return this.dependents === undefined ? 0 : this.dependents.size;
   }
 
-  /** Marks this source as ended, being a dependent of another. */
+  /** Marks this source as ended: as the top of the tree that ends, or as a dependent in it. */
   ended(ending: Ending): Phase {
     this.ending = ending;
     return PHASE_NONE;
@@ -160,7 +169,8 @@ export class Source implements Dependent {
 
 /** Spreads an ending through everything below a source. */
 export function spread(top: Source, topEnding: Ending, byCaller: boolean): void {
-  // 1. Mark every source and claim every wait; no user code runs. A worklist, not recursion: a chain may be of any depth.
+  // 1. Mark every source and claim every wait; no user code runs. A worklist, not recursion: a chain may be of any
+  // depth.
   const sources = [top];
   const endings = [topEnding];
   let rest: { readonly d: Dependent; readonly ending: Ending; readonly phase: Phase }[] | undefined;
@@ -178,8 +188,9 @@ export function spread(top: Source, topEnding: Ending, byCaller: boolean): void 
     }
   }
   if (rest === undefined) return;
-  // 2. Abort the signals, whose listeners are user code. Then admit the waiters that were held back: not earlier, for an
-  // abort listener may cancel one of them, and it must not be granted units that it will not use. Then queue reactions.
+  // 2. Abort the signals, whose listeners are user code. Then admit the waiters behind cancelled ones: not earlier, for
+  // an abort listener may cancel one of them, and it must not be granted units that it will not use. Then queue
+  // reactions.
   for (const current of [PHASE_ABORT, PHASE_ADMIT, PHASE_REACT]) {
     for (const { d, ending, phase } of rest) {
       if (phase === current) guarded(() => d.afterEnd?.(ending, byCaller));
@@ -204,10 +215,10 @@ class Never extends Source {
 export const NEVER: Source = new Never();
 
 // Deadlines are seen by polls too: a loop that asks `ctx.err()` and never lets the event loop run would not end.
-// Reading the clock costs more than a poll. So of the polls of one deadline every k-th reads it. From one reading to the
-// next, k at most doubles; it is at most MAX_POLLS, at most the polls of one millisecond, and at most half of the polls
-// left before the deadline, the last two by the pace since the last reading. So a loop that slows down suddenly sees its
-// deadline up to MAX_POLLS - 1 polls late. The first poll of another deadline reads the clock.
+// Reading the clock costs more than a poll. So of the polls of one deadline every k-th reads it. From one reading to
+// the next, k at most doubles; it is at most MAX_POLLS, at most the polls of one millisecond, and at most half of the
+// polls left before the deadline, the last two by the pace since the last reading. So a loop that slows down suddenly
+// sees its deadline up to MAX_POLLS - 1 polls late. The first poll of another deadline reads the clock.
 const MAX_POLLS = 8;
 let polled: DeadlineSource | undefined;
 let pollsLeft = 0;
@@ -215,9 +226,9 @@ let k = 1;
 let readAt = 0;
 
 function pollDeadline(deadline: DeadlineSource): void {
-  if (deadline === polled && --pollsLeft > 0 && !timersAreMocked()) return;
+  if (deadline === polled && --pollsLeft > 0 && !timersAreReplaced()) return;
   const t = now();
-  if (deadline === polled && !timersAreMocked()) {
+  if (deadline === polled && !timersAreReplaced()) {
     const took = t - readAt;
     const remaining = deadline.when - t;
     k = Math.max(1, Math.floor(Math.min(2 * k, MAX_POLLS, k / took, (k * remaining) / (2 * took))));

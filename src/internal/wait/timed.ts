@@ -7,15 +7,15 @@ import { type CancelHooks, Wait, Waiters, type WaitQueue } from "./wait.ts";
 /** The alarm that ends a timed wait. */
 export class WaitAlarm<V> implements Alarm {
   readonly when: number;
-  readonly value: V;
+  readonly data: V;
   index = -1;
 
   /** Written when the wait is linked. */
   wait: Wait<void, WaitAlarm<V>> | undefined = undefined;
 
-  constructor(when: number, value: V) {
+  constructor(when: number, data: V) {
     this.when = when;
-    this.value = value;
+    this.data = data;
   }
 
   fire(): void {
@@ -26,7 +26,7 @@ export class WaitAlarm<V> implements Alarm {
 }
 
 /**
- * Waits that instants end. They are in no order but that of their alarms, so nothing is stored here: a wait stands here
+ * Waits that end at an instant. The heap of alarms keeps their order, so this stores none of them: a wait stands here
  * while its `list` is this. A wait that is to end at a finite instant keeps the process alive.
  */
 export class TimedWaiters<V = undefined> implements WaitQueue<Wait<void, WaitAlarm<V>>> {
@@ -42,8 +42,8 @@ export class TimedWaiters<V = undefined> implements WaitQueue<Wait<void, WaitAla
   }
 
   /** Parks a wait until `when`; at Infinity it ends by its source alone. */
-  parkUntil(when: number, source: Source | undefined, value: V): Promise<void> {
-    const alarm = new WaitAlarm(when, value);
+  parkUntil(when: number, source: Source | undefined, data: V): Promise<void> {
+    const alarm = new WaitAlarm(when, data);
     const wait = new Wait<void, WaitAlarm<V>>(this.kind, source, alarm);
     alarm.wait = wait;
     wait.list = this;
@@ -65,7 +65,7 @@ export class TimedWaiters<V = undefined> implements WaitQueue<Wait<void, WaitAla
   }
 }
 
-/** A queue whose waiters keep the process alive while `setRef(true)` holds: while an alarm is armed that ends them. */
+/** A queue whose waiters keep the process alive after `setRef(true)`: an alarm that will end them is armed. */
 export class RefWaiters<T> extends Waiters<T> {
   private refs = false;
 

@@ -1,51 +1,53 @@
 /**
  * The wait core: the one place where a task parks until another one, a timer or an end lets it go on.
  *
- * Whatever parks is a {@link Wait}, as in Go it is a sudog: a receive, an acquire, a sleep, a select. Whatever is waited
- * for has a queue of them, {@link Waiters}. Channels, semaphores and the rest hold state and policy only: what a wait
- * waits for, and which is next.
+ * Whatever parks is a {@link Wait}, as in Go it is a sudog: a receive, an acquire, a sleep, a select. Whatever is
+ * waited for has a queue of them, {@link Waiters}. Channels, semaphores and the rest hold state and policy only: what a
+ * wait waits for, and which is next.
  *
  * *Park.* An operation first polls the source behind its `cancel`, then looks at its own state, and if it cannot go on,
- * it makes a wait and links it into its queue. A wait with a `cancel` has a second node, {@link WaitDependent}, among the
- * dependents of the source. Both lists are intrusive, so both nodes are unlinked in O(1). That makes the cost of a wait:
- * a promise with its two functions, the wait, and with a `cancel` the second node. A select is one wait that is in no
- * queue; its cases are the nodes. A parked `next` of an iterator has a node more, in the iterator's own queue.
+ * it makes a wait and links it into its queue. A wait with a `cancel` has a second node, {@link WaitDependent}, among
+ * the dependents of the source. Both lists are intrusive, so both nodes are unlinked in O(1). That makes the cost of a
+ * wait: a promise with its two functions, the wait, and with a `cancel` the second node. A select is one wait that is
+ * in no queue; its cases are the nodes. A parked `next` of an iterator has a node more, in the iterator's own queue.
  *
- * *Claim.* Exactly one of three claims a wait: the grant of what it waits for (`resolve`), a close (`reject`), or the end
- * of its source (`ended`, by cancel or deadline). A claim is synchronous and unlinks both nodes, so nobody can come
- * between the grant and the code that awaits it. The first claim is final: a cancel that comes later, even in the same
- * turn, changes nothing.
+ * *Claim.* Exactly one of three claims a wait: its success (`resolve`: what it waits for is granted), its failure
+ * (`reject`: a close, the error of a group or of a load), or the end of its source (`ended`, by cancel or deadline). A
+ * claim is synchronous and unlinks both nodes, so nobody can come between the grant and the code that awaits it. The
+ * first claim is final: a cancel that comes later, even in the same turn, changes nothing.
  *
  * *Settle.* A claim settles the promise, and the awaiting code resumes in a microtask of its own, in its own async
- * context. Each settlement is charged to the turn's budget (../time/turn.ts). Over budget it is deferred, in the order of
- * the claims, until later in this turn or until the next. That defers the resumption, not the claim.
+ * context. Each settlement is charged to the turn's budget (../time/turn.ts). Over budget it is deferred, in the order
+ * of the claims, until later in this turn or until the next. That defers the resumption, not the claim.
  *
  * *Cancel.* A source ends for a whole tree at once (source.ts). First everything below it is marked and every wait is
- * claimed; only then are others woken. So a wait that leaves its queue by a cancel does not wake those behind it: the
- * queue's hooks are called, `onCancel` at once, to correct the counts, and `afterCancels` when the whole tree is marked,
- * to admit others.
+ * claimed; only then are others woken. So a wait that is cancelled does not wake those behind it: the queue's hooks are
+ * called, `onCancel` at once, to correct the counts, and `afterCancels` when the whole tree is marked, to admit others.
  *
  * *Foreign code* (contexts and signals of others, user functions) may throw, call back in, or never return. It runs
- * before an operation looks at its own state, or after its wait is linked in both lists, never between, and never inside
- * a claim (foreign.ts). So whatever it does finds the queues in order, and what it throws is the error of its own wait.
- * Three things may run between, and must not call the library: the `unparked` of an observer; a user's
- * `prepareStackTrace`, under full tracking; and the functions of fake timers.
+ * before an operation looks at its own state, or after its wait is linked in both lists, never between, and never
+ * inside a claim (foreign.ts). So whatever it does finds the queues in order, and what it throws is the error of its
+ * own wait. Some user code may run inside a claim all the same, and must not call the library: the `unparked` of an
+ * observer, a `prepareStackTrace`, the functions of fake timers, and a `then` getter of a value that is granted.
  *
  * Invariants, between any two calls:
  *
  * - a wait is in its queue exactly as long as nobody has claimed it (a select's wait is in none, its cases are);
- * - a wait with a `cancel` is among its source's dependents exactly as long (NEVER links nothing), and then the source
- *   has no `ending`, though its deadline may have passed;
- * - `kind.live` is the number of unclaimed waits of the kind, but for those that the collector took under full tracking.
+ * - a wait with a `cancel` is among its source's dependents exactly as long (NEVER links without keeping), and then the
+ *   source has no `ending`, though its deadline may have passed;
+ * - `kind.live` is the number of unclaimed waits of the kind, but for those that the collector took under full
+ *   tracking.
  */
 import { type Element, List } from "../data/list.ts";
 import { charge, defer } from "../time/turn.ts";
-import { isWatching, type Kind, showPlace, unwatch, type Watch, watch } from "../track/tracker.ts";
+import { isWatching, type Kind, showWaitStack, unwatch, type Watch, watch } from "../track/tracker.ts";
 import { type Ending, isContextError } from "./endings.ts";
 import type { Dependent, Source } from "./source.ts";
 import { PHASE_ADMIT, PHASE_NONE, type Phase } from "./waitable.ts";
 
-/** What stands in a queue: a wait, a case of a select, a parked `next`. Both calls claim it; the caller has unlinked it. */
+/**
+ * What stands in a queue: a wait, a case of a select, a parked `next`. Both calls claim it; the caller has unlinked it.
+ */
 export interface Waiter<T, V = undefined> extends Element {
   /** What the owner of the queue keeps with it: a send's value, the request of an acquire, the alarm of a sleep. */
   readonly value: V;
@@ -62,7 +64,7 @@ export interface CancelHooks<W> {
   onCancel?(wait: W, reason: unknown): void;
   /**
    * Every wait that this end cancels has been claimed, and the signals are aborted. Called once for each of them: for
-   * queues in which a wait holds others back.
+   * queues in which a wait keeps others waiting.
    */
   afterCancels?(): void;
 }
@@ -135,9 +137,9 @@ export class Wait<T, V = undefined> implements Waiter<T, V> {
   readonly dependent: WaitDependent | undefined;
 
   /**
-   * Makes a wait. `source`, if any, has been polled and has not ended. The caller links the wait into its queue, with no
-   * other call in between, and then calls `dependent.listen()`. {@link Waiters.park} does it all; the channel's hot paths
-   * do it themselves, as a method that all kinds of queues share would be slower there.
+   * Makes a wait. `source`, if any, has been polled and has not ended. The caller links the wait into its queue, with
+   * no other call in between, and then calls `dependent.listen()`. {@link Waiters.park} does it all; the channel's hot
+   * paths do it themselves, as a method that all kinds of queues share would be slower there.
    */
   constructor(kind: Kind, source: Source | undefined, value: V) {
     this.promise = new Promise((resolve, reject) => {
@@ -196,7 +198,7 @@ class WaitDependent implements Dependent {
   listen(): void {
     const watched = watch(this.wait.kind, this.wait);
     if (this.claimed) {
-      // What was called has ended the wait.
+      // The code that just ran has claimed the wait.
       if (watched !== undefined) unwatch(this.wait.kind, watched);
       return;
     }
@@ -206,7 +208,7 @@ class WaitDependent implements Dependent {
 
   /** Where the wait was parked; undefined unless that is recorded. */
   get stack(): string | undefined {
-    return this.watch?.entry?.stack;
+    return this.watch?.record?.stack;
   }
 
   /** The wait has been claimed: unlinks this node and erases the record. */
@@ -218,12 +220,12 @@ class WaitDependent implements Dependent {
 
   ended(ending: Ending): Phase {
     const { wait } = this;
-    const entry = this.watch?.entry;
+    const record = this.watch?.record;
     const queue = wait.list as unknown as WaitQueue<Wait<never, unknown>>;
     const reason = ending.error();
     queue.remove(wait);
     queue.hooks?.onCancel?.(wait, reason);
-    if (entry !== undefined && isContextError(reason)) showPlace(reason as Error, entry);
+    if (record !== undefined && isContextError(reason)) showWaitStack(reason as Error, record);
     wait.reject(reason);
     if (queue.hooks?.afterCancels === undefined) return PHASE_NONE;
     this.queue = queue;

@@ -2,13 +2,13 @@
  * The protocol between `select` and what can stand in its cases. Channels, send cases, contexts, signals and `after`
  * implement it, so that `select` imports none of them.
  *
- * Select asks a waitable to `poll`, looks at its `READY`, and calls `TAKE` for the one case it chooses; or else it calls
- * `ENQUEUE` for each case, and then `listen`. The four calls by symbol are synchronous and run no user code, so what
- * `READY` answers still holds when `TAKE` is called. `poll` and `listen` may run foreign code.
+ * Select asks a waitable to `poll`, looks at its `READY`, and calls `TAKE` for the one case it chooses; or else it
+ * calls `ENQUEUE` for each case, and then `listen`. The four calls by symbol are synchronous and run no user code, so
+ * what `READY` answers still holds when `TAKE` is called. `poll` and `listen` may run foreign code.
  *
  * The symbols are registered, so that the channels and contexts of one copy of the package work in the `select` of
  * another. With them, all names of {@link Waitable}, {@link Parked}, {@link Outcome}, `Ending` and `Element` and the
- * numbers of {@link Phase} are the protocol: a change of one of them changes the symbols' names.
+ * numbers of {@link Phase} are the protocol. If one of them changes, change the names of the symbols too (v1 to v2).
  */
 import type { Element } from "../data/list.ts";
 import type { Ending } from "./endings.ts";
@@ -19,7 +19,7 @@ export const READY: unique symbol = Symbol.for("gopark.v1.ready") as never;
 export const TAKE: unique symbol = Symbol.for("gopark.v1.take") as never;
 /** Links a parked case, which is not ready. */
 export const ENQUEUE: unique symbol = Symbol.for("gopark.v1.enqueue") as never;
-/** Unlinks a parked case, the winner too. Called exactly once for each case enqueued. */
+/** Unlinks a parked case, the winner too. Called once for each enqueued case, when the select is claimed. */
 export const DEQUEUE: unique symbol = Symbol.for("gopark.v1.dequeue") as never;
 
 /** What can stand in a case. */
@@ -28,9 +28,9 @@ export interface Waitable {
   [TAKE](key: string): Outcome;
   [ENQUEUE](parked: Parked): void;
   [DEQUEUE](parked: Parked): void;
-  /** Asks what is outside the library, if the waitable depends on it. A failed ending is an error of the select. */
+  /** Polls what is foreign, if the waitable depends on it. A failed ending is an error of the select. */
   poll?(): Ending | undefined | void;
-  /** Begins to listen to what is outside, if that is not done yet. Called when all cases are enqueued. */
+  /** Begins to listen to what is foreign, if that is not done yet. Called when all cases are enqueued. */
   listen?(): void;
 }
 
@@ -41,7 +41,9 @@ export interface Outcome {
   readonly ok?: boolean;
 }
 
-/** One case of a parked select, in the queue of what it waits for. Each of its calls claims the select for this case. */
+/**
+ * One case of a parked select, in the queue of what it waits for. Each of its calls claims the select for this case.
+ */
 export interface Parked extends Element {
   /** What a send case sends. Written by its ENQUEUE. */
   value: unknown;
@@ -56,9 +58,9 @@ export interface Parked extends Element {
 }
 
 /**
- * The phase, after a whole tree has been marked as ended, in which a dependent's `afterEnd` is called: first signals are
- * aborted, then the waiters are admitted that were held back by those who left, then reactions are queued. With
- * PHASE_NONE it is not called.
+ * The phase, after a whole tree has been marked as ended, in which a dependent's `afterEnd` is called: first signals
+ * are aborted, then the waiters behind a cancelled one are admitted, then reactions are queued. With PHASE_NONE it is
+ * not called.
  */
 export type Phase = 0 | 1 | 2 | 3;
 export const PHASE_NONE: Phase = 0;
