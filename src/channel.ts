@@ -7,7 +7,8 @@
  *
  * Rules of use:
  *
- * - The sender closes, and closes once; receivers learn it from `ok`. A channel need not be closed to be collected.
+ * - The sender closes, and closes once; receivers learn it from `ok`. A channel need not be closed for the garbage
+ *   collector to free it.
  * - Give a `Cancel` to every operation that may wait longer than its caller: `ch.receive(ctx)`.
  * - `trySend` and `tryReceive` never wait and allocate no promise: try first where throughput counts.
  *
@@ -28,7 +29,8 @@
  *
  * Ports the chan type of the Go runtime (runtime/chan.go). Differences from Go:
  *
- * - A receive answers `{ value, ok }` always; `value` of a closed channel is `undefined`, as there are no zero values.
+ * - A receive always resolves to `{ value, ok }`. The `value` of a closed channel is `undefined`, as there are no zero
+ *   values.
  * - What panics in Go rejects or throws here: a send on a closed channel with {@link ClosedChannelError}, which carries
  *   the unsent value; a second close with an Error.
  * - There is no nil channel. In a select, `null` stands for one.

@@ -10,7 +10,8 @@
  *
  * - Pass a context as the first argument, named `ctx`; do not store it in an object.
  * - Call the cancel function on every path, best by `using` or in `finally`: a context that is never cancelled is kept
- *   by its parent until the parent ends (`background()` keeps none). Leak checks report it.
+ *   by its parent until the parent ends. (A parent that never ends, such as `background()`, keeps none.) Leak checks
+ *   report it.
  * - Keep values for what belongs to the request and crosses interfaces (a trace id), not for optional arguments.
  * - Hand `ctx.signal` to what takes an AbortSignal: `fetch(url, { signal: ctx.signal })`.
  *
@@ -31,17 +32,20 @@
  *
  * Ports the context package. Differences from Go:
  *
- * - `err()` and `cause()` answer `undefined` where Go answers nil; `done()` answers `null`, a nil channel to `select`.
- * - `withCancel` and its kin return a pair that is also disposable; the cancel function takes the cause, so that
- *   `WithCancelCause`, `WithTimeoutCause` and `WithDeadlineCause` are arguments.
- * - `ctx.signal` is a way out to the web's world, `fromSignal` a way in.
+ * - `err()` and `cause()` return `undefined` where Go returns nil. `done()` returns `null` where Go returns a nil
+ *   channel, which is what `null` means in a select.
+ * - `withCancel`, `withTimeout` and `withDeadline` return a pair that is also disposable. A cause is an optional argument
+ *   of the cancel function, of `withTimeout` and of `withDeadline`. So there are no `WithCancelCause`,
+ *   `WithTimeoutCause` and `WithDeadlineCause`.
+ * - `ctx.signal` is an AbortSignal that is aborted when the context ends. `fromSignal` makes a context of an
+ *   AbortSignal. Go has neither.
  * - Abort listeners run inside `cancel()`, before the waiters behind a cancelled one, say of a semaphore, are admitted;
  *   functions of `afterFunc` run later. After a deadline, abort listeners run a microtask later too, in the async
  *   context that first read `ctx.signal`.
  * - `is` looks through `cause` and `AggregateError.errors`, but not behind the error of a context.
- * - A context that is done wins at the call: operations on it reject even where they could complete. In a select it is
- *   one case among others, as in Go.
- * - A deadline that passes while the event loop is blocked is seen by `err()`, at the eighth call after it at the
+ * - An operation that is given a context that has ended rejects, even if it could complete at once. In a select a context
+ *   is one case among others, as in Go.
+ * - A deadline that passes while the event loop is blocked is seen by `err()`, at the eighth call after that at the
  *   latest.
  */
 import type { ReceiveChannel } from "./channel.ts";

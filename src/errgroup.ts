@@ -31,8 +31,8 @@
  *   comes from `wait`.
  * - `go` and `wait` take an optional context or signal of the caller's, which ends the waiting and not the tasks.
  * - `setLimit`, while tasks that were started under a limit are running, throws an Error with Go's text. Go panics.
- * - An error that nobody has waited for is reported as an unhandled rejection once the collector has taken the group.
- *   Go loses it.
+ * - An error that nobody has waited for is reported as an unhandled rejection once the garbage collector has freed the
+ *   group. Go loses it.
  * - `scope`, `map`, `forEach` and `await using group` are additions.
  */
 import { type Cancel, type CancelScope, type Context, fromSignal, withCancel } from "./context.ts";

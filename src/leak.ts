@@ -27,10 +27,11 @@
  *
  * - goleak looks at all goroutines of the process. This module sees what goes through the library: a bare
  *   `new Promise(() => {})` is invisible to it.
- * - It finds not only tasks, but also waits, timers, units of semaphores, objects of pools, and contexts that nobody
- *   cancelled.
- * - A wait that the collector has taken is reported too, under full tracking: that proves that nothing could have ended
- *   it. In Go such a goroutine stays for ever. Here its memory is free, and the harm is the `finally` that never ran.
+ * - It finds not only tasks, but also waits, timers, units of semaphores, objects of pools, and contexts that have not
+ *   ended.
+ * - A wait that the garbage collector has freed is reported too, under full tracking. That proves that nothing could
+ *   have ended it. In Go such a goroutine stays for ever. Here its memory is free, and the harm is the `finally` that
+ *   never ran.
  * - Counters are always on, so a leak is found without full tracking too. Only its age and stack are missing then.
  * - `ignore` is a snapshot of what was there earlier, made by `current()`, as by goleak's `IgnoreCurrent`. Nothing is
  *   ignored by name.

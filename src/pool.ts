@@ -47,7 +47,7 @@
  * at any time, and the caller does not choose which one it gets. It is not a connection pool: `get` never waits, and
  * nothing limits how many objects are out; use a semaphore for that.
  *
- * When it pays on V8: never for small objects, which V8 makes and collects in less time than a get and a put take. Of
+ * When it pays on V8: hardly for small objects, which V8 makes and collects in about the time of a get and a put. Of
  * zeroed Buffers it pays from a few hundred bytes on, if they are needed often. The figures are in docs/pool.md,
  * measured by `npm run bench -- pool`.
  */

@@ -24,7 +24,8 @@
  * - `AllowN`, `ReserveN`, `WaitN`, `SetLimitAt` and the like are the same methods with optional arguments:
  *   `allow(n, at)`. The instant comes last, and `wait` takes one too.
  * - `Limit` is a number of events a second, and `Inf` is Infinity. Durations are milliseconds: `every(100)`,
- *   `reservation.delay()`. A delay without end is Infinity. Inside, finite times are whole nanoseconds, as in Go.
+ *   `reservation.delay()`. The delay of events that may never happen is Infinity. Internally, finite times are whole
+ *   nanoseconds, as in Go.
  * - `Reservation.ok` is a property.
  * - Arguments are checked. Counts that are negative, fractional or NaN are refused with RangeError, as are limits that
  *   are negative or NaN, and instants that are not finite. Other types are refused with TypeError.

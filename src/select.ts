@@ -31,8 +31,8 @@
  *
  * Ports the select statement (runtime/select.go). Differences from Go:
  *
- * - Cases are named, and the answer says which one it was: `s.case`.
- * - Contexts, signals and `after` stand in cases themselves, without a channel.
+ * - Cases are named, and the result says which one it was: `s.case`.
+ * - A context, an AbortSignal or `after(ms)` is a case itself; it needs no channel.
  * - A send case whose channel is closed rejects (Go panics); in `trySelect` it throws.
  */
 

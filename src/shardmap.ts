@@ -1,6 +1,6 @@
 /**
- * Sharded map: a Map of any size that grows a part at a time, with Go's atomic operations, and with two that stay
- * atomic across awaits.
+ * Sharded map: a Map of any size that grows a part at a time, with the atomic operations of sync.Map, and with two more
+ * that stay atomic across awaits.
  *
  * Rules of use:
  *
@@ -38,7 +38,7 @@
  *
  * Ports sync.Map, and does the job of sharded maps such as orcaman/concurrent-map. Differences from Go:
  *
- * - `Load` and `Store` are `get` and `set`. `get` answers `undefined` where there is no entry; where `undefined` is a
+ * - `Load` and `Store` are `get` and `set`. `get` returns `undefined` where there is no entry; where `undefined` is a
  *   value, `has` or `loadOrStore` tells the two apart.
  * - Keys and compared values are equal if a Map takes them for the same key: `NaN` equals `NaN`. In Go it does not.
  * - `compareAndSwap` and `compareAndDelete` compare anything. Go panics for values that cannot be compared.

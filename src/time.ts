@@ -24,20 +24,21 @@
  * Ports the parts of the time package that wait, and Now. Differences from Go:
  *
  * - Durations are numbers of milliseconds, with fractions, beyond 2³¹−1 and up to Infinity. NaN is refused with
- *   RangeError. A wait of Infinity ends by its `cancel` alone.
+ *   RangeError. A sleep of Infinity ends only when its context or signal ends.
  * - `sleep` takes a context or a signal, and rejects when that ends. Go's `Sleep` cannot be interrupted.
  * - `after(ms)` is a case of a select, not a channel. Its instant is fixed at the call, as in Go, but the host's timer
  *   is armed only while a select is parked on it, so one that is not needed leaves nothing behind. It becomes ready
  *   once.
  * - The channel of a `Timer` and of a `Ticker` is the property `c`, which can only be received from. As since Go 1.23,
  *   its `len()` and `cap()` are 0, and after `stop` or `reset` nothing stale is received.
- * - A timer or ticker is not collected while it is armed, so it must be stopped. Since Go 1.23 it is collected once
- *   nothing refers to it.
+ * - A timer or ticker is not freed by the garbage collector while it is armed, so it must be stopped. Since Go 1.23 it is
+ *   freed once nothing refers to it.
  * - `new Ticker(0)` throws RangeError, and so do negative periods and Infinity. Go panics for 0 and negative periods.
- * - There is no `AfterFunc` for durations. Use a task that sleeps.
+ * - There is no `AfterFunc` for durations. Use a task that sleeps:
+ *   `go(async () => { await time.sleep(ms, ctx); f(); })`.
  * - What is due is seen before the event loop turns, by whatever looks at it: `timer.c.tryReceive()`.
- * - A process stays alive while something waits for a finite instant. An armed timer or ticker that nobody waits for
- *   lets it exit.
+ * - A process stays alive while something waits for a finite instant, a deadline included. An armed timer or ticker that
+ *   nothing waits for lets it exit.
  */
 import type { ReceiveChannel, Received } from "./channel.ts";
 import { duration } from "./internal/data/args.ts";
