@@ -34,8 +34,8 @@
  *
  * - `err()` and `cause()` return `undefined` where Go returns nil. `done()` returns `null` where Go returns a nil
  *   channel, which is what `null` means in a select.
- * - `withCancel`, `withTimeout` and `withDeadline` return a pair that is also disposable. A cause is an optional argument
- *   of the cancel function, of `withTimeout` and of `withDeadline`. So there are no `WithCancelCause`,
+ * - `withCancel`, `withTimeout` and `withDeadline` return a pair that is also disposable. A cause is an optional
+ *   argument of the cancel function, of `withTimeout` and of `withDeadline`. So there are no `WithCancelCause`,
  *   `WithTimeoutCause` and `WithDeadlineCause`.
  * - `ctx.signal` is an AbortSignal that is aborted when the context ends. `fromSignal` makes a context of an
  *   AbortSignal. Go has neither.
@@ -43,8 +43,8 @@
  *   functions of `afterFunc` run later. After a deadline, abort listeners run a microtask later too, in the async
  *   context that first read `ctx.signal`.
  * - `is` looks through `cause` and `AggregateError.errors`, but not behind the error of a context.
- * - An operation that is given a context that has ended rejects, even if it could complete at once. In a select a context
- *   is one case among others, as in Go.
+ * - An operation that is given a context that has ended rejects, even if it could complete at once. In a select a
+ *   context is one case among others, as in Go.
  * - A deadline that passes while the event loop is blocked is seen by `err()`, at the eighth call after that at the
  *   latest.
  */

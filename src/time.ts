@@ -31,14 +31,14 @@
  *   once.
  * - The channel of a `Timer` and of a `Ticker` is the property `c`, which can only be received from. As since Go 1.23,
  *   its `len()` and `cap()` are 0, and after `stop` or `reset` nothing stale is received.
- * - A timer or ticker is not freed by the garbage collector while it is armed, so it must be stopped. Since Go 1.23 it is
- *   freed once nothing refers to it.
+ * - A timer or ticker is not freed by the garbage collector while it is armed, so it must be stopped. Since Go 1.23 it
+ *   is freed once nothing refers to it.
  * - `new Ticker(0)` throws RangeError, and so do negative periods and Infinity. Go panics for 0 and negative periods.
  * - There is no `AfterFunc` for durations. Use a task that sleeps:
  *   `go(async () => { await time.sleep(ms, ctx); f(); })`.
  * - What is due is seen before the event loop turns, by whatever looks at it: `timer.c.tryReceive()`.
- * - A process stays alive while something waits for a finite instant, a deadline included. An armed timer or ticker that
- *   nothing waits for lets it exit.
+ * - A process stays alive while something waits for a finite instant, a deadline included. An armed timer or ticker
+ *   that nothing waits for lets it exit.
  */
 import type { ReceiveChannel, Received } from "./channel.ts";
 import { duration } from "./internal/data/args.ts";

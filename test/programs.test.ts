@@ -65,7 +65,7 @@ describe("the table of README.md", () => {
 });
 
 /** What stands in another module than its name says. */
-const MODULES: Record<string, string> = { after: "time", Channel: "channel" };
+const MODULES: Record<string, string> = { after: "time", Channel: "channel", trySelect: "select" };
 
 /** The modules a program takes values from, sorted. */
 function modulesOf(code: string): string[] {

@@ -7,10 +7,9 @@
  * Rule of thumb: rank by asking in turn, never by the order of the cases. And use it for what is rare: an urgent
  * channel that never runs dry starves the others.
  */
-import { Channel, context, go, select, time } from "gopark";
+import { Channel, context, go, select, time, trySelect } from "gopark";
 import type { ReceiveChannel } from "gopark/channel";
 import type { Context } from "gopark/context";
-import { trySelect } from "gopark/select";
 
 interface Desk {
   readonly alarms: ReceiveChannel<string>;
