@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * Groups of tasks that work on one thing: the first error cancels the rest, and `wait` waits for all of them.
+ * Groups of tasks that work on one thing. The first error ends the group's context, if it has one. `wait` waits for all
+ * tasks, and rejects with the first error.
  *
  * Rules of use:
  *
