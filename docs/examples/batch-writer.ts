@@ -1,12 +1,13 @@
 /**
  * A writer that gathers records into batches, and writes no faster than its store allows.
  *
- * A batch goes out when it is full or when its first record has waited long enough, whichever comes first; the last one
- * when there are no more records. A token bucket spaces the writes. While it holds the writer back, the channel has no
- * receiver, and so holds back whoever makes the records: nothing piles up.
+ * A batch goes out when it is full or when its first record has waited long enough, whichever comes first. The last one
+ * goes out when there are no more records. A token bucket spaces the writes. While the writer waits for a token, the
+ * channel has no receiver, so the task that makes the records waits too, and nothing piles up.
  *
- * Rules of thumb: one `after` for each batch, made when its first record comes. Made anew for every record it would
- * measure the silence, and a steady trickle would never be written. And take the token before the write, not after it.
+ * Rules of thumb: make one `after` for each batch, when its first record comes. An `after` made anew for each record
+ * would measure the time since the last record, and records that come steadily would never be written. Take the token
+ * before the write, not after it.
  */
 import { after, Channel, context, errgroup, rate, select, time } from "gopark";
 import type { ReceiveChannel } from "gopark/channel";

@@ -1,11 +1,11 @@
 /**
- * A cache that loads each key once, however many ask for it, and serves what is stale while it loads anew.
+ * A cache that loads each key once, however many callers ask for it, and serves a stale value while it loads a new one.
  *
- * The first callers of a key wait together for one load. After that nobody waits: whoever finds the entry stale sends
- * one refresh on its way and takes the old value.
+ * The first callers of a key wait together for one load. After that no caller waits: the first one that finds the entry
+ * stale starts a refresh, and all of them get the old value until the new one is there.
  *
- * Rules of thumb: claim before you await, so that only one does the work; and write back only over your own claim, so
- * that a refresh never brings back what was deleted meanwhile. Work in the background has an owner, who waits for it.
+ * Rules of thumb: claim before you await, so that only one task does the work. Write back only over your own claim, so
+ * that a refresh never brings back what was deleted meanwhile. Give work in the background an owner that waits for it.
  */
 import { context, errgroup, shardmap, time } from "gopark";
 import type { Context } from "gopark/context";
@@ -94,7 +94,7 @@ try {
   down = false;
   await time.sleep(TTL, ctx);
   await getTwice("stale");
-  cache.delete("rate"); // While it is refreshed: what that brings is dropped.
+  cache.delete("rate"); // While it is refreshed: the result of the refresh is dropped.
   await time.sleep(TTL / 2, ctx);
   await getTwice("deleted");
   console.log(`${loads} loads`);

@@ -1,16 +1,16 @@
 /**
  * A crawl in parallel: at most four fetches at once, and at most two of them to any one host.
  *
- * Every page is a task of its own, and a task starts more tasks for the links that nobody has seen yet. What is bounded
- * is the fetches. The group has no limit: its tasks would wait for slots that their own parents hold.
+ * Every page is a task of its own, and a task starts more tasks for links that were not seen yet. The fetches are
+ * bounded. The group has no limit, because its tasks would wait for slots that the tasks that started them hold.
  *
- * Rule of thumb: bound the scarce thing where it is used, and take the narrow permit first. Whoever waits for a busy
+ * Rule of thumb: bound the scarce thing where it is used, and take the narrow permit first. A task that waits for a busy
  * host must not hold one of the four places that another host could use.
  */
 import { context, errgroup, semaphore, shardmap, time } from "gopark";
 import type { Context } from "gopark/context";
 
-/** The web: for each page its links. A link to what is not there is dead. */
+/** The web: for each page its links. A link to a page that is not there is dead. */
 const WEB: Record<string, string[]> = {
   "a.example/": ["a.example/1", "a.example/2", "a.example/3", "a.example/4", "b.example/", "c.example/"],
   "a.example/1": ["a.example/", "a.example/2"],

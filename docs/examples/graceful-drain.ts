@@ -1,9 +1,10 @@
 /**
- * A server that shuts down in good order: it stops accepting, finishes what is in flight, and cuts off what is still
- * not done when its grace is over.
+ * A server that shuts down in good order: it stops accepting requests, finishes those that run, and cuts off those that
+ * are not done when a grace period is over.
  *
- * Rules of thumb: two contexts. The one that says "no more" is not the one the requests work under, or the shutdown
- * would cut them off. And a bound on the drain: one request that hangs must not keep the process from ending.
+ * Rules of thumb: use two contexts. The one that ends the accepting is not the one that the requests work under, or the
+ * shutdown would cut them off. And limit the drain in time: one request that hangs must not keep the process from
+ * ending.
  */
 import { Channel, context, errgroup, go, select, time } from "gopark";
 import type { ReceiveChannel } from "gopark/channel";
@@ -16,7 +17,7 @@ interface Request {
   readonly ms: number;
 }
 
-/** Answers one request. Its failure is its own: it is told here, and ends neither the server nor the others. */
+/** Answers one request. Its failure is printed here, and ends neither the server nor the other requests. */
 async function handle(ctx: Context, { name, ms }: Request): Promise<void> {
   try {
     await time.sleep(ms, ctx); // Stands for the work.
@@ -51,10 +52,10 @@ async function serve(shutdown: Context, requests: ReceiveChannel<Request>): Prom
 }
 
 const { ctx: shutdown, cancel: shutDown } = context.withCancel(context.background());
-const requests = new Channel<Request>(); // No buffer: a request is being handled, or still its client's.
+const requests = new Channel<Request>(); // No buffer: a request that is not being handled is still with its client.
 const server = go(() => serve(shutdown, requests));
 
-/** A client. It learns from the same context that nobody will take its request. */
+/** A client. The same context ends its wait when the server takes no more requests. */
 async function ask(name: string, ms: number): Promise<void> {
   await requests.send({ name, ms }, shutdown).catch(() => console.log(`${name}: refused`));
 }

@@ -1,9 +1,9 @@
 /**
- * A worker that gives signs of life, and a supervisor that replaces it when they stop.
+ * A worker that sends heartbeats, and a supervisor that replaces it when they stop.
  *
- * Rules of thumb: let the beat come from the loop that does the work. A timer beside it would go on beating while the
- * work hangs. Beat when idle too, by a ticker, so that silence always means trouble. And never wait to be heard: the
- * beat is dropped if the last one has not been taken.
+ * Rules of thumb: send the heartbeat from the loop that does the work. A timer beside it would go on sending while the
+ * work hangs. Send it when idle too, by a ticker, so that silence always means trouble. And never wait for the receiver:
+ * a heartbeat is dropped if the last one has not been received.
  */
 import { after, Channel, context, go, select, time } from "gopark";
 import type { ReceiveChannel, SendChannel } from "gopark/channel";
@@ -12,7 +12,7 @@ import type { Context } from "gopark/context";
 const BEAT = 20;
 const PATIENCE = 200;
 
-/** Stands for the work. One job hangs, as a server does that never answers. */
+/** Stands for the work. One job hangs, like a call to a server that never answers. */
 async function run(ctx: Context, job: string): Promise<void> {
   await time.sleep(job === "hang" ? Number.POSITIVE_INFINITY : 5, ctx);
 }

@@ -1,10 +1,10 @@
 /**
  * Hedged requests: if a replica has not answered after a while, the next one is asked too. The first answer wins, and
- * the losers are cancelled.
+ * the other requests are cancelled.
  *
  * Rules of thumb: hedge after the time in which nearly all requests are answered, so that few are sent twice. Cancel
- * the losers: otherwise the servers get twice the load just when they are slow. And give all answers room: one that
- * comes while nobody receives must neither wait nor be lost.
+ * the other requests: otherwise the servers get twice the load just when they are slow. And give the channel room for
+ * every answer, so that one that comes when nothing receives neither waits nor is lost.
  */
 import { after, Channel, context, errgroup, select, time } from "gopark";
 import type { Context } from "gopark/context";
@@ -14,7 +14,7 @@ type Request<T> = (ctx: Context) => Promise<T>;
 /** The first answer. Asks the next one `delay` after the last, or as soon as one has failed. Fails when all have. */
 async function hedge<T>(parent: Context, delay: number, requests: readonly Request<T>[]): Promise<T> {
   const [asked, ctx] = errgroup.withContext(parent);
-  await using _ = asked; // Leaving cancels ctx, and waits until the losers have let go.
+  await using _ = asked; // Leaving cancels ctx, and waits until the other requests have ended.
 
   const answers = new Channel<PromiseSettledResult<T>>(requests.length);
   const failures: unknown[] = [];

@@ -1,10 +1,10 @@
 /**
  * A pipeline of three stages: a belt that never ends, three inspectors that share its parts (fan-out) and report to one
- * channel (fan-in), and a reader who leaves as soon as it has enough.
+ * channel (fan-in), and a reader that leaves as soon as it has enough.
  *
- * Rules of thumb: a stage closes its output when it ends, on every path; several senders need somebody who closes when
- * the last of them has ended. And every send carries the context: the stages behind a reader who has left can only be
- * woken by its cancel.
+ * Rules of thumb: a stage closes its output when it ends, on every path. Where several tasks send on one channel, close
+ * it when the last of them has ended. And give every send the context: when the reader has left, only the end of the
+ * context can end the sends of the stages behind it.
  */
 import { Channel, context, errgroup, time } from "gopark";
 import type { ReceiveChannel, SendChannel } from "gopark/channel";
@@ -29,7 +29,7 @@ async function inspect(ctx: Context, parts: ReceiveChannel<number>, flaws: SendC
   }
 }
 
-/** All workers. They share both channels, so none of them closes; this does, when the last has ended. */
+/** All workers. They share both channels, so none of them closes one. This function does, when the last has ended. */
 async function inspectAll(parent: Context, parts: ReceiveChannel<number>, flaws: Channel<number>): Promise<void> {
   try {
     await errgroup.scope(parent, async (workers, ctx) => {

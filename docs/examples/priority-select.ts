@@ -1,11 +1,11 @@
 /**
  * A priority select: the stop comes before alarms, and alarms before orders.
  *
- * A select that finds several cases ready takes one of them at random, which keeps any from starving. Where one must
- * come first, ask for it alone, without waiting. Only if it is not there, wait for all.
+ * A select that finds several cases ready takes one of them at random, so that none starves. Where one case must come
+ * first, ask for it alone, without waiting. Only if it is not ready, wait for all of them.
  *
- * Rule of thumb: rank by asking in turn, never by the order of the cases. And use it for what is rare: an urgent
- * channel that never runs dry starves the others.
+ * Rule of thumb: rank by asking one after the other, not by the order of the cases. Use it for what is rare: an urgent
+ * channel that is never empty starves the others.
  */
 import { Channel, context, go, select, time, trySelect } from "gopark";
 import type { ReceiveChannel } from "gopark/channel";
@@ -19,12 +19,12 @@ interface Desk {
 /** What is to be done next, or undefined once ctx has ended. */
 async function next(ctx: Context, { alarms, orders }: Desk): Promise<string | undefined> {
   if (ctx.err() !== undefined) return undefined;
-  // Whatever comes while this is parked wakes it, so an alarm waits for one order at most.
+  // What comes while this waits ends the wait, so an alarm waits for one order at most.
   const s = trySelect({ alarm: alarms }) ?? (await select({ alarm: alarms, order: orders, stop: ctx }));
   return s.case === "stop" || !s.ok ? undefined : `${s.case} ${s.value}`;
 }
 
-/** Works until ctx ends; begun work is finished. */
+/** Works until ctx ends. A job that has begun is finished. */
 async function work(ctx: Context, desk: Desk, run: (job: string) => Promise<void>): Promise<void> {
   for (let job = await next(ctx, desk); job !== undefined; job = await next(ctx, desk)) {
     console.log(job);
