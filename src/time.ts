@@ -34,8 +34,8 @@
  * - A timer or ticker is not freed by the garbage collector while it is armed, so it must be stopped. Since Go 1.23 it
  *   is freed once nothing refers to it.
  * - `new Ticker(0)` throws RangeError, and so do negative periods and Infinity. Go panics for 0 and negative periods.
- * - There is no `AfterFunc` for durations. Use a task that sleeps:
- *   `go(async () => { await time.sleep(ms, ctx); f(); })`.
+ * - There is no `AfterFunc` for durations. Use a task that sleeps, and that the end of a context stops:
+ *   `void go(() => time.sleep(ms, ctx).then(f, () => {}))`.
  * - What is due is seen before the event loop turns, by whatever looks at it: `timer.c.tryReceive()`.
  * - A process stays alive while something waits for a finite instant, a deadline included. An armed timer or ticker
  *   that nothing waits for lets it exit.

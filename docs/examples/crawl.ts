@@ -4,8 +4,8 @@
  * Every page is a task of its own, and a task starts more tasks for links that were not seen yet. The fetches are
  * bounded. The group has no limit, because its tasks would wait for slots that the tasks that started them hold.
  *
- * Rule of thumb: bound the scarce thing where it is used, and take the narrow permit first. A task that waits for a busy
- * host must not hold one of the four places that another host could use.
+ * Rule of thumb: bound the scarce thing where it is used, and take the narrow permit first. A task that waits for a
+ * busy host must not hold one of the four places that another host could use.
  */
 import { context, errgroup, semaphore, shardmap, time } from "gopark";
 import type { Context } from "gopark/context";
