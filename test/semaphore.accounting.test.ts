@@ -152,6 +152,22 @@ describe("under full tracking, a release by hand", () => {
   });
 });
 
+test("where the last waiter is cancelled, an abort listener of the same cancel can take what is free", async () => {
+  const sem = new Weighted(1);
+  sem.tryAcquire();
+  const [ctx, cancel] = withCancel(bg);
+  const waiting = watch(sem.acquire(ctx));
+  const taken: boolean[] = [];
+  ctx.signal.addEventListener("abort", () => {
+    sem.release();
+    taken.push(sem.tryAcquire());
+  });
+  cancel();
+  await turn();
+  expect([waiting.state, taken, sem.held(), sem.waiting()]).toEqual(["rejected", [true], 1, 0]);
+  sem.release();
+});
+
 test("a function that runs with a permit cannot have it taken away", async () => {
   const sem = new Weighted(1);
   let running = 0;

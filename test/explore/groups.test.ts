@@ -805,7 +805,10 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
   };
 
   const nextAsync = (): unknown => {
+    const before = parent.ended;
     ask();
+    // If the parent has ended in here, the iterator is closed while this answer is on its way: some microtasks decide.
+    if (!before && parent.ended) answeredRound = round;
     if (expected.length >= length) {
       ended();
       return rnd.bool(0.5) ? { done: true, value: 1 } : Promise.resolve({ done: true, value: undefined });

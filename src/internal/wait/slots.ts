@@ -23,8 +23,8 @@ export class Slots<T> {
   // Exceptions:
   //   a waiter of 0 units, while all are held, may come to the front by the cancel of the one before it; as in Go it
   //   waits for the next `give`;
-  //   from a cancel to `afterCancels`, the front waiter may fit although it is not admitted yet (the same end may be
-  //   about to cancel it), and `free` may still be -1 although nobody waits.
+  //   from a cancel to `afterCancels`, the front waiter may fit although it is not admitted yet: the same end may be
+  //   about to cancel it.
   held = 0;
   free: number;
   size: number;
@@ -66,10 +66,14 @@ export class Slots<T> {
     this.admit();
   }
 
+  /** A waiter has been cancelled. Where it was the last, nobody is overtaken by a later call. */
+  onCancel(): void {
+    if (this.waiters.size === 0) this.free = this.size - this.held;
+  }
+
   /** The front waiter may have been cancelled: those behind it may fit. */
   afterCancels(): void {
     if (this.held < this.size) this.admit();
-    else if (this.waiters.size === 0) this.free = this.size - this.held;
   }
 
   private admit(): void {
