@@ -31,7 +31,7 @@ export class Root implements Context {
   /** What was added to its parent, or its own name, as a context's string shows it. */
   readonly name: string;
 
-  private readonly self: this = this;
+  readonly self: this = this;
   lazySignal: AbortSignal | undefined = undefined;
 
   constructor(name: string, parent?: Context) {
@@ -62,7 +62,7 @@ export class Root implements Context {
   }
 }
 
-/** What most contexts never need: `signal` and `done` are made when first asked for, `entry` under full tracking. */
+/** What most contexts never need: `signal` and `done` are made when first asked for, `record` under full tracking. */
 interface Extras {
   signal: AbortSignal | undefined;
   done: ReceiveChannel<never> | undefined;
@@ -76,8 +76,8 @@ export class CancelContext extends Source implements Context {
   readonly parent: Context;
   private readonly parentSource: Source;
 
-  /** The nearest context above that answers `deadline()` by itself: one with a deadline, a root, or a foreign one. */
-  readonly deadlineOwner: Context;
+  /** The nearest context, here or above, that answers `deadline()` by itself: one with a deadline, a root, a foreign one. */
+  deadlineOwner: Context;
   private extras: Extras | undefined = undefined;
 
   // Whether it counts as live: set by `count`, cleared at the end.
@@ -177,6 +177,7 @@ export class DeadlineContext extends CancelContext implements Alarm, DeadlineSou
     this.when = when;
     this.cause = cause;
     this.nearestDeadline = this;
+    this.deadlineOwner = this;
   }
 
   /** Arms the deadline, or ends the context if it has passed. The time is t. */
@@ -212,6 +213,7 @@ export class ValueContext implements Context {
   readonly parent: Context;
   readonly key: unknown;
   readonly val: unknown;
+  readonly self: this = this;
 
   /** The nearest context above that is no ValueContext. */
   private readonly nonValueParent: Context;
@@ -222,7 +224,7 @@ export class ValueContext implements Context {
     this.parent = parent;
     this.key = key;
     this.val = val;
-    this.nonValueParent = isPlain(parent, ValueContext) ? parent.nonValueParent : parent;
+    this.nonValueParent = parent instanceof ValueContext && parent.self === parent ? parent.nonValueParent : parent;
     this.deadlineOwner = deadlineOwnerOf(parent);
   }
 
@@ -251,27 +253,20 @@ export class ValueContext implements Context {
     return describe(this);
   }
 }
-/** Whether `ctx` is of this very class: an object derived from one may have methods of its own. */
-function isPlain<T extends object>(ctx: object, cls: abstract new (...args: never[]) => T): ctx is T {
-  return Object.getPrototypeOf(ctx) === cls.prototype;
-}
-
-/** Whether `ctx` is of one of these two classes, not derived from one. */
-function isCancelContext(ctx: Context): ctx is CancelContext {
-  return isPlain(ctx, CancelContext) || isPlain(ctx, DeadlineContext);
-}
-
-/** Looks a key up from `from` on: in a loop through contexts of ours, and by `value` from the first foreign one on. */
+/**
+ * Looks a key up from `from` on: in a loop through contexts of ours, and by `value` from the first other one on. An
+ * object derived from one of ours may have methods of its own, and counts as another.
+ */
 function lookUp(from: Context, key: unknown): unknown {
   let ctx = from;
   for (;;) {
-    if (isPlain(ctx, ValueContext)) {
+    if (ctx instanceof ValueContext && ctx.self === ctx) {
       if (ctx.key === key) return ctx.val;
       ctx = ctx.parent;
-    } else if (isCancelContext(ctx)) {
+    } else if (ctx instanceof CancelContext && ctx[SOURCE] === ctx) {
       if (key === SOURCE_KEY) return ctx;
       ctx = ctx.parent;
-    } else if (isPlain(ctx, Root)) {
+    } else if (ctx instanceof Root && ctx.self === ctx) {
       if (key === SOURCE_KEY || ctx.parent === undefined) return undefined;
       ctx = ctx.parent;
     } else return ctx.value(key);
@@ -280,7 +275,9 @@ function lookUp(from: Context, key: unknown): unknown {
 
 /** See `deadlineOwner` of {@link CancelContext}. */
 function deadlineOwnerOf(ctx: Context): Context {
-  return isPlain(ctx, CancelContext) || isPlain(ctx, ValueContext) ? ctx.deadlineOwner : ctx;
+  const own =
+    (ctx instanceof CancelContext && ctx[SOURCE] === ctx) || (ctx instanceof ValueContext && ctx.self === ctx);
+  return own ? ctx.deadlineOwner : ctx;
 }
 
 /** The string of a context: that of its root, and what was added on the way down. */

@@ -172,16 +172,14 @@ export function spread(top: Source, topEnding: Ending, byCaller: boolean): void 
   // 1. Mark every source and claim every wait; no user code runs. A worklist, not recursion: a chain may be of any
   // depth.
   const sources = [top];
-  const endings = [topEnding];
   let rest: { readonly d: Dependent; readonly ending: Ending; readonly phase: Phase }[] | undefined;
-  for (const [i, source] of sources.entries()) {
-    const ending = endings[i] as Ending;
+  for (let i = 0; i < sources.length; i++) {
+    const source = sources[i] as Source;
+    // One that is only told that the top could not be listened to has no ending.
+    const ending = source.ending ?? topEnding;
     for (let d = source.shift(); d !== undefined; d = source.shift()) {
       const phase = d.ended(ending);
-      if (d instanceof Source) {
-        sources.push(d);
-        endings.push(d.ending ?? ending);
-      }
+      if (d instanceof Source) sources.push(d);
       if (phase === PHASE_NONE) continue;
       rest ??= [];
       rest.push({ d, ending, phase });
