@@ -76,7 +76,10 @@ export class CancelContext extends Source implements Context {
   readonly parent: Context;
   private readonly parentSource: Source;
 
-  /** The nearest context, here or above, that answers `deadline()` by itself: one with a deadline, a root, a foreign one. */
+  /**
+   * The nearest context, here or above, that answers `deadline()` by itself: one with a deadline, a root, a foreign
+   * one.
+   */
   deadlineOwner: Context;
   private extras: Extras | undefined = undefined;
 
