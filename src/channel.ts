@@ -144,7 +144,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
    * Sends `value`, waiting until a receiver or a free place in the buffer takes it, after every earlier sender.
    *
    * Rejects, with `value` unsent, with
-   * - the context's error or the signal's reason, if `cancel` is done (even if a receiver waits) or ends while waiting;
+   * - the context's error or the signal's reason, if `cancel` has ended (even if a receiver waits) or ends while waiting;
    * - {@link ClosedChannelError}, if the channel is closed or is closed while waiting.
    */
   send(value: T, cancel?: Cancel): Promise<void> {
@@ -180,7 +180,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
    * Receives the next value, waiting until there is one, after every earlier receiver. Once the channel is closed and
    * its buffer drained, answers `ok: false`.
    *
-   * Rejects, with nothing received, with the context's error or the signal's reason, if `cancel` is done (even if a
+   * Rejects, with nothing received, with the context's error or the signal's reason, if `cancel` has ended (even if a
    * value is there) or ends while waiting.
    */
   receive(cancel?: Cancel): Promise<Received<T>> {
@@ -340,7 +340,7 @@ class Sending<T> implements SendCase<T>, Waitable {
 
   [TAKE](key: string): Outcome {
     if (isClosed(this.channel)) throw errorAtCall(this.value);
-    this.channel.trySend(this.value);
+    if (!this.channel.trySend(this.value)) throw new Error("gopark: internal error: a ready send found no receiver");
     return { case: key };
   }
 

@@ -114,7 +114,8 @@ export class Reservation {
 
   /**
    * Says that the holder will not act. Gives back the tokens that later reservations do not depend on. Does nothing
-   * once the time to act has passed. Throws RangeError, with nothing changed, if `at` is not finite.
+   * once the time to act has passed. To be called once: as in Go, a second call gives tokens back again. Throws
+   * RangeError, with nothing changed, if `at` is not finite.
    */
   cancel(at: number | Date = now()): void {
     const t = toNanos(this.#limiter, at, "cancel: at");

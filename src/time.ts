@@ -110,12 +110,14 @@ export class After {
     first.fire(now());
   }
 
-  /** @internal */
+  /** @internal Fires it if it is due and a select is parked on it already: that select comes first. */
+  poll(): undefined {
+    if (this.index >= 0 && now() >= this.when) fireNow(this);
+  }
+
+  /** @internal False while a select is parked on it: what is looked at here must not claim that one. */
   [READY](): boolean {
-    if (this.#taken || now() < this.when) return false;
-    // It is due. If a select is parked on it, the host timer has not come to it yet, and that select comes first.
-    if (this.index >= 0) fireNow(this);
-    return !this.#taken;
+    return !this.#taken && this.index < 0 && now() >= this.when;
   }
 
   /** @internal */
@@ -205,9 +207,12 @@ abstract class TimerChannel extends InternalChannel<number> implements Alarm {
     if (!this.receivers.wakeOne({ value: at, ok: true })) this.buffered ??= at;
   }
 
-  /** Looks at the clock first: what is due is sent now, though the host timer has not come to it. */
-  protected override hasValue(): boolean {
+  /** Looks at the clock: what is due is sent now, though the host timer has not come to it. */
+  override poll(): undefined {
     if (this.buffered === undefined && this.index >= 0 && now() >= this.when) fireNow(this);
+  }
+
+  protected override hasValue(): boolean {
     return this.buffered !== undefined;
   }
 }

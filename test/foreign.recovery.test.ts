@@ -2,8 +2,9 @@
  * What was broken once works again, and what acts at the worst moment, a getter or a formatter of stacks, breaks
  * nothing.
  */
-import { Channel } from "gopark/channel";
+import { Channel, type ReceiveChannel } from "gopark/channel";
 import { background, Canceled, fromSignal, withCancel } from "gopark/context";
+import { select } from "gopark/select";
 import { afterEach, describe, expect, test } from "vitest";
 import { turns } from "./support/turn.ts";
 import { watch } from "./support/watch.ts";
@@ -62,6 +63,22 @@ describe("a signal that throws once", () => {
     await turns(1);
     expect(received.state).toBe("fulfilled");
   });
+});
+
+test("a receive, a select and an iterator of done reject when its signal cannot be listened to", async () => {
+  const s = breakable("addEventListener");
+  s.broken = true;
+  const done = fromSignal(s.signal).done() as ReceiveChannel<never>;
+  await expect(done.receive()).rejects.toBe(doom);
+  await expect(select({ done })).rejects.toBe(doom);
+  await expect(done.values().next()).rejects.toBe(doom);
+  s.broken = false;
+  const second = watch(done.receive());
+  await turns(1);
+  expect(second.state).toBe("pending");
+  s.abort();
+  await turns(1);
+  expect(second.value).toEqual({ value: undefined, ok: false });
 });
 
 test("a receive from done, whose source cancels the receive's own context when it is asked, rejects and does not hang", async () => {

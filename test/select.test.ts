@@ -4,6 +4,7 @@ import { background, withCancel } from "gopark/context";
 import { go } from "gopark/go";
 import { find, track, verifyNone } from "gopark/leak";
 import { type Selectable, select, trySelect } from "gopark/select";
+import { Ticker } from "gopark/time";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { random } from "./support/random.ts";
 import { turn, turns } from "./support/turn.ts";
@@ -344,5 +345,54 @@ describe("bad input", () => {
     controller.abort("why");
     expect(await select({ ctx, never: null })).toEqual({ case: "ctx", value: ctx.err() });
     expect(await select({ signal: controller.signal })).toEqual({ case: "signal", value: "why" });
+  });
+});
+
+describe("a tick that is overdue, when a select that waits for it waits for another's case too:", () => {
+  /** Parks a select on the ticker and a case; then the ticker is due, and the host timer has not come to it. */
+  const overdue = async <C extends Parameters<typeof select>[0]>(cases: C, ticker: Ticker) => {
+    const parked = watch(select({ ...cases, tick: ticker.c }));
+    await turn();
+    vi.setSystemTime(Date.now() + 20);
+    vi.spyOn(performance, "now").mockReturnValue(performance.now() + 20);
+    return parked;
+  };
+
+  test.each(["select", "trySelect"] as const)("%s loses no value that it sends", async (how) => {
+    vi.useFakeTimers();
+    const ch = new Channel<number>();
+    const ticker = new Ticker(10);
+    const parked = await overdue({ v: ch }, ticker);
+    const cases = { s: ch.sending(1), tick: ticker.c };
+    const sent = how === "select" ? watch(select(cases)) : { state: "fulfilled", value: trySelect(cases) };
+    await turn();
+    expect((parked.value as { case: string }).case).toBe("tick");
+    if (how === "trySelect") expect(sent.value).toBeUndefined();
+    else {
+      expect(sent.state).toBe("pending");
+      expect(ch.tryReceive()).toEqual({ value: 1, ok: true });
+      await turn();
+      expect(sent.value).toEqual({ case: "s" });
+    }
+    ticker.stop();
+    vi.useRealTimers();
+    vi.restoreAllMocks();
+  });
+
+  test("a receive does not fail", async () => {
+    vi.useFakeTimers();
+    const ch = new Channel<number>();
+    const ticker = new Ticker(10);
+    const parked = await overdue({ s: ch.sending(1) }, ticker);
+    const received = watch(select({ v: ch, tick: ticker.c }));
+    await turn();
+    expect((parked.value as { case: string }).case).toBe("tick");
+    expect(received.state).toBe("pending");
+    expect(ch.trySend(2)).toBe(true);
+    await turn();
+    expect(received.value).toEqual({ case: "v", value: 2, ok: true });
+    ticker.stop();
+    vi.useRealTimers();
+    vi.restoreAllMocks();
   });
 });

@@ -139,7 +139,7 @@ export class Heap<T extends HeapItem> {
 
   private resize(capacity: number): void {
     const keys = new Float64Array(2 * capacity);
-    keys.set(this.keys.subarray(0, 2 * Math.min(capacity, this.items.length)));
+    keys.set(this.keys.subarray(0, 2 * this.items.length));
     this.keys = keys;
     this.capacity = capacity;
   }

@@ -95,6 +95,9 @@ export class Done extends InternalChannel<never> implements Dependent {
   next: Element | undefined = undefined;
   readonly #source: Source;
 
+  // Why the last attempt to listen failed, if it did.
+  #failure: Ending | undefined = undefined;
+
   constructor(source: Source) {
     super();
     this.#source = source;
@@ -103,18 +106,23 @@ export class Done extends InternalChannel<never> implements Dependent {
   }
 
   ended(ending: Ending): Phase {
-    if (ending.failed === true) this.receivers.rejectAll(ending.error());
-    else this.receivers.wakeAll({ value: undefined, ok: false });
+    if (ending.failed === true) {
+      this.#failure = ending;
+      this.receivers.rejectAll(ending.error());
+    } else this.receivers.wakeAll({ value: undefined, ok: false });
     return PHASE_NONE;
   }
 
   /** Polls the source. Links the channel to it, again where an attempt to listen failed and unlinked it. */
-  override poll(): void {
+  override poll(): Ending | undefined {
     const source = this.#source;
-    source.poll();
-    if (this.list !== undefined || source.ending !== undefined) return;
+    const ending = source.poll();
+    if (ending !== undefined) return ending.failed === true ? ending : undefined;
+    if (this.list !== undefined) return undefined;
+    this.#failure = undefined;
     source.link(this);
     source.listen();
+    return this.#failure;
   }
 
   receiveNow(): Received<never> | undefined {

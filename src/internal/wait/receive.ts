@@ -3,6 +3,7 @@ import type { ReceiveChannel, Received } from "../../channel.ts";
 import { type Element, unlink } from "../data/list.ts";
 import { completedWith, failedWith } from "../time/turn.ts";
 import { Kind, type PublicFunction } from "../track/tracker.ts";
+import type { Ending } from "./endings.ts";
 import { sourceOf } from "./foreign.ts";
 import type { Cancel, Source } from "./source.ts";
 import { RefWaiters } from "./timed.ts";
@@ -30,24 +31,31 @@ export abstract class InternalChannel<T> implements ReceiveChannel<T>, Waitable 
 
   /** Receives if that needs no waiting; `undefined` if it would have to wait. */
   tryReceive(): Received<T> | undefined {
-    this.poll();
+    void this.poll();
     return this.receiveNow();
   }
 
-  /** Asks what is outside the library, if anything there ends this channel. May run foreign code. */
-  poll(): void {}
+  /**
+   * Brings the channel up to date: fires what is due, or asks what is foreign, which may run foreign code. A failed
+   * ending is why the latter could not be asked.
+   */
+  poll(): Ending | undefined {
+    return undefined;
+  }
 
   /** Whether {@link receiveNow} would receive. */
   protected abstract hasValue(): boolean;
 
   receive(cancel?: Cancel): Promise<Received<T>> {
-    this.poll();
     let source: Source | undefined;
     if (cancel !== undefined) {
       source = sourceOf(cancel);
       const ending = source.poll();
       if (ending !== undefined) return failedWith(ending.error());
     }
+    // The poll may run foreign code, which may end the source.
+    const failed = this.poll() ?? source?.ending;
+    if (failed !== undefined) return failedWith(failed.error());
     const received = this.receiveNow();
     return received === undefined ? this.receivers.park(source, undefined) : completedWith(received);
   }
@@ -154,7 +162,6 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
     if (this.#finished) return completedWith({ value: undefined, done: true });
     const channel = this.#channel;
     const internal = channel instanceof InternalChannel;
-    if (internal) channel.poll();
     let source: Source | undefined;
     if (this.#cancel !== undefined) {
       source = sourceOf(this.#cancel);
@@ -163,6 +170,11 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
         this.#finished = true;
         return failedWith(ending.error());
       }
+    }
+    const failed = internal ? (channel.poll() ?? source?.ending) : undefined;
+    if (failed !== undefined) {
+      this.#finished = true;
+      return failedWith(failed.error());
     }
     const received = internal ? channel.receiveNow() : channel.tryReceive();
     if (received !== undefined) return completedWith(resultOf(received));
