@@ -1,5 +1,5 @@
 /**
- * The numbers of the replay: what the upstream can carry, what is sent at it, and what the cured gateway allows.
+ * The numbers of the replay: what the upstream can carry, what is sent to it, and what the cured gateway allows.
  *
  * Rates follow from the upstream's capacity, so that the ratios of the post-mortem hold whatever the numbers are:
  * normal traffic is 60 % of the capacity, the surge is six times normal traffic and so 3.6 times what the upstream can
@@ -18,10 +18,10 @@ export const model = {
   /** A call's own service time is drawn from serviceMs * (1 ± jitter). */
   jitter: 0.2,
   /**
-   * Waiting calls beyond `knee` slow every call down, linearly, until `knee + span` wait and it takes twice as long.
+   * Above `slowFrom` waiting calls every call slows down, linearly, up to twice as long at `slowFrom + slowOver`.
    */
-  knee: 48,
-  span: 1000,
+  slowFrom: 48,
+  slowOver: 1000,
   /** Share of calls that are never answered; such a call keeps its slot until the caller hangs up, at most `hangMs`. */
   hang: 0.0005,
   hangMs: 1000,
@@ -41,14 +41,14 @@ export const normalRate: number = capacity * 0.6;
 export const surgeFactor = 6;
 
 /**
- * Connections the generator opens beforehand, as a load balancer keeps them. A busy Node process accepts one connection
- * for each turn of its event loop: without them the replay would measure that.
+ * Connections that the generator opens beforehand, as a load balancer keeps them. A busy Node process accepts one
+ * connection for each turn of its event loop: without them the replay would measure that.
  */
 export const connections = 256;
 
 /** What the cured gateway allows. */
 export const limits = {
-  /** Time an admitted order has, waiting for its turn included. */
+  /** Time an admitted order has, including its wait for a turn. */
   deadlineMs: 1500,
   /** Time one call to the upstream has once it is sent, and how often it is tried. */
   tryMs: 500,
@@ -57,22 +57,22 @@ export const limits = {
   orders: 16,
   queue: 6,
   /**
-   * Calls to the upstream at once. The 26 beyond its slots stand at the upstream's door, 108 ms of work, so that no
-   * slot runs idle while the gateway pauses.
+   * Calls to the upstream at once. The 26 beyond its slots wait in the upstream's queue, 108 ms of work, so that no slot
+   * is idle while the gateway pauses.
    */
   calls: 32,
   /**
-   * Admitted orders per second: above the capacity, so that the queue never runs dry, and short of most of the surge.
+   * Admitted orders per second: above the capacity, so that the queue never runs dry, and well below the surge.
    */
   rate: capacity * 1.25,
   burst: 16,
 } as const;
 
-/** What the naive gateway waits for a payment: its one timeout. */
+/** How long the naive gateway waits for a payment: its only timeout. */
 export const naivePaymentMs = 2000;
 
 export const skus = 200;
-/** The share of orders that want the one article of which there is not enough. */
+/** The share of orders for the one article of which there is not enough. */
 export const scarceShare = 0.05;
 export const scarceSku = "sku-0";
 
@@ -94,7 +94,7 @@ export interface Plan {
   /** A client that has waited this long for an answer hangs up. */
   patienceMs: number;
   /**
-   * Ends at 0. Counts in the books, but not in the figures: a process that has just started is busy compiling itself.
+   * Ends at 0. It counts in the records, but not in the figures: a process that has just started is busy compiling.
    */
   warmUp: Span;
   phases: Phase[];
@@ -127,8 +127,8 @@ export function plan(quick: boolean, seed: number): Plan {
 }
 
 /**
- * The time for all runs, without compiling. What is left of it is used to repeat a run that the machine has spoilt: see
- * `spoilt` in verdict.ts.
+ * The time for all runs, without compiling. What is left is used to repeat a run during which the machine was busy
+ * elsewhere: see `machineBusy` in verdict.ts.
  */
 export function budgetMs({ quick }: Plan): number {
   return quick ? 22_500 : 86_000;

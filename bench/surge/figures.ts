@@ -1,9 +1,9 @@
-/** From what was recorded to the rows of the post-mortem. */
+/** Computes the rows of the post-mortem's table from what was recorded. */
 import { type PhaseName, type Plan, phaseNames, type Variant } from "./config.ts";
 import type { Drained, Ledger, Outcome, Sample, Sent, Vitals } from "./ipc.ts";
 import { quantile, tally } from "./stats.ts";
 
-/** All that was recorded of one variant. */
+/** Everything recorded of one variant. */
 export interface Run {
   variant: Variant;
   plan: Plan;
@@ -19,7 +19,7 @@ export interface Run {
 /** One variant in one phase. Rates per second, times in ms, shares of 1; NaN where there was nothing to measure. */
 export interface Figures extends Vitals {
   offered: number;
-  /** Right answers that arrived within the phase. */
+  /** Right answers per second that arrived within the phase. */
   served: number;
   p50: number;
   p99: number;
@@ -29,11 +29,11 @@ export interface Figures extends Vitals {
   errorRate: number;
   rejected: number;
   rejectP99: number;
-  /** Parked tasks at the middle of the samples in the phase's second half. */
+  /** Parked tasks: the median of the samples in the phase's second half. */
   settledParked: number;
 }
 
-/** Outcomes of an order that was admitted and not carried out as promised. */
+/** Outcomes of an order that was admitted and then failed. */
 export const errorOutcomes: readonly Outcome[] = ["wrong", "deadline", "failed", "gaveUp", "broken"];
 
 export type PhaseFigures = Record<PhaseName, Figures>;
@@ -78,16 +78,16 @@ function figuresIn(run: Run, name: PhaseName): Figures {
   };
 }
 
-/** The books of both sides, compared order by order. */
-export interface Books {
+/** The records of the upstream and of the generator, compared order by order. */
+export interface RecordComparison {
   accepted: number;
   /** Accepted, and the client holds the receipt. */
   answered: number;
-  /** Accepted, and the client was told (or decided itself) that the deadline had cut it off. */
+  /** Accepted, and cut off by a deadline: the client got a 504, or gave up. */
   cutOff: number;
-  /** Accepted, and the client knows nothing of it, or was told that it failed. */
+  /** Accepted, and the client got another answer than a receipt or a 504, or no record of the order exists. */
   unaccounted: number;
-  /** The client holds a receipt for what was never accepted. */
+  /** The client holds a receipt for an order that was never accepted. */
   unbacked: number;
   oversold: number;
   wrong: number;
@@ -95,9 +95,9 @@ export interface Books {
   examples: string[];
 }
 
-export function booksOf({ sent, ledger, plan }: Run): Books {
+export function compareRecords({ sent, ledger, plan }: Run): RecordComparison {
   const outcomes = new Map(sent.map(({ outcome }, i) => [`order-${i}`, outcome]));
-  const books: Books = {
+  const records: RecordComparison = {
     accepted: ledger.accepted.length,
     answered: 0,
     cutOff: 0,
@@ -109,23 +109,23 @@ export function booksOf({ sent, ledger, plan }: Run): Books {
   };
   for (const id of ledger.accepted) {
     const outcome = outcomes.get(id);
-    if (outcome === "served" || outcome === "wrong") books.answered++;
-    else if (outcome === "deadline" || outcome === "gaveUp") books.cutOff++;
+    if (outcome === "served" || outcome === "wrong") records.answered++;
+    else if (outcome === "deadline" || outcome === "gaveUp") records.cutOff++;
     else {
-      books.unaccounted++;
-      books.examples.push(`${id} was accepted upstream, but its client has it as ${outcome ?? "never sent"}`);
+      records.unaccounted++;
+      records.examples.push(`${id} was accepted upstream, but its client recorded ${outcome ?? "never sent"}`);
     }
   }
   const accepted = new Set(ledger.accepted);
   for (const [id, outcome] of outcomes) {
     if ((outcome !== "served" && outcome !== "wrong") || accepted.has(id)) continue;
-    books.unbacked++;
-    books.examples.push(`${id} was answered as ${outcome}, but upstream never accepted it`);
+    records.unbacked++;
+    records.examples.push(`${id} was answered as ${outcome}, but the upstream never accepted it`);
   }
-  return books;
+  return records;
 }
 
-/** How well the generator kept its constant rate: lateness of sends in ms. */
+/** How late the generator sent its orders, in ms. */
 export function lateness({ sent }: Run): { p99: number; max: number } {
   const late = sent.map((order) => order.late);
   return { p99: quantile(late, 0.99), max: quantile(late, 1) };

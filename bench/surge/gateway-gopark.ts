@@ -1,8 +1,8 @@
 /**
- * The same gateway with timeout + cancellation + limits.
+ * The same gateway with timeouts, cancellation and limits.
  *
- * It does for an order what gateway-naive.ts does: prices from two sources fanned in, the inventory check beside them,
- * then the payment. What differs is marked with the number of the fault it cures.
+ * It does the same for an order as gateway-naive.ts: prices fanned in from two sources, at the same time the inventory
+ * check, then the payment. Each difference is marked with the number of the fault that it cures.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Channel, context, errgroup, go, leak, pool, rate, semaphore, shardmap, time } from "gopark";
@@ -32,7 +32,7 @@ const limiter = new rate.Limiter(limits.rate, limits.burst);
 const turns = new semaphore.Weighted(limits.orders);
 const calls = new semaphore.Weighted(limits.calls);
 
-/** Cure 5: a scratch is lent for the time of a block, and wiped before the next order can get it. */
+/** Cure 5: a scratch is leased for a block, and reset before the next order can get it. */
 const scratches = new pool.Pool<Scratch>({
   create: newScratch,
   reset: (scratch) => {
@@ -41,12 +41,12 @@ const scratches = new pool.Pool<Scratch>({
   },
 });
 
-/** The upstream answered that it failed. Any other error of a call leaves open what the upstream did. */
+/** The upstream answered that the call failed. After any other error of a call it is unknown what the upstream did. */
 class UpstreamError extends Error {}
 
 /**
  * Calls the upstream until it answers, at most `limits.tries` times. Safe to repeat: payments are idempotent by order.
- * Rejects with an UpstreamError only if no try is left in doubt.
+ * Rejects with an UpstreamError only if the upstream answered every try.
  *
  * Cure 1: each try has a timeout, and all calls together stay within one limit for this host.
  */
@@ -70,7 +70,7 @@ async function call<T>(ctx: Context, path: string, query: Record<string, string>
 }
 
 /**
- * Cure 3: a producer's send takes the group's context. When the consumer leaves, the context ends and so does the send.
+ * Cure 3: a producer's send takes the group's context. When the consumer leaves, the context ends and the send rejects.
  */
 async function bestPrice(ctx: Context, g: errgroup.Group, order: Order, quotes: Quote[]): Promise<number> {
   const queue = new Channel<Quote>(1);
@@ -112,7 +112,7 @@ async function carryOut(ctx: Context, order: Order, quotes: Quote[]): Promise<Re
       return bestPrice(ctx, g, order, quotes);
     });
   } catch (err) {
-    // Nothing was paid. From the payment on, the units stay taken: whether it went through is for the upstream to say.
+    // Nothing was paid. From the payment on, the units stay taken, because only the upstream knows whether it was paid.
     await takeFromStock(order, -order.qty);
     throw err;
   }
@@ -121,14 +121,14 @@ async function carryOut(ctx: Context, order: Order, quotes: Quote[]): Promise<Re
 }
 
 async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
-  // Refuse before any work: what waits longer than its client helps nobody.
+  // Refuse before any work: an order that waits longer than its client is wasted work.
   const refused = turns.waiting() >= limits.queue ? 503 : limiter.allow() ? undefined : 429;
   if (refused !== undefined) {
     answer(res, refused, { error: "busy" }, { "retry-after": "1" });
     return;
   }
 
-  // Cure 7: everything the order leaves anywhere (timers, listeners, waits) hangs on its own context, and ends with it.
+  // Cure 7: all timers, listeners and waits of the order belong to its own context, and end with it.
   const gone = new AbortController();
   res.once("close", () => gone.abort());
   using scope = context.withTimeout(context.fromSignal(gone.signal), limits.deadlineMs);
@@ -146,8 +146,8 @@ async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> 
       answer(res, 409, { error: "sold out" });
       return;
     }
-    // What was cut off may have been paid: say that it is unknown, not that it failed. Where a task of the group
-    // failed, the group's context carries its error as the cause.
+    // An order that was cut off may have been paid: answer that this is unknown, not that it failed. If a task of the
+    // group failed, the group's context has the task's error as its cause.
     const failed = err instanceof UpstreamError || (err instanceof Error && err.cause instanceof UpstreamError);
     answer(res, failed ? 502 : 504, { error: String(err) });
   }
@@ -162,12 +162,12 @@ async function read(ctx: Context, req: IncomingMessage, scratch: Scratch): Promi
   }
 }
 
-/** Tasks, waits, armed timers, contexts and held permits: all that is unfinished. */
+/** Tasks, waits, armed timers, contexts and held permits: everything unfinished. */
 function parked(): number {
   return Object.values(leak.counters()).reduce((sum, count) => sum + count, 0);
 }
 
-/** Waits until no order is in progress, and has the library say whether anything was left behind. */
+/** Waits until no order is in progress, and checks with the library whether anything was left behind. */
 async function drain(): Promise<Drained> {
   const stop = clock() + 2 * limits.deadlineMs;
   while (parked() > parkedAtStart && clock() < stop) await time.sleep(20);

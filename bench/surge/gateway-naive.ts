@@ -1,9 +1,9 @@
 /**
- * The order gateway as people write it. It is correct while the upstream is quick and nothing fails.
+ * The order gateway as it is often written. It is correct while the upstream is quick and nothing fails.
  *
- * Its seven faults are those of the post-mortem in their JavaScript form; each is marked where it is made. Everything
- * it starts is counted by `unfinished`, the only thing in it that people would not write: JavaScript has no other way
- * to tell what is parked.
+ * Its seven faults are those of the post-mortem in their JavaScript form; each is marked where it stands. Everything it
+ * starts is counted in `unfinished`, which such a gateway would not have: JavaScript has no other way to know what is
+ * parked.
  */
 import { setMaxListeners } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -29,7 +29,7 @@ let stock = new Map<string, number>();
 let probe: Probe;
 
 const shutdown = new AbortController();
-// Node warned of a possible leak of listeners here.
+// Without this, Node warns of a possible leak of listeners.
 setMaxListeners(0, shutdown.signal);
 
 const unfinished = { order: 0, call: 0, put: 0, timeout: 0 };
@@ -49,8 +49,8 @@ function parked(): number {
 
 class TimeoutError extends Error {}
 
-// Fault 1: fetch without a timeout and without a limit per host. Every waiting call is one more socket, and one that is
-// never answered waits for ever.
+// Fault 1: fetch without a timeout and without a limit per host. Every waiting call holds one more socket, and a call
+// that is never answered waits for ever.
 async function call<T>(path: string, query: Record<string, string | number>, method = "GET"): Promise<T> {
   const url = `${upstream}${path}?${new URLSearchParams(query as Record<string, string>)}`;
   const res = await counted("call", fetch(url, { method }));
@@ -85,7 +85,7 @@ class Queue<T> {
   }
 }
 
-/** Asks all sources and returns the cheapest total. */
+/** Calls all sources and returns the cheapest total. */
 async function bestPrice(order: Order, scratch: Scratch): Promise<number> {
   const queue = new Queue<Quote | Error>();
   const produce = async (source: string): Promise<void> => {
@@ -133,7 +133,7 @@ async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> 
       bestPrice(order, scratch),
       call("/inventory", { order: order.id, sku: order.sku, qty: order.qty }),
     ]);
-    // Fault 6: check, then act. What was left was read before the await; orders taken meanwhile are written over.
+    // Fault 6: check, then act. The stock was read before the await; orders taken since then are overwritten.
     probe.writes(left, stock.get(order.sku) ?? 0);
     stock.set(order.sku, left - order.qty);
 

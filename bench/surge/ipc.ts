@@ -1,8 +1,8 @@
-/** Typed questions from the orchestrator to its children, and what children tell unasked. */
+/** Typed requests from the orchestrator to its child processes, and the reports that the children send unrequested. */
 import { type ChildProcess, fork } from "node:child_process";
 import type { Plan, Variant } from "./config.ts";
 
-/** What a gateway process was through one phase. Times in ms. */
+/** What was measured of a gateway process during one phase. Times in ms. */
 export interface Vitals {
   peakParked: number;
   peakRss: number;
@@ -12,13 +12,13 @@ export interface Vitals {
   loopMax: number;
   /** Share of one core, 1 = all of it. */
   cpu: number;
-  /** Orders that found another order's quotes in their scratch. */
+  /** Orders that found another order's quotes in the scratch they were given. */
   dirtyScratches: number;
-  /** Writes to the stock that wrote over what another order had written since the value was read. */
+  /** Writes to the stock that overwrote what another order had written since the value was read. */
   lostUpdates: number;
 }
 
-/** A moment of a gateway process. `at` is epoch ms. */
+/** A gateway process at one moment. `at` is epoch ms. */
 export interface Sample {
   at: number;
   parked: number;
@@ -27,13 +27,13 @@ export interface Sample {
   cpu: number;
 }
 
-/** What was left in the gateway when all clients had their answer or had gone. */
+/** What was left in the gateway once every client had its answer or had hung up. */
 export interface Drained {
   parkedAtStart: number;
   parkedAtEnd: number;
   /** What is unfinished, by kind. */
   kinds: Record<string, number>;
-  /** What leak.verifyNone said; undefined: nothing leaked, null: the variant has no such check. */
+  /** The error of leak.verifyNone. undefined: nothing leaked; null: the variant has no such check. */
   leaks: string | undefined | null;
 }
 
@@ -41,8 +41,8 @@ export type Outcome =
   | "served" // 200 with the right total
   | "wrong" // 200 with a wrong total
   | "soldOut" // 409
-  | "rejected" // 429 or 503 with Retry-After, refused before any work
-  | "deadline" // 504: cut off by the gateway's deadline, the payment's outcome unknown
+  | "rejected" // 429 or 503 with Retry-After, before any work
+  | "deadline" // 504: cut off by the gateway's deadline; the payment's outcome is unknown
   | "failed" // any other answer
   | "gaveUp" // no answer within the client's patience
   | "broken"; // the connection broke
@@ -51,18 +51,18 @@ export type Outcome =
 export interface Sent {
   /** When it should have been sent. */
   at: number;
-  /** How much later it was sent. */
+  /** How much later than that it was sent. */
   late: number;
-  /** From when it should have been sent to its end. */
+  /** From the moment it should have been sent to its end. */
   took: number;
   outcome: Outcome;
 }
 
-/** What the upstream saw. */
+/** What the upstream recorded. */
 export interface Ledger {
   /** Ids of the orders whose payment it accepted. */
   accepted: string[];
-  /** Payments asked for again after they had been accepted; none was charged twice. */
+  /** Payments requested again after they had been accepted; none was charged twice. */
   repeated: number;
   /** Units of the scarce article sold. */
   scarceSold: number;
@@ -81,10 +81,10 @@ export interface Progress {
   lost: number;
 }
 
-export interface Asks {
+export interface Requests {
   /** To the upstream and the gateways: listen; the reply is the port. */
   listen: { body: { plan: Plan; upstreamPort: number; faults: boolean }; reply: number };
-  /** To a gateway: a phase has ended; the reply is what it was. */
+  /** To a gateway: a phase has ended; the reply is what was measured during it. */
   phase: { body: null; reply: Vitals };
   drain: { body: null; reply: Drained };
   ledger: { body: null; reply: Ledger };
@@ -92,95 +92,96 @@ export interface Asks {
   connect: { body: { port: number }; reply: null };
   /** To the generator: send the plan's orders, starting at the epoch ms `start`. */
   run: { body: { plan: Plan; port: number; start: number }; reply: Sent[] };
-  /** To the generator: calls per second the upstream does with `callers` closed-loop callers. */
+  /** To the generator: measure the calls per second that the upstream serves to `callers` closed-loop callers. */
   calibrate: { body: { port: number; callers: number; ms: number }; reply: number };
 }
 
-export interface Tells {
+export interface Reports {
   sample: Sample;
   progress: Progress;
 }
 
-type Ask<K extends keyof Asks> = Asks[K]["body"];
-type Reply<K extends keyof Asks> = Asks[K]["reply"];
-type Handlers = { [K in keyof Asks]?: (body: Ask<K>) => Reply<K> | Promise<Reply<K>> };
-type Question = { ask: number; name: keyof Asks; body: never };
-type Message = { answer: number; body?: unknown; error?: string } | { tell: keyof Tells; body: never };
+type Body<K extends keyof Requests> = Requests[K]["body"];
+type Reply<K extends keyof Requests> = Requests[K]["reply"];
+type Handlers = { [K in keyof Requests]?: (body: Body<K>) => Reply<K> | Promise<Reply<K>> };
+type RequestMessage = { id: number; name: keyof Requests; body: never };
+type ChildMessage = { replyTo: number; body?: unknown; error?: string } | { report: keyof Reports; body: never };
 
 /** A child process of the replay. */
 export class Child {
   readonly #child: ChildProcess;
   readonly #name: string;
-  readonly #open = new Map<number, { resolve: (body: never) => void; reject: (err: Error) => void }>();
-  readonly #listeners: { [K in keyof Tells]?: (body: Tells[K]) => void } = {};
-  #asked = 0;
-  #gone = false;
+  /** The requests without a reply so far, by id. */
+  readonly #pending = new Map<number, { resolve: (body: never) => void; reject: (err: Error) => void }>();
+  readonly #listeners: { [K in keyof Reports]?: (body: Reports[K]) => void } = {};
+  #lastId = 0;
+  #exited = false;
 
   constructor(name: string, file: URL) {
     this.#name = name;
     this.#child = fork(file, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
-    this.#child.on("message", (message: Message) => {
-      if ("tell" in message) {
-        this.#listeners[message.tell]?.(message.body);
+    this.#child.on("message", (message: ChildMessage) => {
+      if ("report" in message) {
+        this.#listeners[message.report]?.(message.body);
         return;
       }
-      const asked = this.#open.get(message.answer);
-      this.#open.delete(message.answer);
-      if (message.error !== undefined) asked?.reject(new Error(`${this.#name}: ${message.error}`));
-      else asked?.resolve(message.body as never);
+      const pending = this.#pending.get(message.replyTo);
+      this.#pending.delete(message.replyTo);
+      if (message.error !== undefined) pending?.reject(new Error(`${this.#name}: ${message.error}`));
+      else pending?.resolve(message.body as never);
     });
     this.#child.on("exit", (code, signal) => {
-      this.#gone = true;
-      for (const asked of this.#open.values()) asked.reject(this.#exited(code, signal));
-      this.#open.clear();
+      this.#exited = true;
+      for (const pending of this.#pending.values()) pending.reject(this.#exitError(code, signal));
+      this.#pending.clear();
     });
     this.#child.on("error", (err) => console.error(`${this.#name}: ${err.message}`));
   }
 
-  /** Asks and waits. Rejects when the child reports an error or exits before it answers. */
-  ask<K extends keyof Asks>(name: K, body: Ask<K>): Promise<Reply<K>> {
-    if (this.#gone) return Promise.reject(this.#exited(this.#child.exitCode, this.#child.signalCode));
+  /** Sends a request and resolves to its reply. Rejects if the child replies with an error or exits before it replies. */
+  request<K extends keyof Requests>(name: K, body: Body<K>): Promise<Reply<K>> {
+    if (this.#exited) return Promise.reject(this.#exitError(this.#child.exitCode, this.#child.signalCode));
     return new Promise<Reply<K>>((resolve, reject) => {
-      const ask = ++this.#asked;
-      this.#open.set(ask, { resolve, reject });
-      this.#child.send({ ask, name, body });
+      const id = ++this.#lastId;
+      this.#pending.set(id, { resolve, reject });
+      this.#child.send({ id, name, body });
     });
   }
 
-  on<K extends keyof Tells>(name: K, listener: (body: Tells[K]) => void): void {
+  on<K extends keyof Reports>(name: K, listener: (body: Reports[K]) => void): void {
     Object.assign(this.#listeners, { [name]: listener });
   }
 
-  /** Ends the child at once and waits until it is gone. */
+  /** Ends the child at once and waits until it has exited. */
   async kill(): Promise<void> {
-    if (this.#gone) return;
-    const gone = new Promise<void>((resolve) => this.#child.once("exit", () => resolve()));
+    if (this.#exited) return;
+    const exit = new Promise<void>((resolve) => this.#child.once("exit", () => resolve()));
     this.#child.kill("SIGKILL");
-    await gone;
+    await exit;
   }
 
-  #exited(code: number | null, signal: string | null): Error {
+  #exitError(code: number | null, signal: string | null): Error {
     return new Error(`${this.#name} ended early (${signal ?? `exit code ${code}`})`);
   }
 }
 
-/** In a child: answers the orchestrator's questions, and ends when the orchestrator does. */
+/** In a child: replies to the orchestrator's requests, and exits when the orchestrator does. */
 export function serve(handlers: Handlers): void {
   process.on("disconnect", () => process.exit(0));
-  process.on("message", async ({ ask, name, body }: Question) => {
+  process.on("message", async ({ id, name, body }: RequestMessage) => {
     try {
       const handler = handlers[name];
-      if (handler === undefined) throw new Error(`cannot answer ${name}`);
-      process.send?.({ answer: ask, body: await handler(body) });
+      if (handler === undefined) throw new Error(`no handler for ${name}`);
+      process.send?.({ replyTo: id, body: await handler(body) });
     } catch (err) {
-      process.send?.({ answer: ask, error: String(err) });
+      process.send?.({ replyTo: id, error: String(err) });
     }
   });
 }
 
-/** In a child: tells the orchestrator something unasked. */
-export function tell<K extends keyof Tells>(name: K, body: Tells[K]): void {
-  if (process.connected) process.send?.({ tell: name, body });
+/** In a child: sends the orchestrator a report. */
+export function sendReport<K extends keyof Reports>(name: K, body: Reports[K]): void {
+  if (process.connected) process.send?.({ report: name, body });
 }
 
 /** The compiled file that runs a gateway. */

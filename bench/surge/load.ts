@@ -3,18 +3,18 @@
  *
  * Orders are sent when the plan says, whether or not earlier ones were answered, and each latency counts from the
  * moment its order should have been sent. A generator that waits for answers, or counts from the moment it managed to
- * send, slows down together with what it measures and reports the surge away (coordinated omission). How late each
- * order was sent is recorded too, so that a generator that could not keep up is seen.
+ * send, slows down together with what it measures, and the surge does not show in its figures (coordinated omission).
+ * How late each order was sent is recorded too, so that a generator that could not keep up is noticed.
  */
 import { Agent, type IncomingMessage, request } from "node:http";
 import { arrivals, connections, type Plan } from "./config.ts";
-import { type Outcome, type Progress, type Sent, serve, tell } from "./ipc.ts";
+import { type Outcome, type Progress, type Sent, sendReport, serve } from "./ipc.ts";
 import { orderOf, type Receipt, readBody, trueTotal } from "./order.ts";
 import { clock } from "./probe.ts";
 
 const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, maxFreeSockets: 1024 });
 
-/** Asks and throws the answer away. */
+/** Sends a GET and discards the answer. */
 function get(port: number, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const req = request({ agent, host: "127.0.0.1", port, path }, (res) => {
@@ -26,7 +26,7 @@ function get(port: number, path: string): Promise<void> {
   });
 }
 
-/** Opens the connections: sends as many health checks at once, and the agent keeps what they came over. */
+/** Opens the connections: sends as many health checks at once, and the agent keeps the connections alive. */
 async function connect(port: number): Promise<null> {
   await Promise.all(Array.from({ length: connections }, () => get(port, "/health")));
   return null;
@@ -50,9 +50,9 @@ class Load {
     this.#due = [plan.warmUp, ...plan.phases].flatMap(arrivals);
   }
 
-  /** Sends everything. Resolves when the last order has its answer or its client has given up. */
+  /** Sends all orders. Resolves when each has its answer or its client has given up. */
   async run(): Promise<Sent[]> {
-    const progress = setInterval(() => tell("progress", { ...this.#progress }), 250);
+    const progress = setInterval(() => sendReport("progress", { ...this.#progress }), 250);
     await new Promise<void>((resolve) => {
       this.#finished = resolve;
       this.#sendDue();
@@ -127,15 +127,15 @@ function judge(res: IncomingMessage, body: string, id: string, cents: number): O
   }
 }
 
-/** Calls per second that `callers` get from the upstream when each asks again as soon as it is answered. */
+/** Calls per second that the upstream serves to `callers`, each of which calls again as soon as it is answered. */
 async function calibrate(port: number, callers: number, ms: number): Promise<number> {
   const warm = clock() + ms * 0.25;
   const stop = warm + ms;
   let calls = 0;
-  let asked = 0;
+  let sent = 0;
   const caller = async (): Promise<void> => {
     while (clock() < stop) {
-      await get(port, `/inventory?order=${asked++}&sku=sku-1`);
+      await get(port, `/inventory?order=${sent++}&sku=sku-1`);
       if (clock() >= warm && clock() < stop) calls++;
     }
   };

@@ -3,24 +3,25 @@
  *
  * Runs each gateway through normal traffic, a six-fold surge and recovery, in three processes that share no event loop:
  * the upstream, the gateway and the load generator. Prints the table of the post-mortem, writes the same over time to
- * bench/results/surge.html, and exits with 1 if the cured gateway breaks a promise or the books of both sides differ.
+ * bench/results/surge.html, and exits with 1 if the cured gateway breaks a promise or if the upstream's and the
+ * generator's records of the orders differ.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { budgetMs, model, type PhaseName, type Plan, plan, planned, runMs, type Variant, variants } from "./config.ts";
-import { booksOf, figuresOf, type Run } from "./figures.ts";
+import { compareRecords, figuresOf, type Run } from "./figures.ts";
 import { Child, gatewayFile, type Progress, type Sample, type Vitals } from "./ipc.ts";
 import { page, picture } from "./page.ts";
 import { clock } from "./probe.ts";
 import { aftermath, carries, generator, type Results, table, verdicts } from "./report.ts";
-import { promises, spoilt, truth } from "./verdict.ts";
+import { machineBusy, promises, recordsAgree } from "./verdict.ts";
 
 const file = (name: string): URL => new URL(`./${name}.js`, import.meta.url);
 const until = (at: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, Math.max(0, at - clock())));
 
-/** Runs `body` with a fresh process for each file, and ends them whatever happens. */
+/** Runs `body` with a fresh process for each file, and ends the processes in any case. */
 async function withProcesses<K extends string, T>(
   files: Record<K, URL>,
   body: (children: Record<K, Child>) => Promise<T>,
@@ -36,16 +37,16 @@ async function withProcesses<K extends string, T>(
 
 async function calibrate(plan: Plan): Promise<number> {
   return withProcesses({ upstream: file("upstream"), load: file("load") }, async ({ upstream, load }) => {
-    const port = await upstream.ask("listen", { plan, upstreamPort: 0, faults: false });
-    return load.ask("calibrate", { port, callers: model.slots * 2, ms: 1000 });
+    const port = await upstream.request("listen", { plan, upstreamPort: 0, faults: false });
+    return load.request("calibrate", { port, callers: model.slots * 2, ms: 1000 });
   });
 }
 
 async function replay(variant: Variant, plan: Plan): Promise<Run> {
   const files = { upstream: file("upstream"), gateway: gatewayFile(variant), load: file("load") };
   return withProcesses(files, async ({ upstream, gateway, load }) => {
-    const upstreamPort = await upstream.ask("listen", { plan, upstreamPort: 0, faults: true });
-    const port = await gateway.ask("listen", { plan, upstreamPort, faults: true });
+    const upstreamPort = await upstream.request("listen", { plan, upstreamPort: 0, faults: true });
+    const port = await gateway.request("listen", { plan, upstreamPort, faults: true });
     const samples: Sample[] = [];
     const line = new ProgressLine(variant, plan);
     gateway.on("sample", (sample) => {
@@ -54,43 +55,45 @@ async function replay(variant: Variant, plan: Plan): Promise<Run> {
     });
     load.on("progress", (progress) => line.show(progress, clock() - start));
 
-    await load.ask("connect", { port });
+    await load.request("connect", { port });
     const start = clock() + 100 - plan.warmUp.from;
-    const sending = load.ask("run", { plan, port, start });
+    const sending = load.request("run", { plan, port, start });
     // Awaited below; a failure before that must not count as unhandled.
     sending.catch(() => {});
     const vitals: Partial<Record<PhaseName, Vitals>> = {};
     await until(start);
-    await gateway.ask("phase", null);
+    await gateway.request("phase", null);
     for (const phase of plan.phases) {
       await until(start + phase.to);
-      vitals[phase.name] = await gateway.ask("phase", null);
+      vitals[phase.name] = await gateway.request("phase", null);
     }
     const sent = await sending;
-    const drained = await gateway.ask("drain", null);
-    const ledger = await upstream.ask("ledger", null);
+    const drained = await gateway.request("drain", null);
+    const ledger = await upstream.request("ledger", null);
     line.end();
     return { variant, plan, start, sent, samples, vitals: vitals as Record<PhaseName, Vitals>, drained, ledger };
   });
 }
 
 /**
- * Replays, and again if only promises about time were broken, the machine was busy elsewhere meanwhile, and there is
- * time left. A leak, or books that differ, is no matter of time and is never tried again.
+ * Replays, and replays again if only promises about time were broken, the machine was busy elsewhere during the run, and
+ * there is time left. A run that leaked, or whose records differ, is never repeated.
  */
 async function measure(variant: Variant, plan: Plan): Promise<Results[number]> {
   for (;;) {
     const run = await replay(variant, plan);
     const figures = figuresOf(run);
-    const broken = [...(variant === "gopark" ? promises(run, figures) : []), truth(run)].filter(({ kept }) => !kept);
-    const excused = broken.length > 0 && broken.every(({ timed }) => timed) && spoilt(run);
+    const broken = [...(variant === "gopark" ? promises(run, figures) : []), recordsAgree(run)].filter(
+      ({ kept }) => !kept,
+    );
+    const excused = broken.length > 0 && broken.every(({ timed }) => timed) && machineBusy(run);
     const elapsed = clock() - performance.timeOrigin;
     if (!excused || elapsed + runMs(plan) > budgetMs(plan)) return { run, figures };
     console.log(`${generator([{ run, figures }])} The machine was busy elsewhere, and the run is repeated.`);
   }
 }
 
-/** One line that follows the run; on a console it is rewritten in place, elsewhere it is written every two seconds. */
+/** The progress of a run in one line: on a terminal it is rewritten in place, elsewhere it is printed every two seconds. */
 class ProgressLine {
   readonly #variant: Variant;
   readonly #plan: Plan;
@@ -151,17 +154,18 @@ async function main(): Promise<number> {
   const cured = results.find(({ run }) => run.variant === "gopark");
   const checks = [
     ...(cured === undefined ? [] : promises(cured.run, cured.figures)),
-    ...results.map(({ run }) => truth(run)),
+    ...results.map(({ run }) => recordsAgree(run)),
   ];
   const lines = [...generator(results), "", ...aftermath(results), "", ...verdicts(checks)];
   console.log(`\n${table(results)}\n\n${lines.join("\n")}`);
-  for (const { run } of results) for (const example of booksOf(run).examples.slice(0, 5)) console.log(`  ${example}`);
+  for (const { run } of results)
+    for (const example of compareRecords(run).examples.slice(0, 5)) console.log(`  ${example}`);
 
   const folder = new URL("../../../bench/results/", import.meta.url);
   mkdirSync(folder, { recursive: true });
   writeFileSync(new URL("surge.html", folder), page(results, checks, lines));
   writeFileSync(new URL("surge.svg", folder), picture(results));
-  const figures = results.map(({ run, figures }) => ({ variant: run.variant, figures, books: booksOf(run) }));
+  const figures = results.map(({ run, figures }) => ({ variant: run.variant, figures, records: compareRecords(run) }));
   writeFileSync(
     new URL("surge.json", folder),
     JSON.stringify({ seed, quick: what.quick, measured, figures, checks }, null, 2),

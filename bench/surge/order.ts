@@ -1,4 +1,4 @@
-/** What an order is, for all processes: its shape, its true price, and the helpers that they share. */
+/** Orders, as all processes see them: their shape, their true price, and shared helpers. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { scarceShare, scarceSku, skus } from "./config.ts";
@@ -22,7 +22,7 @@ export interface Receipt {
 
 export const sources = ["north", "south"] as const;
 
-/** A number in [0, 1) that depends on nothing but the text (FNV-1a, mixed): the same faults strike both variants. */
+/** A number in [0, 1) that depends only on the text (FNV-1a, mixed), so that both variants get the same faults. */
 export function chance(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
@@ -39,7 +39,7 @@ export function orderOf(seed: number, i: number): Order {
   return { id: `order-${i}`, sku, qty: scarce ? 1 : 1 + Math.floor(chance(`qty ${key}`) * 4) };
 }
 
-/** What a source asks for an article: three quotes, cheaper by the number. */
+/** The quotes of a source for an article: three, cheaper for larger quantities. */
 export function quotesOf(sku: string, source: string): Quote[] {
   const cents = 500 + Math.floor(chance(`${sku} ${source}`) * 5000);
   return [1, 2, 4].map((qty, tier) => ({ qty, cents: cents - tier * 40 }));
@@ -52,7 +52,7 @@ export function cheapest(order: Order, quotes: Iterable<Quote>): number {
   return unit * order.qty;
 }
 
-/** What the order really costs. The client checks its receipt against this. */
+/** The order's true price. The client checks its receipt against it. */
 export function trueTotal(order: Order): number {
   return cheapest(
     order,
@@ -66,7 +66,7 @@ function parseOrder(text: string): Order {
   return { id, sku, qty: qty as number };
 }
 
-/** Listens on a free port of the loopback and returns it. Answers health checks by itself. */
+/** Listens on a free port of the loopback and resolves to the port. Answers health checks itself. */
 export function listen(handle: (req: IncomingMessage, res: ServerResponse) => void): Promise<number> {
   // An idle connection closed by the server at the moment its client uses it would look like a failed order.
   const server = createServer({ keepAliveTimeout: 120_000 }, (req, res) => {
@@ -78,7 +78,7 @@ export function listen(handle: (req: IncomingMessage, res: ServerResponse) => vo
   });
 }
 
-/** What an order needs while it is worked on: room for its body, and the quotes that it collects. */
+/** Memory for an order in progress: its body, and the quotes collected for it. */
 export interface Scratch {
   readonly body: Buffer;
   length: number;
@@ -107,7 +107,7 @@ export function answer(res: ServerResponse, status: number, body: object, header
   res.end(JSON.stringify(body));
 }
 
-/** Units on the shelf at the start: plenty of everything but the scarce article. */
+/** The stock at the start: plenty of everything but the scarce article. */
 export function openingStock(scarce: number): Map<string, number> {
   const stock = new Map<string, number>([[scarceSku, scarce]]);
   for (let i = 1; i < skus; i++) stock.set(`sku-${i}`, 1_000_000);

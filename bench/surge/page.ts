@@ -1,6 +1,5 @@
 /**
- * The same run over time, as one HTML page without dependencies (inline SVG, light and dark), and as the one picture
- * that stands in the docs.
+ * The run over time: as an HTML page without dependencies (inline SVG, light and dark), and as the picture in the docs.
  */
 import { svg } from "../support/svg.ts";
 import { capacity, type Plan, planned, type Variant } from "./config.ts";
@@ -22,7 +21,7 @@ interface Plot {
 
 const bucketMs = 500;
 
-/** Splits the run into buckets; `value` sees the orders whose `when` falls into each. */
+/** Splits the run into buckets and applies `value` to the orders whose `when` falls into each. */
 function bucketed(
   run: Run,
   when: (order: Run["sent"][number]) => number,
@@ -101,7 +100,7 @@ function unitOf({ unit, scale }: Plot): string {
   return scale === "log" ? `${unit}, log scale` : unit;
 }
 
-/** A plot without its title, in a box of its own. */
+/** A plot without its title. */
 function drawing(what: Plot, plan: Plan, runs: readonly Run[]): string {
   const series = runs.map((run) => ({ variant: run.variant, points: what.points(run) }));
   const values = series.flatMap(({ points }) => points.map(([, value]) => value)).filter((value) => value > 0);
@@ -142,7 +141,7 @@ function drawing(what: Plot, plan: Plan, runs: readonly Run[]): string {
   return parts.join("");
 }
 
-/** Breaks the line where there was nothing to measure. A point between two gaps becomes a dot. */
+/** A line with a gap wherever there was nothing to measure. A point between two gaps becomes a dot. */
 function path(points: readonly Point[], x: (seconds: number) => number, y: (value: number) => number): string {
   let d = "";
   let pen = "M";
@@ -190,7 +189,7 @@ const light = `--ink: #1c2127; --soft: #5b6672; --paper: #fff; --grid: #d8dee4; 
 const dark = `--ink: #e3e8ed; --soft: #98a4b0; --paper: #15191d; --grid: #323a42; --normal: #1b2228; --surge: #34261b;
   --recovery: #1b2a20; --naive: #ff8a5c; --gopark: #5cc3ee; --mark: #98a4b0;`;
 
-/** How a {@link drawing} looks. */
+/** The style of a {@link drawing}. */
 const drawn = `
 svg text { font: 11px system-ui, sans-serif; fill: var(--soft); } .phase.normal { fill: var(--normal); }
 .phase.surge { fill: var(--surge); } .phase.recovery { fill: var(--recovery); } .grid { stroke: var(--grid); }
@@ -272,7 +271,7 @@ export function page(results: Results, checks: readonly Check[], notes: readonly
 <div class="plots">${plots.map((what) => plot(what, plan, runs)).join("\n")}</div>
 <h2>In figures</h2>
 <div class="scroll"><table><thead><tr><th></th>${head.join("")}</tr></thead><tbody>${body.join("\n")}</tbody></table></div>
-<h2>Promises of the cured gateway, and the books of both sides</h2><ul>${verdict.join("\n")}</ul>
+<h2>Promises of the cured gateway, and the records of both sides</h2><ul>${verdict.join("\n")}</ul>
 <h2>Notes</h2><ul>${other.join("\n")}</ul>
 <!--
 ${escaped(table(results))}

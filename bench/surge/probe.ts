@@ -1,9 +1,9 @@
 /**
- * Watches its own process: memory, collector, event loop, processor, what is parked, and whether orders get at each
- * other's data. Both gateways carry it.
+ * Measures its own process: memory, collector, event loop, processor, what is parked, and whether orders read or
+ * overwrite each other's data. Both gateways use it.
  */
 import { type IntervalHistogram, monitorEventLoopDelay, PerformanceObserver, performance } from "node:perf_hooks";
-import { tell, type Vitals } from "./ipc.ts";
+import { sendReport, type Vitals } from "./ipc.ts";
 import type { Scratch } from "./order.ts";
 import { peak, quantile } from "./stats.ts";
 
@@ -19,7 +19,8 @@ export function clock(): number {
 
 export class Probe {
   readonly #parked: () => number;
-  // One histogram is emptied at each sample, the other at each phase: quantiles of parts do not add up to a whole's.
+  // One histogram is reset at each sample, the other at each phase: the quantile of a phase cannot be computed from those
+  // of its samples.
   readonly #moment: IntervalHistogram = monitorEventLoopDelay({ resolution });
   readonly #phase: IntervalHistogram = monitorEventLoopDelay({ resolution });
   #pauses: number[] = [];
@@ -41,17 +42,17 @@ export class Probe {
     setInterval(() => this.#watch(), peakMs).unref();
   }
 
-  /** To be told of each scratch that an order takes. */
+  /** To be called with each scratch that an order takes. */
   took({ quotes }: Scratch): void {
     if (quotes.length > 0) this.#dirtyScratches++;
   }
 
-  /** To be told of each write to the stock: what it follows from, and what it writes over. */
-  writes(read: number, over: number): void {
-    if (read !== over) this.#lostUpdates++;
+  /** To be called before each write to the stock: `read` is the value it is computed from, `current` what it overwrites. */
+  writes(read: number, current: number): void {
+    if (read !== current) this.#lostUpdates++;
   }
 
-  /** Ends the phase under way, starts the next and returns what the ended one was. */
+  /** Ends the current phase, starts the next and returns what was measured during the ended one. */
   phase(): Vitals {
     this.#watch();
     this.#peakRss = Math.max(this.#peakRss, process.memoryUsage.rss());
@@ -83,7 +84,7 @@ export class Probe {
     const parked = this.#watch();
     const rss = process.memoryUsage.rss();
     this.#peakRss = Math.max(this.#peakRss, rss);
-    tell("sample", {
+    sendReport("sample", {
       at: clock(),
       parked,
       rss,
@@ -95,7 +96,7 @@ export class Probe {
   }
 }
 
-/** The histogram's nanoseconds hold the timer's own interval too: what is left is the delay, in ms. */
+/** The delay in ms. The histogram's nanoseconds include the timer's own interval. */
 function delay(ns: number): number {
   return Math.max(0, ns / 1e6 - resolution);
 }

@@ -1,6 +1,6 @@
-/** The console's table: naive beside gopark, through the surge and after it. */
+/** The table on the console: naive beside gopark, before, during and after the surge. */
 import { arrivals, capacity, type PhaseName, type Variant } from "./config.ts";
-import { booksOf, type Figures, lateness, type PhaseFigures, type Run } from "./figures.ts";
+import { compareRecords, type Figures, lateness, type PhaseFigures, type Run } from "./figures.ts";
 import { type Check, keptUp, percent } from "./verdict.ts";
 
 export interface Row {
@@ -69,17 +69,17 @@ function centre(text: string, width: number): string {
   return `${" ".repeat(left)}${text}${" ".repeat(width - text.length - left)}`;
 }
 
-/** What the table has no row for: damage the faults did, and what was left behind. */
+/** What the table has no row for: the damage done by the faults, and what was left behind. */
 export function aftermath(results: Results): string[] {
   return results.map(({ run }) => {
     const { drained, ledger } = run;
-    const { oversold, wrong, cutOff } = booksOf(run);
+    const { oversold, wrong, cutOff } = compareRecords(run);
     const left = Object.entries(drained.kinds)
       .filter(([, count]) => count > 0)
       .map(([kind, count]) => `${count.toLocaleString("en")} ${kind}`);
     const parts = [
       `${drained.parkedAtEnd.toLocaleString("en")} tasks still parked at the end${left.length > 0 ? ` (${left.join(", ")})` : ""}`,
-      `${cutOff.toLocaleString("en")} customers charged and not told`,
+      `${cutOff.toLocaleString("en")} customers charged without an answer`,
       `${oversold} units oversold`,
       `${wrong} wrong totals`,
       `upstream queue up to ${ledger.peakWaiting.toLocaleString("en")}`,
@@ -88,7 +88,7 @@ export function aftermath(results: Results): string[] {
   });
 }
 
-/** Whether the generator was what limited the replay. */
+/** Whether the generator kept up, a line for each run. */
 export function generator(results: Results): string[] {
   return results.map(({ run }) => {
     const { p99, max } = lateness(run);
@@ -105,7 +105,7 @@ export function verdicts(checks: readonly Check[]): string[] {
   return checks.map(({ promise, found, kept }) => `${kept ? "kept  " : "BROKEN"}  ${promise}: ${found}`);
 }
 
-/** What the upstream carries by arithmetic and, where it was measured, by a closed loop. */
+/** The upstream's capacity by arithmetic and, if it was measured, by a closed loop. */
 export function carries(slots: number, serviceMs: number, measured: number | undefined): string {
   const calls = `upstream: ${slots} slots x ${serviceMs} ms = ${(slots * 1000) / serviceMs} calls/s = ${capacity} orders/s`;
   return measured === undefined ? calls : `${calls} (measured: ${measured.toFixed(0)} calls/s)`;

@@ -14,7 +14,7 @@ export function peak(values: Iterable<number>): number {
   return max;
 }
 
-/** How many of the items there are of each kind. */
+/** How many items there are of each kind. */
 export function tally<K extends string>(kinds: Iterable<K>): Map<K, number> {
   const counts = new Map<K, number>();
   for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);

@@ -1,12 +1,12 @@
 /**
  * The upstream: prices, inventory and payments behind one queue and a fixed number of slots.
  *
- * A call takes a slot for its service time. When all slots are taken it waits in arrival order; the more wait, the
+ * A call takes a slot for its service time. When all slots are taken it waits in arrival order. The more calls wait, the
  * slower every call gets. A few calls fail and a few are never answered. Payments are idempotent by order id.
  *
- * Capacity is kept by arithmetic, not by timers: a slot that falls free takes the next waiting call from the instant
- * its last one was due to end, so that a timer that fires late costs the upstream nothing, and slots / service time is
- * what it really carries on a busy machine too.
+ * Capacity is kept by arithmetic, not by timers: a free slot starts the next waiting call at the instant its last call
+ * was due to end. So a timer that fires late costs the upstream nothing, and it carries slots / service time on a busy
+ * machine too.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { model, type Plan, scarceSku } from "./config.ts";
@@ -22,8 +22,7 @@ interface Call {
   /** When it is due to leave its slot; 0 while it waits. */
   ends: number;
   hangs: boolean;
-  /** The caller has hung up. */
-  gone: boolean;
+  hungUp: boolean;
   timer: NodeJS.Timeout | undefined;
 }
 
@@ -39,7 +38,7 @@ class Upstream {
     dropped: 0,
     peakWaiting: 0,
   };
-  // Between any two events: some slot is idle only if no live call waits.
+  // Between any two events: some slot is idle only if no call waits whose caller has not hung up.
   #idle: number = model.slots;
   #queue: Call[] = [];
   #head = 0;
@@ -62,7 +61,7 @@ class Upstream {
       arrived: clock(),
       ends: 0,
       hangs: false,
-      gone: false,
+      hungUp: false,
       timer: undefined,
     };
     req.resume();
@@ -82,13 +81,13 @@ class Upstream {
 
   #start(call: Call, at: number): void {
     const key = `${this.#plan.seed} ${call.path} ${call.query}`;
-    const slowdown = 1 + Math.min(1, Math.max(0, this.#waiting() - model.knee) / model.span);
+    const slowdown = 1 + Math.min(1, Math.max(0, this.#waiting() - model.slowFrom) / model.slowOver);
     let takes = model.serviceMs * (1 + model.jitter * (2 * chance(`takes ${key}`) - 1)) * slowdown;
     if (this.#faults && chance(`hangs ${key}`) < model.hang) {
       call.hangs = true;
       takes = model.hangMs;
       this.#ledger.hung++;
-      // The worst kind of hang: the money is taken and nobody is told.
+      // The worst kind of hang: the money is taken and the caller gets no answer.
       if (call.path === "/payment") this.#take(call);
     }
     call.ends = at + takes;
@@ -102,7 +101,7 @@ class Upstream {
     else this.#start(next, Math.max(call.ends, next.arrived));
   }
 
-  /** The next waiting call whose caller is still there. */
+  /** The next waiting call whose caller has not hung up. */
   #next(): Call | undefined {
     while (this.#head < this.#queue.length) {
       const call = this.#queue[this.#head++];
@@ -110,14 +109,14 @@ class Upstream {
         this.#queue = this.#queue.slice(this.#head);
         this.#head = 0;
       }
-      if (call !== undefined && !call.gone) return call;
+      if (call !== undefined && !call.hungUp) return call;
       this.#ledger.dropped++;
     }
     return undefined;
   }
 
   #hungUp(call: Call): void {
-    call.gone = true;
+    call.hungUp = true;
     if (!call.hangs || clock() >= call.ends) return;
     clearTimeout(call.timer);
     call.ends = clock();

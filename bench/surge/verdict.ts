@@ -1,16 +1,16 @@
-/** What the cured gateway promises, checked on what was recorded. */
+/** The promises of the cured gateway, and the records of both sides, checked on what was recorded. */
 import { capacity, limits } from "./config.ts";
-import { type Books, booksOf, lateness, type PhaseFigures, type Run } from "./figures.ts";
+import { compareRecords, lateness, type PhaseFigures, type RecordComparison, type Run } from "./figures.ts";
 
 export interface Check {
   promise: string;
   found: string;
   kept: boolean;
-  /** Whether a machine that stalls can break it. */
+  /** Whether a machine that is busy elsewhere can break it. */
   timed: boolean;
 }
 
-/** The promises of the cured gateway, in the issue's order. */
+/** The promises of the cured gateway, in the order of docs/surge.md. */
 export function promises(run: Run, figures: PhaseFigures): Check[] {
   const { normal, surge, recovery } = figures;
   const { drained } = run;
@@ -31,14 +31,14 @@ export function promises(run: Run, figures: PhaseFigures): Check[] {
     },
     {
       promise: "errors of admitted orders under 0.1 %",
-      found: `${surge.errors} of ${surge.admitted} in the surge, ${errors} of ${admitted} in all`,
+      found: `${surge.errors} of ${surge.admitted} in the surge, ${errors} of ${admitted} in total`,
       kept: surge.errors < surge.admitted / 1000 && errors < admitted / 1000,
       timed: true,
     },
     {
       promise: "after the surge, parked tasks back where they were",
       found:
-        `${recovery.settledParked} (middle) after it, up to ${normal.peakParked} before it; ` +
+        `${recovery.settledParked} (median) after it, up to ${normal.peakParked} before it; ` +
         `idle ${drained.parkedAtEnd}, at start ${drained.parkedAtStart}`,
       kept: recovery.settledParked <= normal.peakParked && drained.parkedAtEnd === drained.parkedAtStart,
       timed: drained.parkedAtEnd === drained.parkedAtStart,
@@ -53,12 +53,12 @@ export function promises(run: Run, figures: PhaseFigures): Check[] {
 }
 
 /**
- * Whether the machine was busy elsewhere. The generator, idle nine tenths of its time, did not get the processor when
- * it was due; or the gateway's event loop stood still while the gateway used little of its core, so it was waiting for
- * one. What such a run says of time, it says of the machine.
+ * Whether the machine was busy elsewhere. Either the generator, idle nine tenths of its time, did not get the processor
+ * when it was due; or the gateway's event loop stood still while the gateway used little of its core, so it was waiting
+ * for one. The times of such a run measure the machine.
  */
-export function spoilt(run: Run): boolean {
-  return !keptUp(run) || Object.values(run.vitals).some(({ loopP99, cpu }) => loopP99 > maxLatenessMs && cpu < busy);
+export function machineBusy(run: Run): boolean {
+  return !keptUp(run) || Object.values(run.vitals).some(({ loopP99, cpu }) => loopP99 > maxLatenessMs && cpu < ownWork);
 }
 
 /** Whether the generator sent its orders when they were due. */
@@ -66,28 +66,28 @@ export function keptUp(run: Run): boolean {
   return lateness(run).p99 <= maxLatenessMs;
 }
 
-/** P99 up to which the generator has kept its constant rate, and an idle event loop has turned. */
+/** The greatest lateness at P99 with which the generator counts as on time; the same for the delay of an event loop. */
 const maxLatenessMs = 50;
 
-/** The share of a core from which on a gateway may be late of itself. */
-const busy = 0.75;
+/** A gateway that uses this share of a core may be late through its own work. */
+const ownWork = 0.75;
 
-/** The truth of both sides: holds for any gateway, or the replay itself is wrong. */
-export function truth(run: Run): Check {
-  const books = booksOf(run);
+/** Whether the records of both sides agree. They do for any gateway, or the replay itself is wrong. */
+export function recordsAgree(run: Run): Check {
+  const records = compareRecords(run);
   return {
     promise: `${run.variant}: every order the upstream accepted is accounted for`,
-    found: account(books),
-    kept: books.unaccounted === 0 && books.unbacked === 0,
+    found: summary(records),
+    kept: records.unaccounted === 0 && records.unbacked === 0,
     timed: false,
   };
 }
 
-function account(books: Books): string {
+function summary(records: RecordComparison): string {
   const parts = [
-    `${books.accepted} accepted = ${books.answered} answered + ${books.cutOff} cut off by a deadline`,
-    ...(books.unaccounted > 0 ? [`+ ${books.unaccounted} unaccounted`] : []),
-    ...(books.unbacked > 0 ? [`; ${books.unbacked} answered but never accepted`] : []),
+    `${records.accepted} accepted = ${records.answered} answered + ${records.cutOff} cut off by a deadline`,
+    ...(records.unaccounted > 0 ? [`+ ${records.unaccounted} unaccounted`] : []),
+    ...(records.unbacked > 0 ? [`; ${records.unbacked} answered but never accepted`] : []),
   ];
   return parts.join(" ");
 }
