@@ -1,9 +1,9 @@
 /**
- * Compares this tree of the library with another one: `npm run bench -- --against <tree> [row or file...] [--processes
- * N]`.
+ * Compares this tree of the library with another one:
+ * `npm run bench -- --against <tree> [row or file...] [--processes N]`.
  *
- * The rows are this tree's. Each is run by pairs of fresh processes, one for each tree, that take turns. All rows have
- * had their first pair before any has its second, so that a slow minute of the machine costs each row one pair at most.
+ * The rows are this tree's. Each is run by pairs of fresh processes, one for each tree, that take turns. All rows get
+ * their first pair before any gets its second, so that a slow minute of the machine spoils one pair of a row at most.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -24,7 +24,9 @@ import {
 import { type AgainstPlan, againstPlan, wantsAgainst } from "./support/plan.ts";
 import { removeStages, stage } from "./support/stage.ts";
 
-/** V8 collects and compiles on the main thread, which takes the same time whether another processor was free or not. */
+/**
+ * V8 collects and compiles on the main thread, so that its work does not depend on whether another processor is free.
+ */
 const ONE_THREAD = "--single-threaded";
 const RESULTS = "bench/results/against.json";
 
@@ -34,13 +36,13 @@ interface Compared {
   readonly file: string;
   readonly id: string;
   readonly pairs: Pair[];
-  /** Which side does not run, and why. Such a row is not run again. */
+  /** The side that failed, and its error. The row is not run again. */
   failure?: { readonly side: Side; readonly message: string };
 }
 
 const say = (text: string): boolean => process.stderr.write(`${text}\n`);
 
-/** The command that keeps a process on one processor, where there is one: a move to another costs it its caches. */
+/** The command that keeps a process on one processor, empty if there is none: a process that moves loses its caches. */
 function pinning(): readonly string[] {
   const pin = ["-c", `${cpus().length - 1}`];
   return spawnSync("taskset", [...pin, "true"]).status === 0 ? ["taskset", ...pin] : [];
@@ -71,7 +73,7 @@ async function pair(row: Compared, folders: Folders, order: readonly Side[], pin
 
 async function measure(rows: readonly Compared[], { processes }: AgainstPlan, folders: Folders): Promise<void> {
   const pin = pinning();
-  say(pin.length > 0 ? `on one processor: ${pin.join(" ")}` : "not kept on one processor: there is no taskset");
+  say(pin.length > 0 ? `on one processor: ${pin.join(" ")}` : "not kept on one processor: taskset is missing");
   const began = performance.now();
   const total = rows.length * processes;
   for (let i = 0; i < total; i++) {
@@ -89,7 +91,7 @@ function report(rows: readonly Compared[], compared: readonly Comparison[], { pr
   if (compared.length > 0) console.log(comparisonTable(compared));
   for (const { id, failure } of rows) {
     if (failure?.side === "new") console.log(`FAILED: ${id}: ${failure.message}`);
-    if (failure?.side === "old") console.log(`not compared, does not run on the other tree: ${id}: ${failure.message}`);
+    if (failure?.side === "old") console.log(`not compared, fails on the other tree: ${id}: ${failure.message}`);
   }
   const names = (verdict: Comparison["verdict"]) =>
     compared.flatMap((row) => (row.verdict === verdict ? [row.id] : [])).join(", ") || "none";
@@ -99,7 +101,7 @@ worse, the whole interval of processor time above ${WORSE}: ${names("worse")}
 better, the whole interval below 1 ÷ ${WORSE}: ${names("better")}`);
 }
 
-/** Resolves to the exit code: 1 if a row has become worse, or does not run on this tree. */
+/** Resolves to the exit code: 1 if a row has become worse, or fails on this tree. */
 export async function against(args: readonly string[]): Promise<number> {
   const plan = againstPlan(args);
   const rows = Object.entries(files).flatMap(([file, all]) =>

@@ -10,7 +10,9 @@ const root = withCancel(background()).ctx;
 let lowest = withValue(root, key, 1);
 for (let i = 1; i < 20; i++) lowest = withValue(lowest, contextKey<number>(`other ${i}`), i);
 
-/** Most contexts are cancelled when all is over, and nobody asks what for: only the last is asked here. */
+/**
+ * Reads the error of the last context only: most contexts are cancelled after the work, and nothing reads their error.
+ */
 function cancelled(): void {
   let last = root;
   for (let i = 0; i < N; i++) {
@@ -90,7 +92,7 @@ function value(): void {
 export const rows: readonly Row[] = [
   {
     id: "ctx.cancel",
-    what: "withCancel below a context that can be cancelled, cancel it, ask for its error: one context",
+    what: "withCancel below a context that can be cancelled, cancel: one context (the error of the last one is read)",
     ops: N,
     ours: cancelled,
     floor: aborted,
@@ -99,7 +101,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: "ctx.timeout",
-    what: "withTimeout of a second, ask for its deadline, cancel it: one context",
+    what: "withTimeout of a second, read its deadline, cancel: one context",
     ops: N,
     ours: timeout,
     floor: timeoutFloor,
@@ -107,25 +109,25 @@ export const rows: readonly Row[] = [
     targets: { go: 0.25 },
     next: {
       targets: { floor: 1.6 },
-      why: "The deadline is computed from a clock that is looked up at each reading, so that fake timers are obeyed, and stands in a heap with the others.",
+      why: "The deadline is computed from a clock that is looked up at each reading, so that fake timers work, and is kept in a heap with the others.",
     },
   },
   {
     id: "ctx.tree",
-    what: "build a tree of 10 000 contexts, ten below each, and cancel it: the whole",
+    what: "build a tree of 10 000 contexts, ten below each, and cancel it: the whole tree",
     ops: 1,
     ours: tree,
     targets: { go: 0.5 },
   },
   {
     id: "ctx.deep1000",
-    what: "build a chain of 1000 contexts and cancel the first: the whole",
+    what: "build a chain of 1000 contexts and cancel the first: the whole chain",
     ops: 1,
     ours: deep,
   },
   {
     id: "ctx.wide",
-    what: "build 100 000 contexts below one and cancel that: the whole",
+    what: "build 100 000 contexts below one and cancel that one: all of them",
     ops: 1,
     ours: () => wide(100_000),
   },

@@ -1,6 +1,6 @@
 /** Tasks and groups of tasks, beside bare promises. */
 import { context, errgroup, go } from "gopark";
-import { Together } from "./support/floor.ts";
+import { BareGroup } from "./support/floor.ts";
 import { check, type Row } from "./support/row.ts";
 
 const N = 2_000;
@@ -58,7 +58,7 @@ async function hundredFloor(): Promise<void> {
 async function hundredCounted(): Promise<void> {
   let n = 0;
   for (let i = 0; i < N / 100; i++) {
-    const together = new Together();
+    const together = new BareGroup();
     for (let t = 0; t < 100; t++) {
       void together.go(async () => {
         n++;
@@ -73,7 +73,7 @@ async function map(): Promise<void> {
   verify(await errgroup.map(ctx, items, async (item) => item * 2, { limit: LIMIT }));
 }
 
-/** As many loops as may run at once take the items by a common index. */
+/** `LIMIT` loops take the items by a common index. */
 async function mapFloor(): Promise<void> {
   const double = async (item: number) => item * 2;
   const results = new Array<number>(ITEMS);
@@ -107,7 +107,7 @@ export const rows: readonly Row[] = [
     targets: { go: 0.4 },
     next: {
       targets: { floor: 1.6 },
-      why: "Each task is counted and charged to its turn, and two things are awaited: its beginning and its end.",
+      why: "Each task is counted and charged to the budget of its turn, and two things are awaited: its start and its end.",
     },
   },
   {
@@ -121,11 +121,11 @@ export const rows: readonly Row[] = [
   },
   {
     id: "group.hundred.must",
-    what: "the same group, beside all that it must do: the whole group",
+    what: "the same group, beside a floor that does all that a group must: the whole group",
     ops: N / 100,
     ours: hundred,
     floor: hundredCounted,
-    floorIs: "bare promises: each task begun in a microtask of its own and counted, the first error kept",
+    floorIs: "bare promises: each task started in a microtask of its own and counted, the first error kept",
     goRow: "group.hundred",
     targets: { go: 1.2 },
   },

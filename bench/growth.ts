@@ -1,16 +1,16 @@
 /**
  * One point of a growth: a process that measures the series, the side (`ours` or `floor`) and the size it is given, and
- * prints nanoseconds per operation. Each point has a process of its own, or what waits for one would be in the heap of
- * the other: with 100 000 waiters beside it, a release to the only one seemed to take twice as long.
+ * prints nanoseconds per operation. Each point has a process of its own. Otherwise the waiters of one point would be in
+ * the heap of the next and slow it down.
  */
-import { growths } from "./growths.ts";
+import { growths } from "./growthSeries.ts";
 import { measure } from "./support/measure.ts";
 import { median } from "./support/stats.ts";
 
 const WARM_MS = 150;
 const ROUNDS = 5;
 const MS = 20;
-/** After so long there are no more rounds, but one. */
+/** After this time no further round starts. The first always runs. */
 const SHARE_MS = 1_500;
 
 const [series, side, size] = process.argv.slice(2);

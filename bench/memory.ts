@@ -1,11 +1,14 @@
-/** Weighs one thing in this process, `node --expose-gc memory.js <row> <ours|floor>`, and prints the bytes of one. */
+/**
+ * Measures the memory of one row in this process, `node --expose-gc memory.js <row> <ours|floor>`, and prints bytes
+ * each.
+ */
 import { Channel, context } from "gopark";
 import { check } from "./support/row.ts";
 
 const COUNT = 100_000;
 const HOUR = 3_600_000;
 
-/** Builds and keeps `COUNT` things; `end` lets go of them and checks that they were what they seem. */
+/** Builds and keeps `COUNT` objects; `end` frees them and checks that they worked. */
 type Build = () => Promise<{ end(): Promise<void> | void }>;
 
 async function waits(): ReturnType<Build> {
@@ -54,7 +57,7 @@ async function contexts(): ReturnType<Build> {
 async function controllers(): ReturnType<Build> {
   const all = Array.from({ length: COUNT }, () => {
     const controller = new AbortController();
-    return { controller, signal: controller.signal }; // Asked for, or there is none yet.
+    return { controller, signal: controller.signal }; // Node creates the signal when it is first read.
   });
   return {
     end() {
@@ -101,7 +104,7 @@ const builds: Readonly<Record<string, Readonly<Partial<Record<string, Build>>>>>
   "memory.chan16": { ours: channels(16) },
 };
 
-/** After two turns and two collections: what was freed by the first may free more. */
+/** Measures after two turns and two collections: what the first frees may make more unreachable. */
 async function inUse(): Promise<number> {
   for (let i = 0; i < 2; i++) {
     await new Promise((resolve) => setImmediate(resolve));
@@ -113,7 +116,7 @@ async function inUse(): Promise<number> {
 
 const [id = "", side = ""] = process.argv.slice(2);
 const build = builds[id]?.[side];
-if (build === undefined || globalThis.gc === undefined) throw new Error(`cannot weigh ${id} ${side}`);
+if (build === undefined || globalThis.gc === undefined) throw new Error(`cannot measure ${id} ${side}`);
 const before = await inUse();
 const built = await build();
 const bytes = ((await inUse()) - before) / COUNT;

@@ -1,4 +1,4 @@
-/** The object pool, beside a bare array, and beside allocating anew. */
+/** The object pool, beside a bare array, and beside a new allocation each time. */
 import { pool } from "gopark";
 import { check, type Row } from "./support/row.ts";
 
@@ -46,7 +46,7 @@ function getPutFloor(): void {
   check(clean, N);
 }
 
-/** From which size on a pool pays: a zeroed Buffer from the pool, wiped as it is put back, and a new one. */
+/** From which size a pool is worth it: a zeroed Buffer from the pool, reset when it is put back, beside a new one. */
 function sized(size: number): Row {
   const buffers = new pool.Pool({ create: () => Buffer.alloc(size), reset: (buffer: Buffer) => void buffer.fill(0) });
   return {
@@ -79,7 +79,7 @@ function sized(size: number): Row {
 export const rows: readonly Row[] = [
   {
     id: "pool.getput",
-    what: "get an object and put it back, double puts refused: one object",
+    what: "get an object and put it back, with double puts rejected: one object",
     ops: N,
     ours: getPut,
     floor: getPutFloor,
@@ -87,7 +87,7 @@ export const rows: readonly Row[] = [
     targets: { go: 1.5 },
     next: {
       targets: { floor: 3.2 },
-      why: "A second put is refused, and what comes back is reset; reusify does neither.",
+      why: "A second put is rejected, and an object that is put back is reset; reusify does neither.",
     },
   },
   sized(64),

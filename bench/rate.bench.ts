@@ -26,7 +26,7 @@ function clock(): void {
 export const rows: readonly Row[] = [
   {
     id: "rate.allow",
-    what: "limiter.allow of a full bucket and of an empty one in turn: one call",
+    what: "allow of a limiter with tokens and of one without, in turn: one call",
     ops: N,
     ours: allow,
     floor: clock,
@@ -34,7 +34,7 @@ export const rows: readonly Row[] = [
     targets: { go: 0.8 },
     next: {
       targets: { floor: 2.4 },
-      why: "The tokens are Go's to the nanosecond, which takes three divisions, and the clock is looked up at each reading, so that fake timers are obeyed.",
+      why: "The tokens are Go's to the nanosecond, which takes three divisions, and the clock is looked up at each reading, so that fake timers work.",
     },
   },
 ];

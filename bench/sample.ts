@@ -1,18 +1,18 @@
 /**
- * Ours of the rows of one file, measured in processor time: a contender (`worker.ts` tells the protocol) that is
- * started as `node sample.js <file>`. The input `<row> <ms>` runs that row for so many milliseconds of processor time
- * and is answered with the processor time and the wall time of one operation in nanoseconds, and the calls that were
- * made: `{"row":...,"cpu":...,"wall":...,"calls":...}`.
+ * Our side of the rows of one file, measured in processor time: a contender (`worker.ts` describes the protocol) that
+ * is started as `node sample.js <file>`. The input `<row> <ms>` runs that row for `ms` milliseconds of processor time.
+ * The answer has the processor time and the wall time of one operation in nanoseconds, and the number of calls:
+ * `{"row":...,"cpu":...,"wall":...,"calls":...}`.
  *
- * It loads that one file: what the other files need may be missing in the library that `gopark` is here.
+ * It loads only that file: `gopark` may be an older version here, without what the other files import.
  */
 import { createInterface } from "node:readline";
 import type { Answer } from "./support/contender.ts";
 import type { Row } from "./support/row.ts";
 import { stretch, turn } from "./support/stretch.ts";
 
-/** On a machine so busy that a process gets less than one part in so many, a sample ends early. */
-const SHARE = 5;
+/** A sample ends early when its wall time is this many times the processor time it should take. */
+const MAX_WALL = 5;
 
 /** Processor time, user and system, of all threads: the collector's and the compiler's work is the library's too. */
 const spentMs = (): number => {
@@ -25,7 +25,7 @@ async function sample({ id, ops, ours }: Row, ms: number): Promise<Answer> {
   const [began, before] = [performance.now(), spentMs()];
   let calls = 0;
   let [wall, cpu] = [0, 0];
-  while (cpu < ms && wall < SHARE * ms) {
+  while (cpu < ms && wall < MAX_WALL * ms) {
     calls += await stretch(ours);
     [wall, cpu] = [performance.now() - began, spentMs() - before];
   }

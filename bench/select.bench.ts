@@ -1,9 +1,9 @@
 /**
- * Select. For most of it there is no floor: what it does cannot be said in bare promises, as `Promise.race` consumes
- * what it drops. Where there is one, it is what those who know exactly who can come would write.
+ * Select. Most rows have no floor: bare promises cannot do what select does, as `Promise.race` also consumes the values
+ * of the losers. A floor here is code for exactly the senders of its row.
  */
 import { after, Channel, context, select } from "gopark";
-import { Either, type Picked } from "./support/floor.ts";
+import { type PickedValue, TwoHandoffs } from "./support/floor.ts";
 import { check, type Row } from "./support/row.ts";
 
 const N = 5_000;
@@ -28,7 +28,7 @@ async function twoAndQuit(): Promise<void> {
 }
 
 async function twoFloor(): Promise<void> {
-  const either = new Either<number>();
+  const either = new TwoHandoffs<number>();
   const produce = async (side: "a" | "b") => {
     for (let i = 0; i < N / 2; i++) await either.send(side, 1);
   };
@@ -55,12 +55,12 @@ async function withAfterFloor(): Promise<void> {
   for (let i = 0; i < N; i++) {
     const late = performance.now() + 1000;
     if (performance.now() >= late) throw new Error("late");
-    sum += (await Promise.resolve<Picked<number>>({ case: "a", value: 1, ok: true })).value;
+    sum += (await Promise.resolve<PickedValue<number>>({ case: "a", value: 1, ok: true })).value;
   }
   check(sum, N);
 }
 
-/** Receives `values` of them by select over n channels, which one task sends to in turn. */
+/** Receives `values` values by select over n channels, which one task sends to in turn. */
 export async function overChannels(n: number, values: number): Promise<void> {
   const channels = Array.from({ length: n }, () => new Channel<number>());
   const cases = Object.fromEntries(channels.map((ch, i) => [`c${i}`, ch]));
@@ -89,11 +89,11 @@ export const rows: readonly Row[] = [
     ops: N,
     ours: twoAndQuit,
     floor: twoFloor,
-    floorIs: "one promise for who comes first, of two senders that are known, and nobody can quit",
+    floorIs: "one promise for the first of two fixed senders, and no way to quit",
     targets: { go: 0.9 },
     next: {
       targets: { floor: 1.7 },
-      why: "Any number of cases, chosen among by chance, each of which can be parked on and left: an object for each, and one for all.",
+      why: "Any number of cases, chosen at random, each of which can be parked on and unlinked: an object for each case, and one for the select.",
     },
   },
   over(2, N),
@@ -107,6 +107,6 @@ export const rows: readonly Row[] = [
     floor: withAfterFloor,
     floorIs: "two readings of the clock, one bare await",
     targets: { go: 0.5 },
-    next: { targets: { floor: 2.2 }, why: "Besides, two cases are read and asked, and one is answered for by name." },
+    next: { targets: { floor: 2.2 }, why: "Two cases are read and checked besides, and the answer names one." },
   },
 ];

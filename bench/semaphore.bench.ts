@@ -1,6 +1,6 @@
-/** The weighted semaphore, beside one bare await, or a counter with a waiting line. */
+/** The weighted semaphore, beside one bare await, or a counter with a queue of promises. */
 import { context, semaphore } from "gopark";
-import { Units } from "./support/floor.ts";
+import { BareSemaphore } from "./support/floor.ts";
 import { check, type Row } from "./support/row.ts";
 
 const N = 5_000;
@@ -47,7 +47,7 @@ function tryAcquire(): void {
 }
 
 function tryAcquireFloor(): void {
-  const units = new Units(LIMIT);
+  const units = new BareSemaphore(LIMIT);
   let n = 0;
   for (let i = 0; i < N; i++) {
     if (units.tryAcquire()) n++;
@@ -75,7 +75,7 @@ async function contend(): Promise<void> {
 }
 
 async function contendFloor(): Promise<void> {
-  const units = new Units(LIMIT);
+  const units = new BareSemaphore(LIMIT);
   let running = 0;
   let done = 0;
   const task = async () => {
@@ -97,7 +97,7 @@ const floorIs = "one bare await";
 export const rows: readonly Row[] = [
   {
     id: "sem.acquire",
-    what: "await acquire, release, nobody waiting: one unit",
+    what: "await acquire, release, without other callers: one unit",
     ops: N,
     ours: acquire,
     floor: oneAwait,
@@ -105,7 +105,7 @@ export const rows: readonly Row[] = [
     targets: { floor: 1.3, go: 1.5 },
     next: {
       targets: { floor: 1.5 },
-      why: "An await alone takes several times what Go's fast path does; `tryAcquire` is ours.",
+      why: "A bare await alone takes several times as long as Go's fast path. Our fast path is `tryAcquire`.",
     },
   },
   {
@@ -125,7 +125,7 @@ export const rows: readonly Row[] = [
     floor: tryAcquireFloor,
     floorIs: "a counter",
     targets: { go: 0.4 },
-    next: { targets: { go: 0.6 }, why: "Both calls check their argument, and both are counted for the gauge." },
+    next: { targets: { go: 0.6 }, why: "Both calls check their argument, and both update the counters of held units." },
   },
   {
     id: "sem.contend",
@@ -133,11 +133,11 @@ export const rows: readonly Row[] = [
     ops: N,
     ours: contend,
     floor: contendFloor,
-    floorIs: "a counter and a waiting line of bare promises",
+    floorIs: "a counter and a queue of bare promises",
     targets: { "async-sema": 0.8 },
     next: {
       targets: { floor: 1.9 },
-      why: "Each wait can be cancelled, so that its context knows it; async-sema's cannot be. Under `context.background()`, which has nobody to tell, a unit costs a seventh less.",
+      why: "Each wait can be cancelled, so it is linked to its context; async-sema's cannot be cancelled.",
     },
   },
 ];

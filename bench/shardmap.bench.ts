@@ -7,7 +7,7 @@ const UPDATES = 5_000;
 const COUNTERS = 100;
 const DONE = Promise.resolve();
 const keys = Array.from({ length: KEYS }, (_, i) => `user:${i}`);
-// In an order of its own, so that the map's own order does not help the caches.
+// Not the order of insertion, so that the order of the map does not help the caches.
 const asked = keys.map((_, i) => keys[(i * 40_503) % KEYS] as string);
 
 const sharded = new shardmap.ShardMap<string, number>(keys.map((key, i) => [key, i]));
@@ -67,7 +67,7 @@ async function updateFloor(): Promise<void> {
 export const rows: readonly Row[] = [
   {
     id: "map.get64k",
-    what: "get from a ShardMap of 65 536 string keys: one look-up",
+    what: "get from a ShardMap with 65 536 string keys: one look-up",
     ops: KEYS,
     ours: get,
     floor: getFloor,
@@ -76,7 +76,7 @@ export const rows: readonly Row[] = [
   },
   {
     id: "map.set64k",
-    what: "set each of the 65 536 keys of a ShardMap anew: one key",
+    what: "set each of the 65 536 keys of a ShardMap again: one key",
     ops: KEYS,
     ours: set,
     floor: setFloor,

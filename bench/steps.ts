@@ -1,7 +1,7 @@
 /**
- * One step of the way from the bare hand-off to the channel: a process that measures the one whose number it is given,
- * at the work it is given (`value` or `roundTrip`), and prints nanoseconds. Each has a process of its own, or the loop
- * would be compiled for all of them.
+ * One step on the way from the bare hand-off to the channel: a process that measures the step whose number it is given,
+ * with the work it is given (`value` or `roundTrip`), and prints nanoseconds. Each step has a process of its own.
+ * Otherwise V8 would compile the loop for all of them.
  */
 import { measure } from "./support/measure.ts";
 import { steps, type Work, works } from "./support/steps.ts";
@@ -14,5 +14,5 @@ const step = steps[Number(number)];
 const does = works[work as Work];
 if (step === undefined || does === undefined) throw new Error(`no step ${number} ${work}`);
 const run = () => does(step.make, VALUES);
-await measure(run, VALUES, 2 * MS); // Compiles.
+await measure(run, VALUES, 2 * MS); // Until it is compiled.
 console.log(await measure(run, VALUES, 3 * MS));

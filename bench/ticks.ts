@@ -1,7 +1,7 @@
 /**
- * How many turns the event loop gets while tasks work through items: a process that runs the work whose name it is
- * given, `node ticks.js <work> <microseconds>`, with so much busy work for each item, beside an interval of 10 ms, and
- * prints what became of the interval as JSON.
+ * How many turns the event loop gets while tasks work through items: a process that runs the named work,
+ * `node ticks.js <work> <microseconds>`, with that much busy work for each item, beside an interval of 10 ms, and
+ * prints the ticks of the interval as JSON.
  */
 import { Channel, context, errgroup, select, semaphore } from "gopark";
 import { PERIOD_MS, SPAN_MS, type TickCount, type TickWork } from "./support/ticks.ts";
@@ -13,14 +13,14 @@ const ctx = context.withCancel(context.background()).ctx;
 let items = 0;
 let end = 0;
 
-/** An item's work. False when the time is over: the tasks ask the clock, for timers are what they may starve. */
+/** An item's work. False when the time is over: the tasks read the clock, because they may starve a timer. */
 function item(): boolean {
   items++;
   if (busyMs > 0) for (const until = performance.now() + busyMs; performance.now() < until; );
   return performance.now() < end;
 }
 
-/** Sends until the channel is closed: a sender that is parked then has nobody to receive from it. */
+/** Sends until the channel is closed, which rejects a parked send. */
 async function produce(ch: Channel<number>): Promise<void> {
   try {
     for (let i = 0; ; i++) await ch.send(i);
@@ -70,7 +70,7 @@ const works: Readonly<Record<TickWork, () => Promise<unknown>>> = {
     await errgroup.map(ctx, numbers(), work, { limit: 4 });
   },
 
-  /** Nobody starves anybody: what an interval can get at all beside such items. */
+  /** No primitive, and a turn after each item: the most ticks that an interval can get beside such items. */
   async immediate() {
     do await new Promise((resolve) => setImmediate(resolve));
     while (item());
@@ -94,6 +94,6 @@ const interval = setInterval(() => {
   if (last < end) ticks++;
 }, PERIOD_MS);
 await run();
-tick(); // A gap that lasts to the end is one too.
+tick(); // The gap up to the end counts too.
 clearInterval(interval);
 console.log(JSON.stringify({ share: ticks / (SPAN_MS / PERIOD_MS), longestMs, items } satisfies TickCount));

@@ -10,7 +10,7 @@ const root = context.withCancel(context.background()).ctx;
 export function timers(count: number): void {
   const scopes = new Array<context.CancelScope>(count);
   for (let i = 0; i < count; i++) scopes[i] = context.withTimeout(root, HOUR);
-  // One in a thousand is asked for its error: building it would cost more than the timer.
+  // Reads one error in a thousand: to build an error costs more than the timer.
   let ended = 0;
   for (const [i, [ctx, cancel]] of scopes.entries()) {
     cancel();
@@ -30,7 +30,7 @@ export function timersFloor(count: number): void {
   check(cleared, count);
 }
 
-/** The same without timers: what is left of it without their heap. */
+/** The same without timers, to find the share of their heap. */
 function contexts(count: number): void {
   const scopes = new Array<context.CancelScope>(count);
   for (let i = 0; i < count; i++) scopes[i] = context.withCancel(root);
@@ -79,11 +79,11 @@ export const rows: readonly Row[] = [
   },
   {
     id: "timers.contexts",
-    what: "withCancel in the place of withTimeout in timers.million: one context",
+    what: "timers.million with withCancel instead of withTimeout: one context",
     ops: 1_000_000,
     ours: () => contexts(1_000_000),
     floor: () => timersFloor(1_000_000),
-    floorIs: "as there, setTimeout + clearTimeout, all held",
+    floorIs: "as in timers.million, setTimeout + clearTimeout, all held",
     slow: true,
   },
   {
@@ -92,7 +92,7 @@ export const rows: readonly Row[] = [
     ops: 1_000_000,
     ours: () => sleeps(1_000_000),
     floor: () => sleepsFloor(1_000_000),
-    floorIs: "a promise and setTimeout each, all held, then clearTimeout and reject for each",
+    floorIs: "a promise and setTimeout for each, all held, then clearTimeout and reject for each",
     slow: true,
   },
 ];

@@ -1,9 +1,10 @@
 /**
  * Our side as a contender: a process that answers one line of JSON to each line of input.
  *
- * It begins by saying who it is and which rows it has, `{"contender":"gopark","node":...,"rows":[...]}`. The input
- * `<row> <ours|floor> <ms>` runs that for about so many milliseconds and is answered `{"row":...,"ns":...}`, or
- * `{"row":...,"error":...}`. The Go process and that of the peers speak the same.
+ * It starts by printing its name and its rows, `{"contender":"gopark","node":...,"rows":[...]}`. The input
+ * `<row> <ours|floor> <ms>` runs that side of the row for about `ms` milliseconds and is answered
+ * `{"row":...,"ns":...}`, or `{"row":...,"error":...}`. The processes of Go and of the peers use the same protocol,
+ * with their own fields.
  */
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";

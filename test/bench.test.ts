@@ -8,13 +8,13 @@ import { verdict, watch } from "../bench/support/guard.ts";
 import { type Ask, compare, comparisonTable, interval, type Pair, takeTurns } from "../bench/support/pairs.ts";
 import { againstPlan, plan, wants, wantsAgainst } from "../bench/support/plan.ts";
 import { bestPeer, type Results, type RowResult, summarize } from "../bench/support/results.ts";
-import { measureRow, type Seat } from "../bench/support/rounds.ts";
+import { measureRow, type RowContender } from "../bench/support/rounds.ts";
 import { check, type Row } from "../bench/support/row.ts";
 import { figure, growth, median, quantile, ratio } from "../bench/support/stats.ts";
 import { logAxis } from "../bench/support/svg.ts";
 import {
-  beyonds,
   digits,
+  excessLines,
   failures,
   memoryTable,
   spread,
@@ -27,7 +27,7 @@ import {
 const row: Row = { id: "chan.x", what: "a value", ops: 1, ours: () => {}, targets: { floor: 1.5, go: 1 } };
 
 describe("statistics", () => {
-  test("quantiles lie between two values in proportion, and leave the input as it was", () => {
+  test("quantiles are interpolated between two values, and leave the input as it was", () => {
     const values = [4, 1, 3, 2];
     expect(median(values)).toBe(2.5);
     expect(quantile(values, 0.25)).toBe(1.75);
@@ -43,12 +43,12 @@ describe("statistics", () => {
     expect(figure(sets, "floor")).toBeNaN();
   });
 
-  test("a ratio is taken round by round: a drift that both share cancels", () => {
+  test("a ratio is computed round by round: a drift that both share cancels", () => {
     const drifting = [{ ours: [2, 20, 200], floor: [1, 10, 100] }];
     expect(ratio(drifting, "ours", "floor")).toEqual({ median: 2, low: 2, high: 2 });
   });
 
-  test("a ratio has the quartiles of all rounds, and ignores rounds that only one has", () => {
+  test("a ratio has the quartiles of all rounds, and ignores rounds of one side only", () => {
     const sets = [{ a: [1, 2, 9], b: [1, 1] }, { a: [3, 4], b: [1, 1] }, { a: [1] }];
     expect(ratio(sets, "a", "b")).toEqual({ median: 2.5, low: 1.75, high: 3.25 });
     expect(ratio(sets, "a", "c")).toBeUndefined();
@@ -88,7 +88,7 @@ describe("growth", () => {
     expect(judge({ ...series, ours: grows(exponent) }).defect).toBe(defect);
   });
 
-  test("what the floor costs too is no defect, what it does not is one", () => {
+  test("growth that the floor shares is no defect, growth of ours alone is one", () => {
     expect(judge({ ...series, ours: grows(0.4), floor: grows(0.4) }).defect).toBe(false);
     expect(judge({ ...series, ours: grows(0.4), floor: grows(0.1) }).defect).toBe(true);
   });
@@ -115,19 +115,19 @@ describe("growth", () => {
 describe("rounds", () => {
   const effort = { sets: 1, rounds: 3, ms: 25, warmMs: 150, shareMs: 1e9 };
 
-  /** A contender that notes when it is asked. */
-  const seat = (who: string, asked: string[], warm = true): Seat => ({
-    who,
+  /** A contender that records when it is asked. */
+  const contender = (name: string, asked: string[], warm = true): RowContender => ({
+    name,
     warm,
     ask: async (ms) => {
-      asked.push(`${who} ${ms}`);
+      asked.push(`${name} ${ms}`);
       return { ns: ms };
     },
   });
 
-  test("warms up what must be, then takes turns, every second round backwards", async () => {
+  test("warms up the contenders that need it, then takes turns, every second round in reverse", async () => {
     const asked: string[] = [];
-    const { rounds, errors } = await measureRow([seat("ours", asked), seat("go1", asked, false)], effort);
+    const { rounds, errors } = await measureRow([contender("ours", asked), contender("go1", asked, false)], effort);
     const turns = ["ours 150", "ours 25", "go1 25", "go1 25", "ours 25", "ours 25", "go1 25"];
     expect(asked).toEqual(turns);
     expect(rounds).toEqual({ ours: [25, 25, 25], go1: [25, 25, 25] });
@@ -136,24 +136,24 @@ describe("rounds", () => {
 
   test("a contender that fails is not asked again and has no figures; the others go on", async () => {
     let calls = 0;
-    const failing: Seat = {
-      who: "floor",
+    const failing: RowContender = {
+      name: "floor",
       warm: false,
       ask: async () => (++calls === 2 ? { error: "wrong result" } : { ns: 1 }),
     };
-    const { rounds, errors } = await measureRow([seat("ours", []), failing], effort);
+    const { rounds, errors } = await measureRow([contender("ours", []), failing], effort);
     expect(calls).toBe(2);
     expect(rounds).toEqual({ ours: [25, 25, 25] });
     expect(errors).toEqual({ floor: "wrong result" });
   });
 
   test("no figure is a failure", async () => {
-    const silent: Seat = { who: "ours", warm: false, ask: async () => ({}) };
+    const silent: RowContender = { name: "ours", warm: false, ask: async () => ({}) };
     expect((await measureRow([silent], effort)).errors).toEqual({ ours: "no figure, but undefined" });
   });
 
   test("a row that has used its share gets two rounds, and no more", async () => {
-    const { rounds } = await measureRow([seat("ours", [])], { ...effort, rounds: 9, shareMs: -1 });
+    const { rounds } = await measureRow([contender("ours", [])], { ...effort, rounds: 9, shareMs: -1 });
     expect(rounds.ours).toHaveLength(2);
   });
 });
@@ -216,7 +216,7 @@ describe("table", () => {
     expect(time(ns)).toBe(text);
   });
 
-  test("nothing reads as nothing", () => {
+  test("a missing figure is an empty text", () => {
     expect([time(undefined), time(Number.NaN), spread(undefined)]).toEqual(["", "", ""]);
     expect(digits(123.4)).toBe("123");
   });
@@ -264,7 +264,7 @@ describe("guard", () => {
   const exact = (median: number) => ({ median, low: median, high: median });
   const watched = { id: "chan.x", against: "floor", before: exact(1), now: exact(1), self: exact(1) };
 
-  test("five percent are allowed on a silent machine, and no more", () => {
+  test("five percent are allowed on a machine without noise, and no more", () => {
     expect(verdict({ ...watched, now: exact(1.05) }).regressed).toBe(false);
     expect(verdict({ ...watched, now: exact(1.06) }).regressed).toBe(true);
     expect(verdict({ ...watched, now: exact(0.5) }).regressed).toBe(false);
@@ -318,7 +318,7 @@ describe("plan", () => {
 });
 
 describe("against another tree", () => {
-  /** A pair of one round: ours took so much of the other's processor time, and twice that by the clock. */
+  /** A pair of one round: ours took `over` times the other's processor time, and twice that in wall time. */
   const pair = (over: number): Pair => [{ old: { cpu: 10, wall: 10 }, new: { cpu: 10 * over, wall: 20 * over } }];
 
   test("the arguments: a tree, any number of prefixes, and how many processes", () => {
@@ -328,10 +328,10 @@ describe("against another tree", () => {
   });
 
   test.each([
-    [["--against"], /^which tree\?/],
-    [["--against", "--processes", "9"], /^which tree\?/],
-    [["--against", "x", "--processes", "1"], /^an interval takes 2/],
-    [["--against", "x", "--processes"], /^an interval takes 2/],
+    [["--against"], /^--against needs a tree/],
+    [["--against", "--processes", "9"], /^--against needs a tree/],
+    [["--against", "x", "--processes", "1"], /^--processes must be/],
+    [["--against", "x", "--processes"], /^--processes must be/],
     [["--against", "x", "--quick"], /^unknown: --quick/],
   ])("refuses %j", (args, message) => {
     expect(() => againstPlan(args)).toThrow(message);
@@ -380,7 +380,7 @@ describe("against another tree", () => {
     expect([old.cpu, ours.cpu]).toEqual([10, 20]);
   });
 
-  test("the table flags what is worse", () => {
+  test("the table marks a row that is worse", () => {
     const rows = [compare("chan.x", [pair(1.1), pair(1.1)]), compare("chan.y", [pair(1), pair(1)])];
     const [, first, second] = comparisonTable(rows).split("\n");
     expect(first).toBe("chan.x  10.0 ns         11.0 ns         1.100 [1.100, 1.100]  2.200 [2.200, 2.200]  WORSE");
@@ -390,7 +390,7 @@ describe("against another tree", () => {
   describe("turns", () => {
     const effort = { warmMs: 150, ms: 40, rounds: 4, shareMs: 1e9 };
 
-    /** Notes who is asked; each answers with `calls`. */
+    /** Records the side that is asked; each answers with `calls`. */
     const asking = (asked: string[], calls: number): Ask => {
       return async (side, ms) => {
         asked.push(`${side} ${ms}`);
@@ -398,7 +398,7 @@ describe("against another tree", () => {
       };
     };
 
-    test("both warm up, then take turns, every second round the other way round", async () => {
+    test("both warm up, then take turns, every second round in reverse", async () => {
       const asked: string[] = [];
       const rounds = await takeTurns(["new", "old"], asking(asked, 9), effort);
       const there = ["new 40", "old 40"];
@@ -407,7 +407,7 @@ describe("against another tree", () => {
       expect(rounds).toHaveLength(4);
     });
 
-    test("where one call fills the time to warm up, it is the only one", async () => {
+    test("if one call takes all of the warm-up time, it is the only one", async () => {
       const asked: string[] = [];
       expect(await takeTurns(["old", "new"], asking(asked, 1), effort)).toHaveLength(1);
       expect(asked).toEqual(["old 150", "new 150"]);
@@ -446,21 +446,21 @@ describe("ticks", () => {
   });
 });
 
-test("what is weighed is held against its bound", () => {
+test("a memory row is compared with its bound", () => {
   const weighed = { id: "memory.x", what: "a thing", errors: {}, most: 280 };
   const bounds = [280, 281].map((ours) => memoryTable([{ ...weighed, bytes: { ours } }]).split("\n")[1]);
   expect(bounds[0]).toMatch(/≤ 280: met$/);
   expect(bounds[1]).toMatch(/≤ 280: MISSED$/);
 });
 
-test("what a row takes beyond a part of it is told where both were measured", () => {
+test("the difference of a row and the row of a part of its work is printed if both were measured", () => {
   const whole = summarize({ ...row, beyond: "chan.part" }, [{ ours: [300] }], {});
   const part = summarize({ ...row, id: "chan.part" }, [{ ours: [100] }], {});
-  expect(beyonds([whole, part])).toEqual(["chan.x is at 300 ns, chan.part at 100 ns: it takes 200 ns beyond it"]);
-  expect(beyonds([whole])).toEqual([]);
+  expect(excessLines([whole, part])).toEqual(["chan.x is at 300 ns, chan.part at 100 ns: it takes 200 ns beyond it"]);
+  expect(excessLines([whole])).toEqual([]);
 });
 
-test("the page says what was measured, what could not be, and where others are faster", () => {
+test("the page shows what was measured, what could not be, and where others are faster", () => {
   const results: Results = {
     quick: false,
     versions: { node: "20.0.0" },

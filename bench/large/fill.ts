@@ -1,5 +1,5 @@
 /**
- * In a process of its own, with `--expose-gc`: fills a Map or a ShardMap with integers and tells the memory of an
+ * In a process of its own, with `--expose-gc`: fills a Map or a ShardMap with integers and reports the memory per
  * entry.
  */
 import { shardmap } from "gopark";

@@ -16,7 +16,7 @@ interface Growth {
 interface Filling {
   entries: number;
   bytes: number;
-  /** What the map threw when it would take no more. */
+  /** The error with which the map refused further entries. */
   refused?: string;
 }
 
@@ -57,8 +57,8 @@ const text = [
   "<!-- figures:begin -->",
   `| measured on Node ${process.versions.node}, by \`npm run bench:large\` | Map | ShardMap |`,
   "|---|---:|---:|",
-  `| growing to 8 000 000 string keys: the longest pause of one \`set\`, beyond the collector's | ${pause} |`,
-  `| the same, all of it | ${growth.map(({ totalMs }) => `${(totalMs / 1000).toFixed(1)} s`).join(" | ")} |`,
+  `| growing to 8 000 000 string keys: the longest pause of one \`set\`, without collections | ${pause} |`,
+  `| the same, the total time | ${growth.map(({ totalMs }) => `${(totalMs / 1000).toFixed(1)} s`).join(" | ")} |`,
   `| an entry of 16 000 000 integers | ${await row("fill", 16_000_000, filled)} |`,
   `| an entry of 40 000 000 integers | ${await row("fill", 40_000_000, filled)} |`,
   "<!-- figures:end -->",

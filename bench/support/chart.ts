@@ -1,4 +1,4 @@
-/** The chart of the comparison: a line for each row, a dot for each contender, time to the right on a log scale. */
+/** The chart of the comparison: a line for each row, a dot for each contender, time on a horizontal log scale. */
 import { bestPeer, type RowResult } from "./results.ts";
 import { escaped, logAxis, r, shortTime, svg } from "./svg.ts";
 import { time } from "./table.ts";
@@ -17,7 +17,7 @@ const KEY: readonly (readonly [Dot["kind"], string])[] = [
   ["peer", "best peer"],
 ];
 
-/** Ours last, so that it lies above the others. */
+/** Ours is last, so that it is drawn above the others. */
 function dots({ ns }: RowResult): Dot[] {
   const peer = bestPeer(ns);
   const all: [Dot["kind"], string, number | undefined][] = [

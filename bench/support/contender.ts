@@ -2,16 +2,16 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 
-/** What a contender says when it starts; each kind has fields of its own. */
+/** The first line of a contender; each kind has fields of its own. */
 export interface Hello {
   readonly contender: string;
   readonly node?: string;
   readonly version?: string;
   readonly maxprocs?: number;
   readonly versions?: Readonly<Record<string, string>>;
-  /** Its rows; for the peers, who of them has which row. */
+  /** Its rows; for the peers, the packages that have each row. */
   readonly rows: readonly string[] | Readonly<Record<string, readonly string[]>>;
-  /** Why it has no rows. */
+  /** The error because of which it has no rows. */
   readonly error?: string;
 }
 
@@ -26,8 +26,8 @@ export interface Answer {
   readonly error?: string;
 }
 
-/** The longest that one answer may take. */
-const PATIENCE_MS = 60_000;
+/** A contender that takes longer for an answer is killed. */
+const ANSWER_TIMEOUT_MS = 60_000;
 
 export class Contender {
   readonly hello: Hello;
@@ -40,17 +40,17 @@ export class Contender {
     this.hello = hello;
   }
 
-  /** Starts the process and waits until it has said who it is. Rejects if it does not. */
+  /** Starts the process and waits for its first line. Rejects if there is none. */
   static async start(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Contender> {
     const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "inherit"] });
-    // What cannot be started, or has died, shows as the end of its output.
+    // A process that cannot be started, or has died, is noticed by the end of its output.
     child.on("error", () => {});
     child.stdin.on("error", () => {});
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     return new Contender(child, lines, JSON.parse(await nextLine(child, lines)) as Hello);
   }
 
-  /** Asks one line. Resolves to an answer with `error` if the process has ended or does not answer. */
+  /** Sends one line and resolves to the answer, which has `error` if the process has ended or does not answer. */
   async ask(line: string): Promise<Answer> {
     try {
       this.child.stdin?.write(`${line}\n`);
@@ -66,12 +66,12 @@ export class Contender {
 }
 
 async function nextLine(child: ChildProcess, lines: AsyncIterator<string>): Promise<string> {
-  const impatience = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+  const timeout = setTimeout(() => child.kill("SIGKILL"), ANSWER_TIMEOUT_MS);
   try {
     const { value, done } = await lines.next();
     if (done) throw new Error("the process has ended");
     return value;
   } finally {
-    clearTimeout(impatience);
+    clearTimeout(timeout);
   }
 }

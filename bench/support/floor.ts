@@ -1,6 +1,6 @@
 /**
- * The floors: the hand-offs that channels and semaphores make, with nothing but promises. They hand over what a channel
- * does, a value and whether there is one: an object in a promise costs more than a number in one.
+ * The floors: the hand-offs of channels and semaphores, written with bare promises. They resolve to the same object as
+ * a channel, a value and whether there is one, because an object costs more than a number.
  */
 
 const DONE = Promise.resolve();
@@ -46,17 +46,18 @@ export class Handoff<T> {
   }
 }
 
-export type Picked<T> = { readonly case: "a" | "b"; readonly value: T; readonly ok: true };
+export type PickedValue<T> = { readonly case: "a" | "b"; readonly value: T; readonly ok: true };
 
 /**
- * Two unbuffered hand-offs, a sender at each, and one receiver that takes from whichever can, from either if both can.
+ * Two unbuffered hand-offs with a sender each, and one receiver that takes from the one that is ready, at random if
+ * both are.
  */
-export class Either<T> {
+export class TwoHandoffs<T> {
   private readonly waiting: Record<"a" | "b", { readonly value: T; readonly sent: () => void } | undefined> = {
     a: undefined,
     b: undefined,
   };
-  private received: ((picked: Picked<T>) => void) | undefined;
+  private received: ((picked: PickedValue<T>) => void) | undefined;
 
   send(side: "a" | "b", value: T): Promise<void> {
     const { received } = this;
@@ -70,7 +71,7 @@ export class Either<T> {
     });
   }
 
-  receive(): Promise<Picked<T>> {
+  receive(): Promise<PickedValue<T>> {
     const { a, b } = this.waiting;
     const side = a !== undefined && (b === undefined || Math.random() < 0.5) ? "a" : "b";
     const sender = this.waiting[side];
@@ -85,8 +86,8 @@ export class Either<T> {
   }
 }
 
-/** A buffered one: an array as a ring, promises only at its ends. */
-export class Buffered<T> {
+/** A buffered hand-off for one sender and one receiver: a ring buffer, and promises only when it is full or empty. */
+export class BufferedHandoff<T> {
   private readonly slots: (T | undefined)[];
   private head = 0;
   private size = 0;
@@ -141,8 +142,8 @@ export class Buffered<T> {
   }
 }
 
-/** Who waits, first come first served. */
-class Waiting<W extends { next: W | undefined }> {
+/** A linked queue. */
+class Fifo<W extends { next: W | undefined }> {
   private front: W | undefined;
   private back: W | undefined;
 
@@ -157,7 +158,7 @@ class Waiting<W extends { next: W | undefined }> {
     if (front === undefined) return undefined;
     this.front = front.next;
     if (this.front === undefined) this.back = undefined;
-    front.next = undefined; // Or, once it is old, the collector keeps for its sake all that came after it.
+    front.next = undefined; // Or, once it is in the old generation, it would keep all later waiters alive.
     return front;
   }
 }
@@ -173,10 +174,10 @@ interface Receiver<T> {
   next: Receiver<T> | undefined;
 }
 
-/** An unbuffered hand-off for any number of both: each side has a waiting line. */
-export class Line<T> {
-  private readonly senders = new Waiting<Sender<T>>();
-  private readonly receivers = new Waiting<Receiver<T>>();
+/** An unbuffered hand-off for any number of senders and receivers: each side has a queue. */
+export class QueuedHandoff<T> {
+  private readonly senders = new Fifo<Sender<T>>();
+  private readonly receivers = new Fifo<Receiver<T>>();
 
   send(value: T): Promise<void> {
     const receiver = this.receivers.shift();
@@ -198,10 +199,10 @@ export class Line<T> {
 }
 
 /**
- * What a group of tasks must do: begin each in a microtask of its own, count them, keep the first error, and say the
- * end.
+ * The least that a group of tasks must do: start each in a microtask of its own, count them, keep the first error, and
+ * settle when all have ended.
  */
-export class Together {
+export class BareGroup {
   private running = 0;
   private failure: { readonly error: unknown } | undefined;
   private ended: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | undefined;
@@ -242,9 +243,9 @@ interface Waiter {
   next: Waiter | undefined;
 }
 
-/** A counter and a waiting line. */
-export class Units {
-  private readonly waiting = new Waiting<Waiter>();
+/** A counter and a queue. */
+export class BareSemaphore {
+  private readonly waiting = new Fifo<Waiter>();
   private free: number;
 
   constructor(size: number) {

@@ -1,4 +1,4 @@
-/** The growth of costs with size: fitted, and judged. */
+/** The growth of costs with size: the fit, and the verdict. */
 import { type Fit, growth } from "./stats.ts";
 
 export type Points = readonly (readonly [size: number, ns: number])[];
@@ -6,9 +6,9 @@ export type Points = readonly (readonly [size: number, ns: number])[];
 /** The cost of one operation at each size. */
 export interface Series {
   readonly title: string;
-  /** What is counted by the size. */
+  /** What the size counts: `receivers parked`. */
   readonly size: string;
-  /** What is done once. */
+  /** One operation. */
   readonly operation: string;
   readonly ours: Points;
   readonly floor?: Points;
@@ -22,16 +22,16 @@ export interface Judged {
   readonly defect: boolean;
 }
 
-/** Above this the cost of one operation grows with the size; below lie logarithms and caches. */
-export const MOST = 0.2;
+/** Above this exponent the cost of one operation grows with the size. Logarithms and caches stay below. */
+export const MAX_EXPONENT = 0.2;
 
 /**
- * A defect is an exponent above {@link MOST} by more than twice its error, and above the floor's too: what a raw Map or
- * the collector costs with size is the machine's.
+ * A defect is an exponent above {@link MAX_EXPONENT} by more than twice its standard error, and above the floor's as
+ * clearly: the growing cost of a raw Map or of the collector is not ours.
  */
 export function judge(series: Series): Judged {
   const fit = growth(series.ours);
   const floor = series.floor === undefined ? undefined : growth(series.floor);
   const clearly = (bound: number) => fit.exponent - 2 * fit.error > bound;
-  return { fit, floor, defect: clearly(MOST) && (floor === undefined || clearly(floor.exponent)) };
+  return { fit, floor, defect: clearly(MAX_EXPONENT) && (floor === undefined || clearly(floor.exponent)) };
 }

@@ -2,7 +2,7 @@
 import type { RowResult } from "./results.ts";
 import type { Ratio } from "./stats.ts";
 
-/** One ratio under guard: ours ÷ `against` in a row. */
+/** A guarded ratio: ours ÷ `against` in a row. */
 export interface Watched {
   readonly id: string;
   readonly against: string;
@@ -17,23 +17,23 @@ export interface Verdict extends Watched {
   readonly regressed: boolean;
 }
 
-/** Less than this is never called a regression. */
-const LEAST = 0.05;
+/** A smaller increase is never a regression. */
+const MIN_SLACK = 0.05;
 
-/** How far the quartiles of a ratio are from where they should be, in proportion. */
+/** The greater relative distance of the quartiles from `middle`. */
 function deviation({ low, high }: Ratio, middle: number): number {
   return Math.max(Math.abs(low / middle - 1), Math.abs(high / middle - 1));
 }
 
-/** Allows twice the noise of now, or the whole spread of then, whichever is more. */
+/** Allows the greatest of {@link MIN_SLACK}, twice the noise of this run, and the whole spread of the committed one. */
 export function verdict(watched: Watched): Verdict {
   const { before, now, self } = watched;
-  const slack = Math.max(LEAST, 2 * deviation(self, 1), deviation(before, before.median));
+  const slack = Math.max(MIN_SLACK, 2 * deviation(self, 1), deviation(before, before.median));
   const allowed = before.median * (1 + slack);
   return { ...watched, allowed, regressed: now.median > allowed };
 }
 
-/** The ratios that both runs have. Peers are not watched: their versions are their own affair. */
+/** The ratios that both runs have. The peers' are left out, because their versions change. */
 export function watch(committed: readonly RowResult[], measured: readonly RowResult[]): Watched[] {
   return measured.flatMap(({ id, ratios }) => {
     const old = committed.find((row) => row.id === id)?.ratios;

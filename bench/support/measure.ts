@@ -5,10 +5,9 @@ import { stretch, turn } from "./stretch.ts";
 
 /**
  * Nanoseconds per operation: the mean over the calls of `ms` milliseconds, and over the turns of the event loop between
- * them. Not the median, which has the collector in it or has not, as it happens to run in more than half of the calls
- * or in fewer. And not the calls alone: V8 puts off collecting to the next turn where it can, so that who gives the
- * loop a turn paid for his garbage, and who holds the loop to the end of the call did not, which made a bare hand-off
- * look a tenth faster than it is.
+ * them. Not the median, which includes the collector only if it happens to run in more than half of the calls. And not
+ * the calls alone: V8 postpones collections to the next turn where it can. Then a contender that lets the loop turn
+ * during its call would pay for its garbage, and one that does not would seem faster than it is.
  */
 export async function measure(run: Run, ops: number, ms: number): Promise<number> {
   let calls = 0;
@@ -16,7 +15,7 @@ export async function measure(run: Run, ops: number, ms: number): Promise<number
     calls += await stretch(run);
   };
   const bench = new Bench({ time: ms, iterations: 1, warmup: false, throws: true });
-  // Said to be asynchronous, or tinybench would call it once more to find out.
+  // `async: true`, or tinybench would call it once more to find out.
   bench.add("run", once, { async: true, beforeAll: turn });
   const [task] = await bench.run();
   const result = task?.result;

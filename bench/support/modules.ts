@@ -1,4 +1,4 @@
-/** What a module costs its users: the time of a cold import, and its size when bundled. */
+/** The cost of importing each module: the time of a cold import, and the size of its bundle. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -9,7 +9,7 @@ import { median } from "./stats.ts";
 
 const RUNS = 7;
 
-/** What the bundler is to us. */
+/** What is used of the bundler. */
 interface Rolldown {
   readonly VERSION: string;
   rolldown(options: { input: string }): Promise<{
@@ -18,14 +18,14 @@ interface Rolldown {
   }>;
 }
 
-/** The bundler that comes with vitest: no dependency of ours. */
+/** The bundler that comes with vitest: no dependency of its own is needed. */
 async function bundler(): Promise<Rolldown> {
   let from = import.meta.url;
   for (const name of ["vitest", "vite", "rolldown"]) from = pathToFileURL(createRequire(from).resolve(name)).href;
   return (await import(from)) as Rolldown;
 }
 
-/** The bytes of the module with all it imports, bundled, minified and compressed. */
+/** The bytes of the module with all its imports, bundled, minified and compressed. */
 async function sizeOf({ rolldown }: Rolldown, file: string): Promise<number> {
   const bundle = await rolldown({ input: file });
   const { output } = await bundle.generate({ format: "esm", minify: true });
@@ -33,7 +33,7 @@ async function sizeOf({ rolldown }: Rolldown, file: string): Promise<number> {
   return gzipSync(output.map(({ code }) => code).join("")).length;
 }
 
-/** The median time of importing it first thing in a fresh process. */
+/** The median time of the import in a fresh process. */
 function importTime(specifier: string): number {
   const code = `const t = performance.now(); await import(${JSON.stringify(specifier)}); console.log(performance.now() - t)`;
   const once = () => {
@@ -62,7 +62,7 @@ export async function moduleCosts(): Promise<ModuleCosts> {
   } catch (error) {
     noSizes = `no bundler: ${error}`;
   }
-  // The loader's own share, which is in all of the others.
+  // The loader's own time, which all others include.
   const modules: ModuleCost[] = [{ name: "(an empty module)", importMs: importTime("data:text/javascript,") }];
   for (const [path, target] of Object.entries(exports)) {
     if (typeof target === "string") continue;

@@ -8,24 +8,24 @@ import { columns, time } from "./table.ts";
 
 export type Side = "old" | "new";
 
-/** What a process measured of a row in one go: nanoseconds per operation. */
+/** One sample of a row in one process: nanoseconds per operation. */
 export interface Sample {
   /** Processor time, user and system, of all threads. */
   readonly cpu: number;
   readonly wall: number;
 }
 
-/** What two processes measured in turn, old and new, round by round. */
+/** The samples of two processes, old and new, round by round. */
 export type Pair = readonly Readonly<Record<Side, Sample>>[];
 
 /** How a pair of processes is measured. */
 export interface PairEffort {
-  /** Processor time of each process before the first round. */
+  /** Processor time that each process spends before the first round. */
   readonly warmMs: number;
-  /** Processor time of each in a round. */
+  /** Processor time that each spends in a round. */
   readonly ms: number;
   readonly rounds: number;
-  /** After so long by the clock there are no more rounds, three at least. */
+  /** After this wall time no further round starts, except the first three. */
   readonly shareMs: number;
 }
 
@@ -44,8 +44,8 @@ export class SideError extends Error {
 }
 
 /**
- * Lets two processes take turns, every second round the other way round, so that what slows the machine down for a
- * while slows both. Rejects with SideError.
+ * Lets two processes take turns, every second round in reverse order, so that what slows the machine down for a while
+ * slows both. Rejects with SideError.
  */
 export async function takeTurns(order: readonly Side[], ask: Ask, effort: PairEffort): Promise<Pair> {
   const round = async (sides: readonly Side[], ms: number) => {
@@ -60,7 +60,7 @@ export async function takeTurns(order: readonly Side[], ask: Ask, effort: PairEf
     return taken as Required<typeof taken>;
   };
   const warm = await round(order, effort.warmMs);
-  // One call took all of the time to warm up: it was compiled on the way, and more calls would take too long.
+  // One call took all of the warm-up time. It was compiled during it, and more calls would take too long.
   if (warm.old.calls === 1 && warm.new.calls === 1) return [warm];
   const began = performance.now();
   const pair: Record<Side, Sample>[] = [];
@@ -82,8 +82,8 @@ const STUDENT = [
 ];
 
 /**
- * The t interval of the mean of the logarithms, of two ratios at least. The logarithm makes twice as slow and twice as
- * fast equally far from 1. Of more ratios than the table of t has, the interval is a little too wide.
+ * The t interval of the mean of the logarithms of at least two ratios. With logarithms, twice as slow and twice as fast
+ * are equally far from 1. For more ratios than the table of t covers, the interval is a little too wide.
  */
 export function interval(ratios: readonly number[]): Interval {
   const logs = ratios.map(Math.log);
@@ -109,7 +109,7 @@ export interface Comparison {
 export const WORSE = 1.05;
 
 /**
- * Draws a row's figures from its pairs, two at least. Processor time decides: wall time has the other processes in it.
+ * Computes a row's figures from at least two pairs. Processor time decides, because wall time includes other processes.
  */
 export function compare(id: string, pairs: readonly Pair[]): Comparison {
   const over = (what: keyof Sample) =>

@@ -1,4 +1,4 @@
-/** What a run does, by its arguments. */
+/** What a run does, from its arguments. */
 import type { Effort } from "./rounds.ts";
 import type { Row } from "./row.ts";
 
@@ -6,19 +6,19 @@ export interface Plan {
   readonly quick: boolean;
   readonly guard: boolean;
   /**
-   * A prefix of rows' ids or of their files, or `memory`, `growth`, `steps`, `ticks`, `modules`; everything if it is
-   * empty.
+   * A prefix of row ids, of their files' names, or of `memory`, `growth`, `steps`, `ticks`, `modules`. Everything if it
+   * is empty.
    */
   readonly only: string;
   readonly effort: Effort;
-  /** No further process set is begun that would end after so long. */
+  /** No further set of processes starts that would end later than this. */
   readonly limitMs: number;
 }
 
 const FULL: Effort = { sets: 3, rounds: 7, ms: 25, warmMs: 150, shareMs: 2_000 };
 const QUICK: Effort = { sets: 1, rounds: 3, ms: 12, warmMs: 60, shareMs: 350 };
 
-/** Reads the arguments. Throws if there is one that it does not know, or a second filter. */
+/** Reads the arguments. Throws on an unknown one, or a second filter. */
 export function plan(args: readonly string[]): Plan {
   const flags = args.filter((arg) => arg.startsWith("-"));
   const [only = "", ...more] = args.filter((arg) => !arg.startsWith("-"));
@@ -36,11 +36,11 @@ export function plan(args: readonly string[]): Plan {
   };
 }
 
-/** What a comparison with another tree does, by its arguments. */
+/** What a comparison with another tree does, from its arguments. */
 export interface AgainstPlan {
   /** The other tree. */
   readonly tree: string;
-  /** Prefixes of rows' ids or of their files; everything if there are none. */
+  /** Prefixes of row ids or of their files' names. All rows but the slow ones if there are none. */
   readonly only: readonly string[];
   /** How many processes of each tree run a row. */
   readonly processes: number;
@@ -48,7 +48,7 @@ export interface AgainstPlan {
 
 const AGAINST_USAGE = "usage: npm run bench -- --against <tree> [row or file...] [--processes N]";
 
-/** Reads the arguments of `--against`. Throws if there is one that it does not know. */
+/** Reads the arguments of a run with `--against`. Throws on an unknown one. */
 export function againstPlan(args: readonly string[]): AgainstPlan {
   const only: string[] = [];
   let tree: string | undefined;
@@ -60,20 +60,20 @@ export function againstPlan(args: readonly string[]): AgainstPlan {
     else if (arg.startsWith("-")) throw new Error(`unknown: ${arg}; ${AGAINST_USAGE}`);
     else only.push(arg);
   }
-  if (tree === undefined || tree.startsWith("-")) throw new Error(`which tree? ${AGAINST_USAGE}`);
+  if (tree === undefined || tree.startsWith("-")) throw new Error(`--against needs a tree; ${AGAINST_USAGE}`);
   if (!Number.isSafeInteger(processes) || processes < 2) {
-    throw new Error(`an interval takes 2 processes of each tree at least; ${AGAINST_USAGE}`);
+    throw new Error(`--processes must be an integer of at least 2; ${AGAINST_USAGE}`);
   }
   return { tree, only, processes };
 }
 
-/** Whether the comparison with another tree has the row of this file. */
+/** Whether the comparison with another tree includes the row of this file. */
 export function wantsAgainst({ only }: AgainstPlan, file: string, { id, slow }: Row): boolean {
   if (only.length === 0) return slow !== true;
   return only.some((prefix) => file.startsWith(prefix) || id.startsWith(prefix));
 }
 
-/** Whether the plan has the row of this file. */
+/** Whether the plan includes the row of this file. */
 export function wants({ only, quick, guard }: Plan, file: string, { id, slow }: Row): boolean {
   if (slow && (quick || guard) && only === "") return false;
   return file.startsWith(only) || id.startsWith(only);

@@ -1,4 +1,4 @@
-/** What a run found, as `bench/results/bench.json` and `docs/performance.json` hold it. */
+/** The results of a run, as stored in `bench/results/bench.json` and `docs/performance.json`. */
 import type { Series } from "./growth.ts";
 import type { NextBest, Row } from "./row.ts";
 import { figure, type Ratio, ratio, type SetRounds } from "./stats.ts";
@@ -23,7 +23,7 @@ export interface RowResult {
   /** Ours ÷ each of the others. */
   readonly ratios: Readonly<Record<string, Ratio>>;
   readonly targets: readonly Target[];
-  /** The bounds set where a target is out of reach, and why. */
+  /** The bounds set where a target is out of reach, and why it is. */
   readonly next?: { readonly targets: readonly Target[]; readonly why: string };
   readonly errors: Readonly<Record<string, string>>;
 }
@@ -32,7 +32,7 @@ export interface MemoryResult {
   readonly id: string;
   readonly what: string;
   readonly bytes: Readonly<Record<string, number>>;
-  /** The most that ours may take. */
+  /** The upper bound of ours. */
   readonly most?: number;
   readonly errors: Readonly<Record<string, string>>;
 }
@@ -56,7 +56,7 @@ export interface StepCost {
 
 export interface StepFigure {
   readonly ns: number;
-  /** Over the first step, with the quartiles of all rounds. */
+  /** Divided by the first step, with the quartiles of all rounds. */
   readonly ratio?: Ratio;
 }
 
@@ -82,18 +82,18 @@ const NOT_PEERS = ["ours", "again", "floor", "go1", "goN"];
 
 /** The fastest of the peers, if there is one. */
 export function bestPeer(ns: Readonly<Record<string, number>>): string | undefined {
-  const peers = Object.keys(ns).filter((who) => !NOT_PEERS.includes(who));
+  const peers = Object.keys(ns).filter((name) => !NOT_PEERS.includes(name));
   return peers.sort((a, b) => (ns[a] as number) - (ns[b] as number))[0];
 }
 
-/** Draws a row's figures from the rounds of all process sets. */
+/** Computes a row's figures from the rounds of all sets of processes. */
 export function summarize(row: Row, sets: readonly SetRounds[], errors: Record<string, string>): RowResult {
   const ns: Record<string, number> = {};
   const ratios: Record<string, Ratio> = {};
-  for (const who of new Set(sets.flatMap((set) => Object.keys(set)))) {
-    ns[who] = figure(sets, who);
-    const over = who === "ours" ? undefined : ratio(sets, "ours", who);
-    if (over !== undefined) ratios[who] = over;
+  for (const name of new Set(sets.flatMap((set) => Object.keys(set)))) {
+    ns[name] = figure(sets, name);
+    const over = name === "ours" ? undefined : ratio(sets, "ours", name);
+    if (over !== undefined) ratios[name] = over;
   }
   const { id, what, floorIs, beyond, next } = row;
   const best = bestPeer(ns);
@@ -104,15 +104,15 @@ export function summarize(row: Row, sets: readonly SetRounds[], errors: Record<s
     ...(beyond && { beyond }),
     ns,
     ratios,
-    // The row's own bounds; besides, ours is to be no slower than any peer.
-    targets: held({ ...row.targets, ...(best && !(best in (row.targets ?? {})) && { [best]: 1 }) }, ratios),
-    ...(next && { next: { targets: held(next.targets, ratios), why: next.why } }),
+    // The row's own bounds, and one more: ours is no slower than the best peer.
+    targets: checkBounds({ ...row.targets, ...(best && !(best in (row.targets ?? {})) && { [best]: 1 }) }, ratios),
+    ...(next && { next: { targets: checkBounds(next.targets, ratios), why: next.why } }),
     errors,
   };
 }
 
-/** Which of the bounds hold; those against contenders that did not run are left out. */
-function held(bounds: NextBest["targets"], ratios: RowResult["ratios"]): Target[] {
+/** Checks the bounds. Those against contenders that did not run are left out. */
+function checkBounds(bounds: NextBest["targets"], ratios: RowResult["ratios"]): Target[] {
   return Object.entries(bounds).flatMap(([against, most]) => {
     const found = ratios[against === "go" ? "go1" : against]?.median;
     return found === undefined ? [] : [{ against, most, found, met: found <= most }];

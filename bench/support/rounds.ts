@@ -2,24 +2,24 @@
 import type { Answer } from "./contender.ts";
 
 /** One contender of one row. */
-export interface Seat {
+export interface RowContender {
   /** `ours`, `floor`, `go1`, `goN`, or a peer's name. */
-  readonly who: string;
-  /** Whether its code must be compiled and optimized before it is measured. Go warms itself up. */
+  readonly name: string;
+  /** Whether it must run before the first round, for V8 to compile it. Go's contender warms up by itself. */
   readonly warm: boolean;
   ask(ms: number): Promise<Answer>;
 }
 
 export interface Effort {
-  /** Fresh sets of processes. */
+  /** How many sets of fresh processes. */
   readonly sets: number;
   /** Rounds for each row and set. */
   readonly rounds: number;
   /** How long each contender runs in a round. */
   readonly ms: number;
-  /** How long it runs before the first. */
+  /** How long it runs before the first round. */
   readonly warmMs: number;
-  /** After so long a row gets no more rounds, however many it has had; a row of slow contenders has fewer. */
+  /** After this time a row gets no further round, except the first two. */
   readonly shareMs: number;
 }
 
@@ -28,27 +28,27 @@ export interface RowRounds {
   readonly errors: Record<string, string>;
 }
 
-/** Every second round goes backwards. A contender that fails is not asked again. */
-export async function measureRow(seats: readonly Seat[], effort: Effort): Promise<RowRounds> {
+/** Every second round is in reverse order. A contender that fails is not asked again, and its figures are dropped. */
+export async function measureRow(contenders: readonly RowContender[], effort: Effort): Promise<RowRounds> {
   const rounds: Record<string, number[]> = {};
   const errors: Record<string, string> = {};
-  const ask = async (seat: Seat, ms: number): Promise<number | undefined> => {
-    if (seat.who in errors) return undefined;
-    const { ns, error } = await seat.ask(ms);
-    if (ns === undefined || !(ns > 0)) errors[seat.who] = error ?? `no figure, but ${ns}`;
+  const ask = async (contender: RowContender, ms: number): Promise<number | undefined> => {
+    if (contender.name in errors) return undefined;
+    const { ns, error } = await contender.ask(ms);
+    if (ns === undefined || !(ns > 0)) errors[contender.name] = error ?? `no figure, but ${ns}`;
     return ns;
   };
-  for (const seat of seats) if (seat.warm) await ask(seat, effort.warmMs);
+  for (const contender of contenders) if (contender.warm) await ask(contender, effort.warmMs);
   const begin = performance.now();
   for (let round = 0; round < effort.rounds; round++) {
     if (round >= 2 && performance.now() - begin > effort.shareMs) break;
-    for (const seat of round % 2 === 0 ? seats : seats.toReversed()) {
-      const ns = await ask(seat, effort.ms);
-      if (ns === undefined || seat.who in errors) continue;
-      rounds[seat.who] ??= [];
-      rounds[seat.who]?.push(ns);
+    for (const contender of round % 2 === 0 ? contenders : contenders.toReversed()) {
+      const ns = await ask(contender, effort.ms);
+      if (ns === undefined || contender.name in errors) continue;
+      rounds[contender.name] ??= [];
+      rounds[contender.name]?.push(ns);
     }
   }
-  for (const who of Object.keys(errors)) delete rounds[who];
+  for (const name of Object.keys(errors)) delete rounds[name];
   return { rounds, errors };
 }

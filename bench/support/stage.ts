@@ -1,27 +1,27 @@
 /**
- * Stages a tree of the library: a copy of its sources, built by its own `npm run build`, with the compiled rows beside
- * it, so that `gopark` means that tree there. The tree itself is only read, and can be edited while its copy is
- * measured.
+ * Stages a tree of the library: copies its sources, builds the copy with its own `npm run build`, and puts the compiled
+ * rows beside it, so that `gopark` resolves to that copy. The tree itself is only read, and can be edited while its
+ * copy is measured.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
-// Of this run alone: another that runs at the same time must not build anew what is being measured.
+// Of this run alone: another run at the same time must not rebuild what is being measured.
 const STAGES = `.build/against/${process.pid}`;
 const ROWS = ".build/bench";
-/** What is no source. */
+/** Not needed to build the library. */
 const LEFT_OUT = [".git", ".build", "dist", "node_modules", "coverage", "bench", "test", "docs"];
 
 export function removeStages(): void {
   rmSync(STAGES, { recursive: true, force: true });
 }
 
-/** Returns the folder of the compiled rows. Throws if `tree` is no tree of gopark, or does not build. */
+/** Returns the folder of the compiled rows. Throws if `tree` is not a checkout of gopark, or does not build. */
 export function stage(name: string, tree: string): string {
   const manifest = join(tree, "package.json");
   if (!existsSync(manifest) || JSON.parse(readFileSync(manifest, "utf8")).name !== "gopark") {
-    throw new Error(`${tree} is no checkout of gopark`);
+    throw new Error(`${tree} is not a checkout of gopark`);
   }
   const folder = resolve(STAGES, name);
   const copy = join(folder, "gopark");
@@ -34,7 +34,7 @@ export function stage(name: string, tree: string): string {
   const { status, stdout, stderr } = spawnSync("npm run --silent build", { cwd: copy, shell: true, encoding: "utf8" });
   if (status !== 0) throw new Error(`${tree} does not build:\n${stdout}${stderr}`);
 
-  // A package of another name: in one named gopark that name would mean the package itself.
+  // A package of another name: in a package named gopark, `gopark` would resolve to the package itself.
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "rows", private: true, type: "module" }));
   mkdirSync(join(folder, "node_modules"));
   symlinkSync(copy, join(folder, "node_modules/gopark"), "junction");

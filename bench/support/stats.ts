@@ -1,6 +1,6 @@
 /** The statistics of the comparison: medians, quartiles, ratios, and the exponent of a growth. */
 
-/** The q-quantile, between two values in proportion; NaN of none. */
+/** The q-quantile, interpolated between two values. NaN without values. */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   const at = q * (sorted.length - 1);
@@ -14,15 +14,15 @@ export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
 }
 
-/** What one process measured of one contender, round by round. */
+/** The figures of one contender in one process, round by round. */
 export type Rounds = readonly number[];
 
-/** Of a process set: the rounds of each contender, by name. */
+/** The rounds of each contender, by name, in one set of processes. */
 export type SetRounds = Readonly<Record<string, Rounds>>;
 
 /** The median over processes of the median over rounds. */
-export function figure(sets: readonly SetRounds[], who: string): number {
-  return median(sets.map((set) => median(set[who] ?? [])).filter((value) => !Number.isNaN(value)));
+export function figure(sets: readonly SetRounds[], name: string): number {
+  return median(sets.map((set) => median(set[name] ?? [])).filter((value) => !Number.isNaN(value)));
 }
 
 export interface Ratio {

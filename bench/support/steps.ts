@@ -1,6 +1,6 @@
 /**
- * From the bare hand-off to the channel, step by step: each class does what the one before does and one thing more that
- * a channel promises. The last step before ours is the floor that a channel stands on.
+ * From the bare hand-off to the channel, step by step: each class adds one guarantee of a channel to the one before.
+ * The last step before ours is the real lower bound for a channel.
  */
 import { Channel } from "gopark";
 import { Handoff, type Received } from "./floor.ts";
@@ -128,12 +128,12 @@ class Queued implements Stream {
   }
 }
 
-/** Counts completions, looks at the clock every 256, and after a millisecond lets the rest wait for the next turn. */
+/** Counts completions, reads the clock every 256, and after a millisecond defers further ones to the next turn. */
 class Turn {
   private left = 256;
   private last = false;
   private began = 0;
-  private late: (() => void)[] = [];
+  private deferredCalls: (() => void)[] = [];
 
   charge(): boolean {
     if (--this.left >= 0) return true;
@@ -146,12 +146,12 @@ class Turn {
     return true;
   }
 
-  /** Resolves in a later turn. */
+  /** Calls `resolve` in a later turn. */
   defer<V>(resolve: (value: V) => void, value: V): void {
-    this.late.push(() => resolve(value));
+    this.deferredCalls.push(() => resolve(value));
   }
 
-  /** What completed at once, over the budget. */
+  /** A promise for a completion over the budget. */
   deferred<V>(value: V): Promise<V> {
     return new Promise((resolve) => this.defer(resolve, value));
   }
@@ -160,13 +160,13 @@ class Turn {
     this.last = false;
     this.left = 256;
     this.began = performance.now();
-    const { late } = this;
-    this.late = [];
-    for (const complete of late) complete();
+    const calls = this.deferredCalls;
+    this.deferredCalls = [];
+    for (const complete of calls) complete();
   }
 }
 
-// One budget for all, as the event loop is one.
+// One budget for all, because there is one event loop.
 const budget = new Turn();
 
 class Yielding implements Stream {
@@ -207,12 +207,15 @@ class Yielding implements Stream {
 }
 
 export const steps: readonly Step[] = [
-  { adds: "the bare hand-off: one sender, one receiver, a promise for who comes first", make: () => new Handoff() },
-  { adds: "a wait can fail, as its context ends or its channel closes", make: () => new Failing() },
-  { adds: "any number wait on each side, and each can leave the queue in O(1)", make: () => new Queued() },
-  { adds: "who is parked is counted, and the event loop gets a turn every millisecond", make: () => new Yielding() },
   {
-    adds: "gopark's channel: the rest, a closed channel refused, a context heard, a buffer asked",
+    adds: "the bare hand-off: one sender, one receiver, a promise for the one that comes first",
+    make: () => new Handoff(),
+  },
+  { adds: "a wait can fail, because its context ends or its channel is closed", make: () => new Failing() },
+  { adds: "any number of waits on each side, each unlinked in O(1)", make: () => new Queued() },
+  { adds: "parked waits are counted, and the event loop gets a turn every millisecond", make: () => new Yielding() },
+  {
+    adds: "gopark's channel: the rest, such as checks for a closed channel, a context and a buffer",
     make: () => new Channel(),
   },
 ];

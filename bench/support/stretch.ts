@@ -1,12 +1,12 @@
-/** Calls that follow one another, and the turn of the event loop after them. */
+/** Calls without a pause, and the turn of the event loop after them. */
 import type { Run } from "./row.ts";
 
-/** For so many milliseconds calls follow one another before the event loop turns: its own 4 µs must not count. */
-const STRETCH = 1;
+/** How many milliseconds of calls come before a turn of the event loop, so that the turn's own time does not count. */
+const STRETCH_MS = 1;
 
-/** Calls for a millisecond, once at least, then lets the event loop turn. Resolves to the number of calls. */
+/** Calls `run` for a millisecond, at least once, then lets the event loop turn. Resolves to the number of calls. */
 export async function stretch(run: Run): Promise<number> {
-  const end = performance.now() + STRETCH;
+  const end = performance.now() + STRETCH_MS;
   let calls = 0;
   do {
     const running = run();

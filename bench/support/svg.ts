@@ -1,4 +1,4 @@
-/** What both charts share: log axes, colours for light and dark, numbers in short. */
+/** What the charts share: log axes, colours for light and dark, short numbers. */
 
 /** The colours are the page's own where it embeds the file; an image follows the reader's system. */
 export const STYLE = `<style>
@@ -15,12 +15,12 @@ svg { --ink: #1c2127; --soft: #5b6672; --paper: #fff; --grid: #d8dee4; --ours: #
 </style>`;
 
 export interface Axis {
-  /** The powers of ten within, ends included. */
+  /** The powers of ten, including both ends. */
   readonly ticks: readonly number[];
   place(value: number): number;
 }
 
-/** A log axis from the power of ten below the least value to the one above the greatest, drawn between two places. */
+/** A log axis from the power of ten below the least value to the one above the greatest, between two coordinates. */
 export function logAxis(values: readonly number[], from: number, to: number): Axis {
   const low = Math.floor(Math.log10(Math.min(...values)));
   const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values))));
@@ -48,7 +48,7 @@ export function escaped(text: string): string {
   return text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c] ?? c);
 }
 
-/** A file of its own, with the paper behind it. */
+/** A whole file, with a background. */
 export function svg(width: number, height: number, label: string, parts: readonly string[]): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escaped(label)}">`,

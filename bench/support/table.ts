@@ -43,7 +43,7 @@ const HEADS = [
 
 function cells(row: RowResult): string[] {
   const { id, ns, ratios, targets, errors } = row;
-  const cell = (who: string) => (errors[who] === undefined ? time(ns[who]) : "failed");
+  const cell = (name: string) => (errors[name] === undefined ? time(ns[name]) : "failed");
   const peer = bestPeer(ns);
   return [
     id,
@@ -64,8 +64,8 @@ function bytes(value: number | undefined): string {
   return value === undefined ? "" : value.toFixed(0);
 }
 
-/** What a row takes beyond a part of it that has a row of its own, a line for each. */
-export function beyonds(rows: readonly RowResult[]): string[] {
+/** For each row with `beyond`: how much more it takes than the row that does a part of its work. */
+export function excessLines(rows: readonly RowResult[]): string[] {
   return rows.flatMap(({ id, beyond, ns }) => {
     const part = rows.find((row) => row.id === beyond)?.ns.ours;
     if (part === undefined || ns.ours === undefined) return [];
@@ -76,14 +76,14 @@ export function beyonds(rows: readonly RowResult[]): string[] {
 const MEMORY_HEADS = ["row", "what", "ours", "floor", "Go", "peers", "target"];
 
 function memoryCells({ id, what, bytes: of, most }: MemoryResult): string[] {
-  const peers = Object.entries(of).filter(([who]) => !["ours", "floor", "go1"].includes(who));
+  const peers = Object.entries(of).filter(([name]) => !["ours", "floor", "go1"].includes(name));
   return [
     id,
     what,
     bytes(of.ours),
     bytes(of.floor),
     bytes(of.go1),
-    peers.map(([who, value]) => `${bytes(value)} (${who})`).join(", "),
+    peers.map(([name, value]) => `${bytes(value)} (${name})`).join(", "),
     most === undefined || of.ours === undefined ? "" : `≤ ${most}: ${of.ours <= most ? "met" : "MISSED"}`,
   ];
 }
@@ -102,7 +102,7 @@ export function columns(heads: readonly string[], lines: readonly (readonly stri
     .join("\n");
 }
 
-/** A Markdown table, all but the first column to the right. */
+/** A Markdown table, with all columns but the first aligned to the right. */
 export function markdown(heads: readonly string[], lines: readonly (readonly string[])[]): string {
   const line = (all: readonly string[]) => `| ${all.join(" | ")} |`;
   return [line(heads), line(heads.map((_, i) => (i === 0 ? "---" : "---:"))), ...lines.map(line)].join("\n");
@@ -148,7 +148,7 @@ export function growthMarkdown(series: readonly Series[]): string {
   return markdown(GROWTH_HEADS, series.map(growthCells));
 }
 
-const STEP_HEADS = ["what is done beyond the line above", "a value", "÷ the first", "a round trip", "÷ the first"];
+const STEP_HEADS = ["what the step adds to the line above", "a value", "÷ the first", "a round trip", "÷ the first"];
 
 function stepCells({ adds, value, roundTrip }: StepCost): string[] {
   return [adds, time(value.ns), spread(value.ratio), time(roundTrip.ns), spread(roundTrip.ratio)];
@@ -168,7 +168,7 @@ const TICK_HEADS = [
   `target at ${time(BOUND_US * 1e3)}`,
 ];
 
-/** `94 % (12 ms)`: the share of the ticks, and the longest gap. */
+/** `94 % (12 ms)`: the share of the due ticks that came, and the longest gap. */
 function tickCells({ what, least, counts }: TickRow): string[] {
   const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
   const found = counts[BUSY_US.indexOf(BOUND_US)]?.share ?? 0;
@@ -187,7 +187,7 @@ export function tickMarkdown(rows: readonly TickRow[]): string {
   return markdown(TICK_HEADS, rows.map(tickCells));
 }
 
-/** What failed, a line each. */
+/** The failures, a line each. */
 export function failures(rows: readonly (RowResult | MemoryResult)[]): string[] {
-  return rows.flatMap(({ id, errors }) => Object.entries(errors).map(([who, error]) => `${id} of ${who}: ${error}`));
+  return rows.flatMap(({ id, errors }) => Object.entries(errors).map(([name, error]) => `${id} of ${name}: ${error}`));
 }

@@ -1,4 +1,4 @@
-/** Counts what ends, and says when all has. */
+/** Counts endings: `all` resolves when `one` has been called `count` times. */
 export class Tally {
   private left: number;
   private resolve = () => {};

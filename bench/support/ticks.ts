@@ -1,12 +1,10 @@
-/**
- * Measures how many ticks of an interval come through beside tasks that are busy, each cell in a process of its own.
- */
+/** Measures how many ticks of an interval come beside busy tasks, each cell in a process of its own. */
 import { spawnSync } from "node:child_process";
 
 export const PERIOD_MS = 10;
 export const SPAN_MS = 1_000;
 
-/** Of busy work for each item, in microseconds. */
+/** Busy work for each item, in microseconds. */
 export const BUSY_US = [0, 10, 100, 1_000, 5_000] as const;
 
 const WORKS = {
@@ -21,9 +19,9 @@ export type TickWork = keyof typeof WORKS;
 
 /** What a process counted. */
 export interface TickCount {
-  /** Of the ticks that were due, those that came. */
+  /** The ticks that came, of those that were due. */
   readonly share: number;
-  /** The longest time between two turns of the interval. */
+  /** The longest time between two ticks. */
   readonly longestMs: number;
   readonly items: number;
 }
@@ -36,7 +34,7 @@ export interface TickRow {
   readonly counts: readonly TickCount[];
 }
 
-/** Where the bounds apply. */
+/** The busy work for which the bounds hold. */
 export const BOUND_US = 1_000;
 
 function count(work: string, busyUs: number): TickCount {
@@ -46,13 +44,13 @@ function count(work: string, busyUs: number): TickCount {
   return JSON.parse(stdout) as TickCount;
 }
 
-/** A cell with fewer ticks is counted again, {@link PASSES} times in all. */
+/** A cell with a smaller share is counted again, up to {@link PASSES} times in total. */
 const ENOUGH = 0.9;
 const PASSES = 3;
 
 /**
- * Of each cell the count with the most ticks: other processes on the machine can only take ticks away, and what starves
- * the event loop by itself does so each time.
+ * Returns for each cell the count with the most ticks: other processes on the machine can only take ticks away, and
+ * work that starves the event loop does so each time.
  */
 export function tickCounts(say: (what: string) => void): TickRow[] {
   const best = new Map<string, TickCount>();

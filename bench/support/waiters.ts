@@ -1,9 +1,9 @@
-/** Receivers parked on one channel, served in turn: each parks again behind the others. */
+/** Receivers parked on one channel, which receive in turn and park again behind the others. */
 import { Channel } from "gopark";
-import { Line } from "./floor.ts";
+import { QueuedHandoff } from "./floor.ts";
 import { check } from "./row.ts";
 
-/** How many are served by one call. */
+/** How many values one call sends. */
 export const PER_CALL = 5_000;
 
 export class ParkedOnChannel {
@@ -11,7 +11,7 @@ export class ParkedOnChannel {
   private parked = 0;
   private received = 0;
 
-  /** Parks as many as are missing, then serves. The channel is left open and the receivers parked. */
+  /** Parks receivers until there are `receivers`, then sends. The channel stays open and the receivers stay parked. */
   async serve(receivers: number): Promise<void> {
     const { ch } = this;
     for (; this.parked < receivers; this.parked++) void this.receive();
@@ -34,8 +34,8 @@ export class ParkedOnChannel {
   }
 }
 
-export class ParkedOnLine {
-  private readonly ch = new Line<number>();
+export class ParkedOnFloor {
+  private readonly ch = new QueuedHandoff<number>();
   private parked = 0;
   private received = 0;
 

@@ -17,9 +17,7 @@ export const model = {
   serviceMs: 25,
   /** A call's own service time is drawn from serviceMs * (1 ± jitter). */
   jitter: 0.2,
-  /**
-   * Above `slowFrom` waiting calls every call slows down, linearly, up to twice as long at `slowFrom + slowOver`.
-   */
+  /** Above `slowFrom` waiting calls every call slows down, linearly, up to twice as long at `slowFrom + slowOver`. */
   slowFrom: 48,
   slowOver: 1000,
   /** Share of calls that are never answered; such a call keeps its slot until the caller hangs up, at most `hangMs`. */
@@ -57,13 +55,11 @@ export const limits = {
   orders: 16,
   queue: 6,
   /**
-   * Calls to the upstream at once. The 26 beyond its slots wait in the upstream's queue, 108 ms of work, so that no slot
-   * is idle while the gateway pauses.
+   * Calls to the upstream at once. The 26 beyond its slots wait in the upstream's queue, 108 ms of work, so that no
+   * slot is idle while the gateway pauses.
    */
   calls: 32,
-  /**
-   * Admitted orders per second: above the capacity, so that the queue never runs dry, and well below the surge.
-   */
+  /** Admitted orders per second: above the capacity, so that the queue never runs dry, and well below the surge. */
   rate: capacity * 1.25,
   burst: 16,
 } as const;
@@ -93,9 +89,7 @@ export interface Plan {
   seed: number;
   /** A client that has waited this long for an answer hangs up. */
   patienceMs: number;
-  /**
-   * Ends at 0. It counts in the records, but not in the figures: a process that has just started is busy compiling.
-   */
+  /** Ends at 0. It counts in the records, but not in the figures: a process that has just started is busy compiling. */
   warmUp: Span;
   phases: Phase[];
   /** Units of the scarce article at the start: sold out early in the surge. */

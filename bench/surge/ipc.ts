@@ -138,7 +138,9 @@ export class Child {
     this.#child.on("error", (err) => console.error(`${this.#name}: ${err.message}`));
   }
 
-  /** Sends a request and resolves to its reply. Rejects if the child replies with an error or exits before it replies. */
+  /**
+   * Sends a request and resolves to its reply. Rejects if the child replies with an error or exits before it replies.
+   */
   request<K extends keyof Requests>(name: K, body: Body<K>): Promise<Reply<K>> {
     if (this.#exited) return Promise.reject(this.#exitError(this.#child.exitCode, this.#child.signalCode));
     return new Promise<Reply<K>>((resolve, reject) => {

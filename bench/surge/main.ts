@@ -76,8 +76,8 @@ async function replay(variant: Variant, plan: Plan): Promise<Run> {
 }
 
 /**
- * Replays, and replays again if only promises about time were broken, the machine was busy elsewhere during the run, and
- * there is time left. A run that leaked, or whose records differ, is never repeated.
+ * Replays, and replays again if only promises about time were broken, the machine was busy elsewhere during the run,
+ * and there is time left. A run that leaked, or whose records differ, is never repeated.
  */
 async function measure(variant: Variant, plan: Plan): Promise<Results[number]> {
   for (;;) {
@@ -93,7 +93,9 @@ async function measure(variant: Variant, plan: Plan): Promise<Results[number]> {
   }
 }
 
-/** The progress of a run in one line: on a terminal it is rewritten in place, elsewhere it is printed every two seconds. */
+/**
+ * The progress of a run in one line: on a terminal it is rewritten in place, elsewhere it is printed every two seconds.
+ */
 class ProgressLine {
   readonly #variant: Variant;
   readonly #plan: Plan;

@@ -19,8 +19,8 @@ export function clock(): number {
 
 export class Probe {
   readonly #parked: () => number;
-  // One histogram is reset at each sample, the other at each phase: the quantile of a phase cannot be computed from those
-  // of its samples.
+  // One histogram is reset at each sample, the other at each phase: the quantile of a phase cannot be computed from
+  // those of its samples.
   readonly #moment: IntervalHistogram = monitorEventLoopDelay({ resolution });
   readonly #phase: IntervalHistogram = monitorEventLoopDelay({ resolution });
   #pauses: number[] = [];
@@ -47,7 +47,9 @@ export class Probe {
     if (quotes.length > 0) this.#dirtyScratches++;
   }
 
-  /** To be called before each write to the stock: `read` is the value it is computed from, `current` what it overwrites. */
+  /**
+   * To be called before each write to the stock: `read` is the value it is computed from, `current` what it overwrites.
+   */
   writes(read: number, current: number): void {
     if (read !== current) this.#lostUpdates++;
   }

@@ -1,8 +1,8 @@
 /**
  * The upstream: prices, inventory and payments behind one queue and a fixed number of slots.
  *
- * A call takes a slot for its service time. When all slots are taken it waits in arrival order. The more calls wait, the
- * slower every call gets. A few calls fail and a few are never answered. Payments are idempotent by order id.
+ * A call takes a slot for its service time. When all slots are taken it waits in arrival order. The more calls wait,
+ * the slower every call gets. A few calls fail and a few are never answered. Payments are idempotent by order id.
  *
  * Capacity is kept by arithmetic, not by timers: a free slot starts the next waiting call at the instant its last call
  * was due to end. So a timer that fires late costs the upstream nothing, and it carries slots / service time on a busy

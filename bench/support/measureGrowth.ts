@@ -1,6 +1,6 @@
 /** Measures how costs grow with size, each point in a process of its own. */
 import { spawnSync } from "node:child_process";
-import { type Growth, growths } from "../growths.ts";
+import { type Growth, growths } from "../growthSeries.ts";
 import type { Points, Series } from "./growth.ts";
 
 function cost(series: number, side: "ours" | "floor", size: number): number {
@@ -13,7 +13,7 @@ function cost(series: number, side: "ours" | "floor", size: number): number {
   return Number(stdout);
 }
 
-/** Up by every second size and down by the others, so that the drift of the machine does not look like growth. */
+/** Every second size upwards, then the others downwards, so that the drift of the machine does not look like growth. */
 function points(series: number, side: "ours" | "floor", sizes: readonly number[]): Points {
   const up = sizes.filter((_, i) => i % 2 === 0);
   const down = sizes.filter((_, i) => i % 2 === 1).toReversed();

@@ -1,14 +1,14 @@
-/** What is measured of the growth of each primitive's cost with its size. */
+/** The series of the growth measurement: the cost of each primitive against its size. */
 import { Channel, context, semaphore, shardmap } from "gopark";
 import { wide } from "./context.bench.ts";
 import { overChannels } from "./select.bench.ts";
-import { Units } from "./support/floor.ts";
+import { BareSemaphore } from "./support/floor.ts";
 import { check, type Run } from "./support/row.ts";
 import { Tally } from "./support/tally.ts";
-import { ParkedOnChannel, ParkedOnLine, PER_CALL } from "./support/waiters.ts";
+import { ParkedOnChannel, ParkedOnFloor, PER_CALL } from "./support/waiters.ts";
 import { timers, timersFloor } from "./time.bench.ts";
 
-/** A size's work: `ops` operations per call. */
+/** The work at one size: `ops` operations per call. */
 export interface Work {
   readonly ops: number;
   readonly run: Run;
@@ -38,8 +38,9 @@ function weighted(): Semaphore {
 }
 
 /**
- * So many acquires parked behind the one that holds the only unit. A call lets the unit go round: who has it releases
- * it to the front one and comes again at the back. Between calls it is held, and nothing moves.
+ * Parks `waiters` acquires behind the task that holds the only unit. A call passes the unit on `PER_CALL` times: the
+ * task that holds it releases it to the front waiter and queues again at the back. Between calls one task holds the
+ * unit.
  */
 function parkedAcquires(sem: Semaphore, waiters: number): Work {
   let left = 0;
@@ -69,11 +70,11 @@ function parkedAcquires(sem: Semaphore, waiters: number): Work {
   };
 }
 
-function parkedReceivers(parked: ParkedOnChannel | ParkedOnLine, receivers: number): Work {
+function parkedReceivers(parked: ParkedOnChannel | ParkedOnFloor, receivers: number): Work {
   return { ops: PER_CALL, run: () => parked.serve(receivers) };
 }
 
-/** So many receivers parked on one context, which is cancelled. */
+/** Parks receivers on one context, and cancels it. */
 async function cancelling(receivers: number): Promise<void> {
   const [ctx, cancel] = context.withCancel(root);
   const ch = new Channel<number>();
@@ -83,7 +84,7 @@ async function cancelling(receivers: number): Promise<void> {
   await rejected.all;
 }
 
-/** So many receivers parked on one channel, which is closed. */
+/** Parks receivers on one channel, and closes it. */
 async function closing(receivers: number): Promise<void> {
   const ch = new Channel<number>();
   const resolved = new Tally(receivers);
@@ -92,7 +93,7 @@ async function closing(receivers: number): Promise<void> {
   await resolved.all;
 }
 
-/** So many acquires parked behind the one that holds the only unit; then as many releases, one after the other. */
+/** Parks acquires behind the one that holds the only unit, then releases as many times, one after the other. */
 async function releasing(sem: Semaphore, acquires: number): Promise<void> {
   await sem.acquire();
   const resolved = new Tally(acquires);
@@ -124,7 +125,7 @@ interface Keyed {
   get(key: string): number | undefined;
 }
 
-/** Looks each key up once, in an order of its own, so that a big map finds nothing in the caches. */
+/** Looks up each key once, not in the order of insertion, so that the caches help a big map little. */
 function lookups(build: (entries: [string, number][]) => Keyed, keys: number): Work {
   const names = Array.from({ length: keys }, (_, i) => `user:${i}`);
   const map = build(names.map((name, i) => [name, i]));
@@ -142,7 +143,7 @@ function lookups(build: (entries: [string, number][]) => Keyed, keys: number): W
 const decades = (from: number, to: number): number[] =>
   Array.from({ length: to - from + 1 }, (_, i) => 10 ** (from + i));
 
-/** Where the growth of a wait's cost is looked at, when very many end at once. */
+/** The sizes for waits that all end at once. */
 const MANY = [10_000, 30_000, 100_000, 300_000, 1_000_000];
 const BARE = "bare promises in a list";
 
@@ -153,7 +154,7 @@ export const growths: readonly Growth[] = [
     operation: "send to the front one",
     sizes: decades(0, 5),
     ours: (n) => parkedReceivers(new ParkedOnChannel(), n),
-    floor: (n) => parkedReceivers(new ParkedOnLine(), n),
+    floor: (n) => parkedReceivers(new ParkedOnFloor(), n),
     floorIs: BARE,
   },
   {
@@ -178,7 +179,7 @@ export const growths: readonly Growth[] = [
     operation: "release to the front one",
     sizes: decades(0, 5),
     ours: (n) => parkedAcquires(weighted(), n),
-    floor: (n) => parkedAcquires(new Units(1), n),
+    floor: (n) => parkedAcquires(new BareSemaphore(1), n),
     floorIs: BARE,
   },
   {
@@ -205,7 +206,7 @@ export const growths: readonly Growth[] = [
     operation: "park one and release",
     sizes: MANY,
     ours: (n) => ({ ops: n, run: () => releasing(weighted(), n) }),
-    floor: (n) => ({ ops: n, run: () => releasing(new Units(1), n) }),
+    floor: (n) => ({ ops: n, run: () => releasing(new BareSemaphore(1), n) }),
     floorIs: BARE,
   },
   {

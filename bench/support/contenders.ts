@@ -2,26 +2,28 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { Contender } from "./contender.ts";
-import type { Seat } from "./rounds.ts";
+import type { RowContender } from "./rounds.ts";
 import type { Row } from "./row.ts";
 
 export const WORKER = ".build/bench/worker.js";
 const GO = ".build/bench-go";
 const PEERS = "bench/peers";
 
-/** Which foreign contenders can run, and why the others cannot. */
-export interface Guests {
+/** Whether Go and the peers can run, and if not, why. */
+export interface Availability {
   readonly go: boolean;
   readonly peers: boolean;
   readonly absent: Record<string, string>;
 }
 
-/** Builds Go's contender and installs the peers where they are missing. What cannot be had is said, not fatal. */
-export function prepare(): Guests {
+/**
+ * Builds Go's contender and installs the peers if they are missing. A failure is noted in `absent`, and the rest runs.
+ */
+export function prepare(): Availability {
   const absent: Record<string, string> = {};
-  const attempt = (who: string, command: string): boolean => {
+  const attempt = (name: string, command: string): boolean => {
     const { status, stderr } = spawnSync(command, { shell: true, encoding: "utf8" });
-    if (status !== 0) absent[who] = `"${command}" failed: ${stderr.trim().split("\n").at(-1) ?? ""}`;
+    if (status !== 0) absent[name] = `"${command}" failed: ${stderr.trim().split("\n").at(-1) ?? ""}`;
     return status === 0;
   };
   let go = spawnSync("go", ["version"]).status === 0;
@@ -31,7 +33,7 @@ export function prepare(): Guests {
   return { go, peers, absent };
 }
 
-export class Party {
+export class Contenders {
   readonly ours: Contender;
   readonly go1: Contender | undefined;
   readonly goN: Contender | undefined;
@@ -44,43 +46,50 @@ export class Party {
     this.peers = peers;
   }
 
-  /** Starts a fresh process of each. One that does not start is left out, and `guests.absent` says so. */
-  static async start(guests: Guests): Promise<Party> {
+  /** Starts a fresh process of each. One that does not start is left out, and `available.absent` says so. */
+  static async start(available: Availability): Promise<Contenders> {
     const ours = await Contender.start(process.execPath, [WORKER]);
-    const maybe = async (who: "go" | "peers", command: string, args: readonly string[], env?: NodeJS.ProcessEnv) => {
-      if (!guests[who]) return undefined;
+    const startIfAvailable = async (
+      name: "go" | "peers",
+      command: string,
+      args: readonly string[],
+      env?: NodeJS.ProcessEnv,
+    ) => {
+      if (!available[name]) return undefined;
       try {
         return await Contender.start(command, args, env);
       } catch (error) {
-        guests.absent[who] = `does not start: ${error}`;
+        available.absent[name] = `does not start: ${error}`;
         return undefined;
       }
     };
-    return new Party(
+    return new Contenders(
       ours,
-      await maybe("go", GO, [], { GOMAXPROCS: "1" }),
-      await maybe("go", GO, []),
-      await maybe("peers", process.execPath, [`${PEERS}/worker.mjs`]),
+      await startIfAvailable("go", GO, [], { GOMAXPROCS: "1" }),
+      await startIfAvailable("go", GO, []),
+      await startIfAvailable("peers", process.execPath, [`${PEERS}/worker.mjs`]),
     );
   }
 
   /** The contenders of a row, in the order in which they take turns. */
-  seats(row: Row): Seat[] {
-    const seats: Seat[] = [];
-    const side = (who: string) => seats.push({ who, warm: true, ask: (ms) => this.ours.ask(`${row.id} ${who} ${ms}`) });
+  forRow(row: Row): RowContender[] {
+    const found: RowContender[] = [];
+    const side = (name: string) =>
+      found.push({ name, warm: true, ask: (ms) => this.ours.ask(`${row.id} ${name} ${ms}`) });
     side("ours");
     if (row.floor !== undefined) side("floor");
     const id = row.goRow ?? row.id;
-    for (const who of ["go1", "goN"] as const) {
-      const go = this[who];
+    for (const name of ["go1", "goN"] as const) {
+      const go = this[name];
       if (go === undefined || !(go.hello.rows as readonly string[]).includes(id)) continue;
-      seats.push({ who, warm: false, ask: (ms) => go.ask(`${id} ${ms}`) });
+      found.push({ name, warm: false, ask: (ms) => go.ask(`${id} ${ms}`) });
     }
     for (const peer of this.peersOf(row.id)) {
       const { peers } = this;
-      if (peers !== undefined) seats.push({ who: peer, warm: true, ask: (ms) => peers.ask(`${row.id} ${peer} ${ms}`) });
+      if (peers !== undefined)
+        found.push({ name: peer, warm: true, ask: (ms) => peers.ask(`${row.id} ${peer} ${ms}`) });
     }
-    return seats;
+    return found;
   }
 
   peersOf(id: string): readonly string[] {
