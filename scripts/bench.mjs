@@ -3,11 +3,11 @@
  *
  *   npm run bench                 everything, in under ten minutes; writes bench/results/bench.json
  *   npm run bench -- --quick      the rows alone, in under a minute
- *   npm run bench -- chan the rows of a prefix, or of a file: `channel`; or `memory`, `growth`, `steps`, `ticks`,
- *   `modules` npm run bench -- --guard compares with docs/performance.json, fails on a regression beyond noise npm run
- *   bench -- --against TREE [chan...] [--processes N]
- *                                 compares with another checkout, row by row, fails if a row has become slower; on
- *                                 a quiet machine about nine minutes for all rows
+ *   npm run bench -- chan         the rows with that prefix, or of a file: `channel`; or one of the sections `memory`,
+ *                                 `growth`, `steps`, `ticks`, `modules`
+ *   npm run bench -- --guard      compares with docs/performance.json, fails on a regression beyond the noise
+ *   npm run bench -- --against TREE [chan...] [--processes N]
+ *                                 compares with another checkout, row by row, fails if a row has become slower
  */
 import { spawnSync } from "node:child_process";
 

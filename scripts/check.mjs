@@ -1,8 +1,8 @@
 /**
- * The one gate: runs every check, each to its end, and says which failed. `--no-tests` leaves the tests out, for those
- * who have just run them.
+ * The gate: runs every check, each to its end, and prints which failed. `--no-tests` leaves out the tests, for use
+ * right after them.
  *
- * The tests include the allowed imports, the examples, the API snapshot and the contents of the package.
+ * The tests include the table of imports, the examples, the API snapshot and the contents of the package.
  */
 import { spawnSync } from "node:child_process";
 

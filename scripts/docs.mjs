@@ -43,7 +43,7 @@ function markdownIn(folder) {
   return names.sort().map((name) => `${folder}/${name}`);
 }
 
-/** The text with its marked parts written anew. */
+/** The text with its marked parts rewritten. */
 function copied(file, text) {
   const parts = { "differences from Go": differences, "links to the differences": links, "bench rows": benchRows };
   if (modules.some((name) => file === `docs/${name}.md`) && !text.includes("<!-- differences from Go: begin -->")) {
@@ -57,7 +57,7 @@ function copied(file, text) {
   return result;
 }
 
-/** The differences from Go that the header of a module lists. A header that tells them in a paragraph gives that. */
+/** The differences from Go in the header of a module: its list, or the paragraph that stands in place of a list. */
 function differences(page) {
   const source = page.replace(/^docs\/(\w+)\.md$/, "src/$1.ts");
   const comment = /\/\*\*([\s\S]*?)\*\//.exec(readFileSync(source, "utf8"))?.[1] ?? "";
@@ -83,8 +83,7 @@ function links(file) {
 }
 
 /**
- * The named rows beside their floor, Go and the fastest of the others. A column in which nothing would stand is left
- * out.
+ * The named rows beside their floor, Go and the fastest peer. An empty column is left out.
  */
 function benchRows(file, names) {
   const table = names.split(/\s+/).map((id) => {
@@ -136,8 +135,8 @@ function filled(text) {
 }
 
 /**
- * A paragraph in lines. What stands in backquotes, or is the text of a link, is not broken; and no line begins with
- * what would make a list or a heading of it, such as the year that ends a sentence.
+ * A paragraph in lines. Code in backquotes and links are not broken. No line begins with a word that would make it a
+ * list or a heading, such as the year that ends a sentence.
  */
 function wrapped({ first, indent, text }) {
   const words = [];

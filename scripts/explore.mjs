@@ -1,7 +1,9 @@
 /**
- * Runs the explorers' random programs by the ten thousand: `npm run explore`, or `npm run explore -- channels` for one.
- * FROM=20001 begins at that seed. `SEED=7 npm run explore -- channels` runs one program, and if it fails, looks for a
- * beginning of it that fails too; each try is a process of its own, as a failure may leave the library in any state.
+ * Runs the explorers' random programs, twenty thousand seeds of each: `npm run explore`, or
+ * `npm run explore -- channels` for one explorer. FROM=20001 starts at that seed.
+ *
+ * `SEED=7 npm run explore -- channels` runs one program. If it fails, the script looks for a shorter beginning of it that
+ * fails too. Each try is a process of its own, because a failure may leave the library in any state.
  */
 import { spawnSync } from "node:child_process";
 
@@ -9,7 +11,7 @@ const { SEED, STEPS } = process.env;
 const names = process.argv.slice(2);
 const files = names.length === 0 ? ["test/explore/"] : names.map((name) => `test/explore/${name}.test.ts`);
 
-/** Whether the programs pass; `steps`, if given, is how much of each is run, silently. */
+/** Whether the programs pass. With `steps`, only that many steps of each run, and nothing is printed. */
 function run(steps) {
   const env = { ...process.env, EXPLORE: "full", ...(steps !== undefined && { STEPS: String(steps) }) };
   const stdio = steps === undefined ? "inherit" : "ignore";
@@ -21,7 +23,7 @@ const passed = run();
 process.exitCode = passed ? 0 : 1;
 if (!passed && SEED !== undefined && STEPS === undefined) shorten();
 
-/** Doubles the steps until the program fails, and halves what is between. */
+/** Doubles the number of steps until the program fails, then bisects. */
 function shorten() {
   const LONGEST = 256;
   let passes = 0;

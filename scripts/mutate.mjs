@@ -1,14 +1,14 @@
 /**
- * Puts small faults into a file of src, one at a time, and reports those that the tests let through.
+ * Puts small faults (mutants) into a file of src, one at a time, and reports those that the tests do not notice.
  *
  *   npm run mutate -- semaphore               src/semaphore.ts
- *   npm run mutate -- semaphore rate          both, in one run, which shares the first run without a mutant
+ *   npm run mutate -- semaphore rate          both in one run, which tests the code without a mutant only once
  *   npm run mutate -- internal/data           all files of src/internal/data
  *   npm run mutate -- semaphore:120-160       these lines alone
  *   npm run mutate -- semaphore --survivors   details of the last run, without another
  *   npm run mutate -- --all                   every file of src, a run for each folder, with a summary
  *
- * Stryker does it, from a package of its own in test/mutation, installed by the first run. Reports and the summary are
+ * Uses Stryker, from a package of its own in test/mutation, which the first run installs. Reports and the summary are
  * in .build/mutation. Exits with 1 if the tests kill too few mutants or an entry of survivors.json is stale, and with 2
  * if there is no verdict.
  */
@@ -28,7 +28,7 @@ const USAGE = "usage: npm run mutate -- MODULE[:FROM-TO]... [--survivors], or np
 
 const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
 
-/** What there is to mutate: files, perhaps only some of their lines, and where their reports stand. */
+/** What to mutate: files, all or some of their lines, and the paths of their reports. */
 function targetsOf(argument) {
   const [, name, lines] = /^(?:src\/)?(.+?)(?:\.ts)?(?::(\d+-\d+))?$/.exec(argument) ?? [];
   const folder = `src/${name}`;
@@ -41,7 +41,7 @@ function targetsOf(argument) {
   return [{ file, lines, report }];
 }
 
-/** The files of a folder that have something to mutate: index.ts re-exports alone. */
+/** The files of a folder that have something to mutate: index.ts has only re-exports. */
 function sourcesIn(folder) {
   return readdirSync(folder)
     .filter((name) => name.endsWith(".ts") && name !== "index.ts")
@@ -55,7 +55,7 @@ function run(command, args, cwd = ".", env = {}) {
   return status === 0;
 }
 
-/** Installs Stryker if it is not there in the version that test/mutation/package.json asks for. */
+/** Installs Stryker unless the version that test/mutation/package.json names is installed. */
 function install() {
   const { devDependencies } = readJson(`${PACKAGE}/package.json`);
   const there = Object.entries(devDependencies).every(([name, version]) => {
@@ -74,16 +74,17 @@ function optionsFor(targets) {
     plugins: ["@stryker-mutator/vitest-runner"],
     vitest: { configFile: `${PACKAGE}/vitest.config.ts`, related: false },
     coverageAnalysis: "perTest",
-    // A mutant that runs while its module is loaded is tried with all tests.
+    // A mutant that runs while its module is loaded is tested with all tests.
     ignoreStatic: false,
     concurrency: 2,
     // A runner's memory grows with every run.
     maxTestRunnerReuse: 50,
-    // Generous: on a busy machine a slow test must not pass for a mutant that hangs.
+    // Generous: on a busy machine a slow test must not count as a mutant that hangs.
     timeoutMS: 30_000,
     timeoutFactor: 3,
     dryRunTimeoutMinutes: 30,
-    // No such file: Stryker would rewrite it with the compiler's old API, which TypeScript 7 does not have.
+    // A file that does not exist: Stryker would rewrite it with the compiler's old API, which TypeScript 7 does not
+    // have.
     tsconfigFile: "none",
     disableTypeChecks: false,
     // The copy needs src, test, dist and the manifests. node_modules is linked.
@@ -101,7 +102,7 @@ function mutate(targets) {
   mkdirSync(OUT, { recursive: true });
   for (const { report } of targets) rmSync(report, { force: true });
   rmSync(REPORT, { force: true });
-  // What an interrupted run left.
+  // Left by an interrupted run.
   rmSync(`${OUT}/sandbox`, { recursive: true, force: true });
   const config = `${OUT}/stryker.json`;
   writeFileSync(config, JSON.stringify(optionsFor(targets), undefined, 2));
@@ -145,7 +146,7 @@ function all() {
       broken.push(folder);
       console.error(error.message);
     }
-    // After each folder, so that what is done is kept if the rest is not.
+    // After each folder, so that the results so far are kept if the run is interrupted.
     writeFileSync(`${OUT}/summary.md`, summary(verdicts));
   }
   const failed = verdicts.filter((v) => !v.ok).map((v) => v.file);
@@ -155,7 +156,7 @@ function all() {
   return failed.length === 0;
 }
 
-/** Whether survivors.json is only about files that exist. A file that moved takes its explanations along. */
+/** Whether every file in survivors.json exists. If a file is moved, its entries must be changed too. */
 function allExplainedExist() {
   const lost = [...new Set(explanations.map(({ file }) => file))].filter((file) => !existsSync(file));
   if (lost.length > 0) console.log(`\nFAILED: stale in survivors.json, no such file: ${lost.join(", ")}`);

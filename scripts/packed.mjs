@@ -1,6 +1,6 @@
 /**
- * Installs the package from its tarball, without a network, into an empty project, and uses it as a stranger would:
- * imports every subpath, and compiles and runs test/consumer under several settings of the compiler.
+ * Installs the package from its tarball, without a network, into an empty project, and uses it as a consumer does:
+ * imports every subpath, and compiles and runs test/consumer with several settings of the compiler.
  */
 import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -57,7 +57,7 @@ try {
   const wanted = '{"product":42,"same":true,"allowed":true,"name":"ada","canceled":true,"left":0}';
   for (const [name, compilerOptions] of Object.entries(settings)) {
     writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["consumer.ts"] }));
-    // Without Node's types there is no console; a browser's are in `dom`.
+    // Without Node's types, `console` is declared in `dom` only.
     run(process.execPath, [tsc, "-p", folder], folder);
     const printed = run(process.execPath, [join(folder, "out/consumer.js")], folder).trim();
     if (printed !== wanted) throw new Error(`${name}: the consumer printed\n${printed}\nwant\n${wanted}`);
@@ -74,7 +74,7 @@ function node(program) {
   return run(process.execPath, ["--input-type=module", "--eval", program], folder);
 }
 
-/** Runs a program and returns what it prints; throws with that if it fails. */
+/** Runs a program and returns its output. If it fails, throws an error with its output. */
 function run(file, args, cwd) {
   try {
     return execFileSync(file, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });

@@ -1,4 +1,4 @@
-/** The whole random cancellation storm: `npm run storm`, or `npm run storm -- SEED`. */
+/** The random cancellation storm with a million operations: `npm run storm`, or `npm run storm -- SEED`. */
 import { spawnSync } from "node:child_process";
 
 const env = { ...process.env, OPERATIONS: "1000000", SEED: process.argv[2] ?? String(Date.now() % 1e9) };

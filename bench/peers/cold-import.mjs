@@ -1,6 +1,5 @@
 /**
- * Prints, as one line of JSON, how long a cold import of each package takes: milliseconds, the median of fresh
- * processes.
+ * Prints, as one line of JSON, the milliseconds of a cold import of each package: the median of five fresh processes.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";

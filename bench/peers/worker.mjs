@@ -1,9 +1,9 @@
 /**
  * A contender of the benchmark: runs the rows with other packages.
  *
- * Prints one line of JSON when it starts; then, for each line `<row> <peer> <ms>` on standard input, runs that row with
- * that peer for about so many milliseconds and prints one line with the mean of its calls in nanoseconds per operation.
- * Ends when its input does. Each call checks its own result.
+ * Prints one line of JSON when it starts. Then, for each line `<row> <peer> <ms>` on standard input, it runs that row
+ * with that peer for about `ms` milliseconds and prints one line with the mean of its calls in nanoseconds per
+ * operation. It exits when its input ends. Each call checks its own result.
  */
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -20,7 +20,7 @@ for (const file of ["channels", "limits", "pools", "effects", "host"]) {
 }
 
 const manifest = (path) => JSON.parse(readFileSync(new URL(`${path}package.json`, import.meta.url), "utf8"));
-// What is installed, which is not what is asked for where the folder was last installed for an older lock file.
+// The installed versions. They differ from package.json if the folder was installed with an older lock file.
 const versions = {};
 for (const name of Object.keys(manifest("./").dependencies)) {
   try {
@@ -36,11 +36,11 @@ for (const { row, peer } of rows) {
 }
 console.log(JSON.stringify({ contender: "peers", node: process.version, versions, rows: offered, absent }));
 
-const proven = new Set();
+const checked = new Set();
 
-async function measurePeer({ run, ops, prove }, ms) {
-  if (prove !== undefined && !proven.has(run)) await prove();
-  proven.add(run);
+async function measurePeer({ run, ops, checkOnce }, ms) {
+  if (checkOnce !== undefined && !checked.has(run)) await checkOnce();
+  checked.add(run);
   await run();
   return measure(run, ops, ms);
 }
@@ -57,4 +57,4 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   console.log(JSON.stringify(answer));
 }
-process.exit(0); // A pool of theirs may keep the process alive.
+process.exit(0); // A peer's pool may keep the process alive.

@@ -1,4 +1,4 @@
-/** medium, @thi.ng/csp and ts-chan, as their READMEs use them. */
+/** medium, @thi.ng/csp and ts-chan, used as in their READMEs. */
 import { channel } from "@thi.ng/csp";
 import * as medium from "medium";
 import { Chan, recv, Select } from "ts-chan";
@@ -12,7 +12,7 @@ const mediumRows = channelRows("medium", {
   receive: take,
 });
 
-// The smallest buffer it has is of one value: no hand-off waits for its receiver.
+// Its smallest buffer holds one value, so no send waits for its receiver.
 const thingRows = channelRows("@thi.ng/csp", {
   make: (capacity) => channel(capacity),
   send: (ch, value) => ch.write(value),
@@ -27,7 +27,7 @@ const tsChanRows = channelRows("ts-chan", {
   unwrap: (received) => received.value,
 });
 
-/** Two senders and a select over both channels and one to quit by. */
+/** Two senders, and a select over both channels and a channel to quit. */
 async function selectTsChan() {
   const [x, y, quit] = [new Chan(), new Chan(), new Chan()];
   const sending = [x, y].map(async (ch) => {

@@ -1,9 +1,9 @@
-/** The host's own means, as people write them. */
+/** The host's own means, as they are commonly used. */
 import { check, N } from "./row.mjs";
 
 const parent = new AbortController();
 
-/** A controller that ends with its parent, and leaves nothing on it when it has ended by itself. */
+/** A controller that aborts with its parent, and removes its listener from it when it aborts by itself. */
 function derive() {
   let ended = 0;
   for (let i = 0; i < N; i++) {
@@ -17,7 +17,7 @@ function derive() {
   check(ended, N);
 }
 
-/** A controller that a timer ends, and whose work is over first. */
+/** A controller that a timer would abort, and whose work ends first. */
 function deadline() {
   let armed = 0;
   for (let i = 0; i < N; i++) {

@@ -44,7 +44,7 @@ function getRelease() {
     reused.release(object);
   }
   check(n, N);
-  check(made <= 2, true); // It makes one ahead.
+  check(made <= 2, true); // It creates one in advance.
 }
 
 export const rows = [

@@ -1,4 +1,4 @@
-/** What the rows share. Counts are those of bench/*.bench.ts and bench/go. */
+/** What the rows share. The counts equal those of bench/*.bench.ts and bench/go. */
 export const N = 5000;
 export const SUM = (N * (N - 1)) / 2;
 
@@ -11,7 +11,7 @@ export function check(got, want) {
   if (got !== want) throw new Error(`wrong result: ${got} instead of ${want}`);
 }
 
-/** Whether each of `items` is doubled, and in its place. */
+/** Throws unless each of `items` is doubled, and in its place. */
 export function checkDoubled(results) {
   check(results.length, items.length);
   let wrong = 0;
@@ -20,8 +20,8 @@ export function checkDoubled(results) {
 }
 
 /**
- * Whether `map(items, fn)` runs `limit` at once and never more, with calls of a turn each. Ask it once, untimed: the
- * mapper of the row ends where it begins, so that in there no more than one is ever seen running.
+ * Throws unless `map(items, fn)` runs `limit` calls at once and never more, with calls of a turn each. Call it once,
+ * untimed: the row's own function ends in the call that starts it, so the row itself cannot see more than one running.
  */
 export async function atMost(limit, map) {
   let running = 0;
@@ -36,9 +36,9 @@ export async function atMost(limit, map) {
 }
 
 /**
- * The rows of a channel, for those who can `make(capacity)` one with `send(ch, value)` and `receive(ch)`, which are
- * awaited. `unwrap` takes the value out of what was received; do that there, as an async `receive` would cost the peer
- * a turn more. `unbuffered` is false where there is no such channel.
+ * The rows of a peer's channel: `make(capacity)` creates one, and `send(ch, value)` and `receive(ch)` are awaited.
+ * `unwrap` takes the value out of what was received; do not do that in an async `receive`, which would cost the peer
+ * more microtasks. `unbuffered` is false if the peer has no unbuffered channel.
  */
 export function channelRows(peer, { make, send, receive, unwrap = (received) => received, unbuffered = true }) {
   async function stream(capacity) {
@@ -48,7 +48,7 @@ export function channelRows(peer, { make, send, receive, unwrap = (received) => 
       for (let i = 0; i < N; i++) sum += unwrap(await receive(ch));
       return sum;
     })();
-    receiving.catch(() => {}); // Told below, when the sender is through.
+    receiving.catch(() => {}); // Thrown below, after the last send.
     for (let i = 0; i < N; i++) await send(ch, i);
     check(await receiving, SUM);
   }
