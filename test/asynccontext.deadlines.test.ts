@@ -1,5 +1,5 @@
 /**
- * The async context of a deadline's end: that of whoever asked to hear of it, and no trace of whoever armed a timer.
+ * The async context of a deadline's end: that of the call that listens to it, not that of the call that armed a timer.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { afterFunc, background, type Context, withCancel, withTimeout } from "gopark/context";
@@ -16,7 +16,7 @@ const bob = <T>(fn: () => T): T => request.run("bob", () => trace.run(2, fn));
 const where = (): string => `${request.getStore()} ${trace.getStore()}`;
 
 describe("an abort listener runs where the signal was first read", () => {
-  /** How a deadline's instant comes to be noticed, by somebody else. */
+  /** The ways in which other code notices that a deadline has passed. */
   const notices: Record<string, (ctx: Context) => unknown> = {
     "by the host's timer": () => vi.advanceTimersByTime(10),
     "by a look": (ctx) => {
@@ -41,7 +41,7 @@ describe("an abort listener runs where the signal was first read", () => {
       await turn();
       request.run("carol", () => {
         notice(scope.ctx);
-        expect(seen, "on the stack of whoever noticed").toEqual([]);
+        expect(seen, "on the stack of the call that noticed").toEqual([]);
       });
       await turns(2);
       expect(seen.sort()).toEqual(["child bob 2", "parent alice 1"]);
@@ -69,7 +69,7 @@ describe("an abort listener runs where the signal was first read", () => {
     });
   });
 
-  test("on the machine's clock, where a deadline of somebody else's armed the timer", async () => {
+  test("on the machine's clock, where another call's deadline armed the timer", async () => {
     const heard: Promise<string>[] = [];
     const hear = (ms: number) => {
       let { signal } = withTimeout(background(), ms).ctx;
@@ -86,7 +86,7 @@ describe("an abort listener runs where the signal was first read", () => {
     await outside;
   });
 
-  test("inside cancel(), on the stack and in the context of whoever cancels", () => {
+  test("inside cancel(), on the stack and in the async context of its caller", () => {
     const seen: string[] = [];
     const { ctx, cancel } = withTimeout(background(), 10_000);
     alice(() => ctx.signal.addEventListener("abort", () => seen.push(where())));

@@ -1,6 +1,6 @@
 /**
- * A user's function runs in the async context of whoever handed it over, and never on the stack of whoever cancelled,
- * released or fired: a request's trace must not land on another tenant.
+ * A user's function runs in the async context of the call that passed it, and never on the stack of the call that
+ * cancelled, released or fired: the trace of one request must not reach another.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { Channel } from "gopark/channel";
@@ -97,7 +97,7 @@ test.each(Object.keys(handovers))("%s", async (name) => {
 
   bob(() => {
     setOff();
-    expect(seen, "on the stack of whoever set it off").toBeUndefined();
+    expect(seen, "on the stack of the call that set it off").toBeUndefined();
   });
   await turns(3);
   expect(seen).toBe("alice 1");

@@ -1,4 +1,4 @@
-/** Channels and select: what is refused changes nothing, and the first claim of a wait is final. */
+/** Channels and select: a rejected call changes nothing, and the first claim of a wait is final. */
 import { type Cancel, Channel, ClosedChannelError, type Received } from "gopark/channel";
 import { background, Canceled, fromSignal, withCancel, withDeadline } from "gopark/context";
 import { type Selectable, select, trySelect } from "gopark/select";
@@ -345,9 +345,9 @@ describe("the first claim is final", () => {
     },
   };
 
-  /** Who has claimed a wait, told from its answer. */
-  function claimant({ state, value, reason }: Watched): Act | "nobody" {
-    if (state === "pending") return "nobody";
+  /** Which of the acts has claimed a wait, by its result. */
+  function claimant({ state, value, reason }: Watched): Act | "none" {
+    if (state === "pending") return "none";
     if (reason instanceof ClosedChannelError) return "close";
     const answer = (value ?? {}) as { case?: string; ok?: boolean; done?: boolean };
     if (reason instanceof Canceled || answer.case === "cancel") return "cancel";

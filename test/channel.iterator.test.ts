@@ -1,4 +1,4 @@
-/** A channel's iterator as others drive it: generators that delegate to it, streams, and workers that share one. */
+/** A channel's iterator as other code uses it: generators that delegate to it, streams, and workers that share one. */
 import { once } from "node:events";
 import { Readable } from "node:stream";
 import { Channel, type ReceiveChannel } from "gopark/channel";
@@ -73,7 +73,7 @@ describe("throw", () => {
     await expect(values.throw?.(boom)).rejects.toBe(boom);
     await turn();
     expect(order).toEqual(["first done", "second done", "third done"]);
-    expect(ch.trySend("to nobody")).toBe(false);
+    expect(ch.trySend("no receiver")).toBe(false);
   });
 });
 
@@ -84,7 +84,7 @@ describe("parked nexts settle oldest first", () => {
     await values.return?.();
     await turn();
     expect(order).toEqual(["first done", "second done", "third done"]);
-    expect(ch.trySend("to nobody")).toBe(false);
+    expect(ch.trySend("no receiver")).toBe(false);
   });
 
   test("when the iterator is left after some were served", async () => {

@@ -1,4 +1,7 @@
-/** Channels and select: random programs against one list of all that wait, in order of arrival, and scanned. */
+/**
+ * Channels and select: random programs against one list of all waiting operations, in order of arrival, which is
+ * scanned.
+ */
 import { Channel, ClosedChannelError, type Received } from "gopark/channel";
 import { background, Canceled, type CancelScope, withCancel } from "gopark/context";
 import { track } from "gopark/leak";
@@ -126,7 +129,7 @@ class Model {
     return this.buffer(ch).shift();
   }
 
-  /** Who has waited longest to do that on the channel, and by which of its cases. */
+  /** The operation that has waited longest to do that on the channel, and which of its cases. */
   private parked(kind: "send" | "receive", ch: number): { wait: Wait; at: number; value: number } | undefined {
     for (const wait of this.waits) {
       const at = wait.cases.findIndex((c) => c[0] === kind && c[1] === ch);

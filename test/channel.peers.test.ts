@@ -1,4 +1,4 @@
-/** Channels and select: what ports and look-alikes get wrong. */
+/** Channels and select: known mistakes of ports and similar packages. */
 import { getEventListeners } from "node:events";
 import { Channel } from "gopark/channel";
 import { background, Canceled, withCancel } from "gopark/context";
@@ -56,7 +56,7 @@ test.each([0, 1, 2])("cancelling parked receiver %d of three removes that one, n
   for (const { cancel } of scopes) cancel();
 });
 
-test("cancelling a receiver that has its value already removes nobody", async () => {
+test("cancelling a receiver that has its value already unlinks no other", async () => {
   const ch = new Channel<string>();
   const scope = withCancel(background());
   const served = watch(ch.receive(scope.ctx));
@@ -70,7 +70,7 @@ test("cancelling a receiver that has its value already removes nobody", async ()
   expect([served.value, innocent.value]).toEqual(["first", "second"].map((value) => ({ value, ok: true })));
 });
 
-test("a select's losing cases leave their own queues, and whoever stands at the head stays", async () => {
+test("a select's losing cases leave their own queues, and the wait at the front stays", async () => {
   const x = new Channel<number>();
   const y = new Channel<number>();
   const head = watch(select({ y }));
@@ -100,7 +100,7 @@ test("a select's losing sends leave their own queues too", async () => {
   expect([head.state, tail.state]).toEqual(["fulfilled", "fulfilled"]);
 });
 
-test("between waking and resuming nobody can steal a receiver's value, and it never reads as closed", async () => {
+test("between waking and resuming no call can take a receiver's value, and it never reads as closed", async () => {
   const ch = new Channel<number>(1);
   const waiting = [watch(ch.receive()), watch(select({ ch })), watch(ch.values().next())];
 
@@ -151,7 +151,7 @@ test("one receive admits one of five parked senders; close refuses the rest and 
 });
 
 describe("nothing piles up on", () => {
-  // Lives as long as the tests: a registry that is itself collected tells nothing.
+  // Lives as long as the tests: a registry that is itself collected reports nothing.
   const registry = new FinalizationRegistry<{ collected: number }>((run) => run.collected++);
 
   /** Waits n times, each for a fresh object, and asserts that all of these can be collected. */
@@ -311,7 +311,7 @@ describe("a select with a send and a receive on one unbuffered channel", () => {
     expect(giving.state).toBe("pending");
 
     expect(ch.tryReceive()).toEqual({ value: "mine", ok: true });
-    expect(ch.trySend("nobody waits")).toBe(false);
+    expect(ch.trySend("no waiter")).toBe(false);
     const taking = watch(select(cases));
     expect(ch.trySend("yours")).toBe(true);
     expect(ch.tryReceive()).toBeUndefined();
@@ -376,7 +376,7 @@ describe("of the ready cases each is chosen as often as the others", () => {
   });
 });
 
-test("whoever waits is parked, not polled: no timer and no immediate runs for it", async () => {
+test("a wait is parked, not polled: no timer and no immediate runs for it", async () => {
   vi.useFakeTimers();
   const armed = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout" || kind === "Immediate");
   const before = armed();

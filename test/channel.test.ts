@@ -12,7 +12,7 @@ afterEach(() => track("full"));
 
 describe("TestChan", () => {
   test.each([0, 1, 2, 10])(
-    "capacity %d: blocks, keeps order, tells its length, drains after close",
+    "capacity %d: blocks, keeps order, has the right length, drains after close",
     async (capacity) => {
       const ch = new Channel<number>(capacity);
       expect([ch.len(), ch.cap(), ch.tryReceive()]).toEqual([0, capacity, undefined]);
@@ -138,7 +138,7 @@ describe("closedchan", () => {
     expect([ch.len(), ch.cap()]).toEqual([0, capacity]);
   });
 
-  test("close ends whoever waits: receivers get ok false, senders their value back", async () => {
+  test("close ends all waits: receivers get ok false, senders their value back", async () => {
     const ch = new Channel<number>();
     const receives = [ch.receive(), select({ ch }), ch.values().next()];
     ch.close();

@@ -1,4 +1,4 @@
-/** Go's table of errors and causes: what each way of ending says, here and below. */
+/** Go's table of errors and causes: those of a context and of its children, for each way of ending. */
 import {
   background,
   Canceled,

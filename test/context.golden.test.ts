@@ -195,7 +195,7 @@ class Replay {
     this.seen.push("");
   }
 
-  /** The newest node, as the trace tells of it. */
+  /** The newest node, as the trace describes it. */
   private newest(named: boolean): Step["new"] {
     const ctx = this.nodes.at(-1) as Context;
     const deadline = ctx.deadline();

@@ -1,4 +1,4 @@
-/** `context.is`: what an error is, through whatever has wrapped it on the way, and no further than its own end. */
+/** `context.is`: what an error is, through all wrappers, and no further than a context's error. */
 import { setTimeout as delay } from "node:timers/promises";
 import { Channel, ClosedChannelError } from "gopark/channel";
 import { background, Canceled, DeadlineExceeded, is, withCancel, withTimeout } from "gopark/context";
@@ -157,7 +157,7 @@ describe("an error of the host", () => {
     expect(kindOf(await reasonOf(delay(3_600_000, null, { signal: late.signal })))).toEqual(EXCEEDED);
   });
 
-  test("of Node's own APIs, which wrap a reason of somebody else's", async () => {
+  test("of Node's own APIs, which wrap a foreign reason", async () => {
     const errors = [new RangeError("why"), host("TimeoutError"), undefined].map((reason) =>
       reasonOf(delay(3_600_000, null, { signal: AbortSignal.abort(reason) })),
     );

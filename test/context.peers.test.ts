@@ -1,4 +1,4 @@
-/** What goes wrong elsewhere with contexts and cancellation, and contexts of the user's own types. */
+/** Known mistakes of other packages with contexts and cancellation, and contexts of the user's own types. */
 import { Channel } from "gopark/channel";
 import { afterFunc, background, type Context, cause, withCancel, withoutCancel, withTimeout } from "gopark/context";
 import { counters, track } from "gopark/leak";
@@ -27,7 +27,7 @@ function countingSignal(): { controller: AbortController; listeners: () => numbe
 }
 
 describe("a long-lived signal", () => {
-  test("carries one listener, however many wait on it, and none when nobody does", async () => {
+  test("carries one listener for any number of waits, and none without a wait", async () => {
     track("counters");
     const { controller, listeners, most } = countingSignal();
     const ch = new Channel<number>();
@@ -38,7 +38,7 @@ describe("a long-lived signal", () => {
     ch.close();
     await Promise.all(waits);
     cancel();
-    await turn(); // Foreign code is not run by whoever ends a wait, but some microtasks later.
+    await turn(); // Foreign code does not run in the call that ends a wait, but some microtasks later.
     expect(listeners()).toBe(0);
     track("full");
   });
@@ -61,7 +61,7 @@ describe("a long-lived signal", () => {
     track("full");
   });
 
-  test("that was aborted before anybody listened ends every operation at the call", async () => {
+  test("that was aborted before the first listener ends every operation at the call", async () => {
     const why = new Error("why");
     const signal = AbortSignal.abort(why);
     const ch = new Channel<number>(1);
@@ -118,7 +118,7 @@ describe("trees", () => {
     expect(thrown).toEqual([doom]);
   });
 
-  test("whoever looks during the end sees all of the tree ended", () => {
+  test("code that runs during the end sees all of the tree ended", () => {
     const parent = withCancel(background());
     const children = Array.from({ length: 3 }, () => withCancel(parent.ctx).ctx);
     let seen: (Error | undefined)[] = [];
@@ -207,7 +207,7 @@ describe("contexts of the user's own types", () => {
     expect([ctx.err(), cause(ctx)]).toEqual([inner.err(), why]);
   });
 
-  test("one with an afterFunc method is watched through it, and told when that is no longer wanted", async () => {
+  test("one with an afterFunc method is listened to through it, and its stop function is called when no wait is left", async () => {
     const fns = new Set<() => void>();
     const custom = Object.assign(new Custom(), {
       afterFunc(fn: () => void) {
@@ -233,7 +233,7 @@ describe("contexts of the user's own types", () => {
     expect(() => withCancel(broken)).toThrow("context: internal error: missing cancel error");
   });
 
-  test("and in a wait it is told to whoever waits", async () => {
+  test("and in a wait it rejects the wait", async () => {
     const broken = new Custom();
     broken.done().close();
     const seen = await unhandledDuring(async () => {

@@ -283,7 +283,7 @@ beforeAll(async () => {
       answers[name] = "never ended";
       answers[name] = await run().then((value) => value ?? null, String);
     });
-    // A case that hangs must not keep the others from being told.
+    // A case that hangs must not hide the results of the others.
     await Promise.race([Promise.all(all), new Promise((resolve) => setTimeout(resolve, 10_000))]);
     console.log(JSON.stringify(answers));
     process.exit();`,
@@ -297,6 +297,6 @@ test.each(Object.keys(CASES))("%s", (name) => {
   expect(answers[name]).toEqual(wanted);
 });
 
-test("none of this left an error that nobody handles", () => {
+test("none of this left an unhandled error", () => {
   expect(answers.unhandled).toEqual([]);
 });

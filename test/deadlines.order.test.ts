@@ -1,4 +1,4 @@
-/** Of equal instants the one that was armed first comes first, of whatever sort. And what a timer's channel shows. */
+/** Of equal instants the one that was armed first comes first, whatever its kind. And what a timer's channel shows. */
 import { Channel } from "gopark/channel";
 import { background, type CancelScope, withCancel, withDeadline } from "gopark/context";
 import { Limiter } from "gopark/rate";

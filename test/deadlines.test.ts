@@ -1,6 +1,6 @@
 /**
- * Deadlines that have passed are seen by whoever looks, though the event loop has not turned since; and of equal
- * instants the one that was armed first comes first.
+ * A deadline that has passed is seen by every look, even if the event loop has not turned since. Of equal instants the
+ * one that was armed first comes first.
  */
 import { Channel } from "gopark/channel";
 import {
@@ -152,7 +152,7 @@ describe("once the instant of a deadline has passed on the clock", () => {
     expect(waiting.reason).toBe(ctx.err());
   });
 
-  test("a look admits those whom the cancelled wait held back", async () => {
+  test("a look admits the waiters that the cancelled wait had held back", async () => {
     const move = handClock();
     const { ctx } = withTimeout(background(), 20);
     const sem = new Weighted(2);
@@ -246,7 +246,7 @@ describe("on the machine's clock, in a loop that never lets the event loop turn"
     await turns(1);
   });
 
-  test("whoever sees DeadlineExceeded finds the instant passed", async () => {
+  test("when DeadlineExceeded is seen, the instant has passed", async () => {
     const { ctx } = withTimeout(background(), 5);
     const from = performance.now();
     while (ctx.err() === undefined && performance.now() - from < BOUND);

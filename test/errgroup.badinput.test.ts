@@ -1,4 +1,4 @@
-/** Groups: bad arguments and throwing tasks are refused or reported, and cost no slot. */
+/** Groups: bad arguments and throwing tasks are rejected or reported, and cost no slot. */
 import { Channel } from "gopark/channel";
 import { background, withCancel } from "gopark/context";
 import { Group, scope, withContext } from "gopark/errgroup";
@@ -35,9 +35,9 @@ describe("arguments", () => {
   });
 
   test("no parent, no context", async () => {
-    const nobody = undefined as unknown as ReturnType<typeof background>;
-    expect(() => withContext(nobody)).toThrow("cannot create context from nil parent");
-    await expect(scope(nobody, async () => "ran")).rejects.toThrow("cannot create context from nil parent");
+    const missing = undefined as unknown as ReturnType<typeof background>;
+    expect(() => withContext(missing)).toThrow("cannot create context from nil parent");
+    await expect(scope(missing, async () => "ran")).rejects.toThrow("cannot create context from nil parent");
   });
 
   test("under a done context tasks still run: it is theirs to look at it", async () => {
@@ -72,7 +72,7 @@ describe("slots", () => {
     expect(ran).toEqual(["after go", "after tryGo"]);
   });
 
-  test("a limit lifted between a slot's grant and the task's start leaves no slot taken for ever", async () => {
+  test("a limit lifted between a slot's grant and the task's start leaves no slot taken", async () => {
     const g = new Group();
     g.setLimit(0);
     const parked = watch(g.go(() => {}));
@@ -103,7 +103,7 @@ describe("slots", () => {
   });
 });
 
-describe("who hears of an error", () => {
+describe("which wait rejects with an error", () => {
   test("a task that fails before wait() is called is not an unhandled rejection", async () => {
     const g = new Group();
     const [withCtx] = withContext(background());
@@ -146,7 +146,7 @@ describe("who hears of an error", () => {
     expect(seen).toEqual([boom]);
   });
 
-  test("a wait that was given up before the end heard nothing: the error is reported", async () => {
+  test("a wait that was cancelled before the end got no error: it is reported", async () => {
     const abandon = async () => {
       const g = new Group();
       const gate = new Channel<void>();

@@ -1,4 +1,4 @@
-/** Which error a group answers with, and that none is lost. */
+/** Which error a group rejects with, and that none is lost. */
 import { EventEmitter, once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { Channel } from "gopark/channel";
@@ -13,7 +13,7 @@ import { watch } from "./support/watch.ts";
 const doom = new Error("doomed");
 const HOUR = 3_600_000;
 
-describe("the error of a group that nobody waits for is reported, and the group is collected,", () => {
+describe("the error of a group without a wait is reported, and the group is collected,", () => {
   /** Tasks that fail with an error made inside, and what is expected to be reported. */
   const failures: Record<string, string> = {
     "made before the group": "() => { throw made; }",
@@ -55,16 +55,16 @@ describe("the error of a group that nobody waits for is reported, and the group 
     expect(await child(code)).toEqual(["lost,lost 2"]);
   });
 
-  test("but not if somebody has waited", async () => {
+  test("but not if there was a wait", async () => {
     const code = `
       const reported = [];
       process.on("unhandledRejection", (reason) => reported.push(reason.message));
-      const told = async () => {
+      const waited = async () => {
         const g = new errgroup.Group();
-        void g.go(() => { throw new Error("told"); });
+        void g.go(() => { throw new Error("waited"); });
         await g.wait().catch(() => {});
       };
-      await told();
+      await waited();
       await collectUntil(() => reported.length > 0);
       console.log(reported.length);`;
     expect(await child(code)).toEqual(["0"]);
@@ -109,8 +109,8 @@ describe("leaving a block with `await using`", () => {
   });
 
   test.each<[string, () => unknown]>([
-    ["somebody else's Canceled", () => stranger()],
-    ["an error made of somebody else's Canceled", () => new Error("closing failed", { cause: stranger() })],
+    ["a foreign Canceled", () => stranger()],
+    ["an error made of a foreign Canceled", () => new Error("closing failed", { cause: stranger() })],
     ["a Canceled made by hand", () => new Canceled()],
     ["an AbortError without a cause", () => new DOMException("aborted", "AbortError")],
     ["undefined", () => undefined],
@@ -236,7 +236,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
     ["undefined", undefined],
     ["null", null],
     ["an error", doom],
-    ["somebody else's Canceled", stranger()],
+    ["a foreign Canceled", stranger()],
   ])("%s thrown by fn is not overtaken by a later end of the caller's context", async (_, thrown) => {
     for (const limit of [2, 4]) {
       const { ctx, cancel } = withCancel(background());

@@ -140,7 +140,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
     ...(/rejects|resolves/.test(how) ? [] : [{ how, kind: Symbol.iterator, sort: "sync" }]),
   ]);
 
-  test.each(cases)("ends where the second $how of a $sort iterator: it is not told by return()", async (broke) => {
+  test.each(cases)("ends where the second $how of a $sort iterator: its return() is not called", async (broke) => {
     const { how, kind } = broke;
     let nexts = 0;
     let returns = 0;
@@ -154,7 +154,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
     const unhandled = await unhandledDuring(async () => {
       const done = watch(run(background(), source, work.fn, { limit: 3 }));
       await turn();
-      // The first call is told, and waited for.
+      // The first call's context is cancelled, and the call is waited for.
       expect([work.items, done.state, work.contexts[0]?.err() === undefined]).toEqual([["first"], "pending", false]);
       work.finish(0);
       await turn();

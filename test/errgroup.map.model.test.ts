@@ -1,4 +1,4 @@
-/** map and forEach: random programs against a reference that is told one event a turn. */
+/** map and forEach: random programs against a reference that gets one event a turn. */
 import { Channel } from "gopark/channel";
 import { background, type Context, cause, withCancel } from "gopark/context";
 import { track } from "gopark/leak";
@@ -158,7 +158,7 @@ function channelSource(): Source {
   const ch = new Channel<string>();
   const [items, use]: [AsyncIterable<string> | Iterable<string>, Use] = counted(ch.values());
   const give = (item: string) => {
-    if (!ch.trySend(item)) throw new Error("nobody receives");
+    if (!ch.trySend(item)) throw new Error("no receiver");
   };
   let open = true;
   const close = () => {

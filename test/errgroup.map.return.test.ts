@@ -129,22 +129,22 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
     );
 
     test("calls return() as a method of its iterator", async () => {
-      const told: unknown[] = [];
+      const returned: unknown[] = [];
       const iterator = {
         next: () => ({ done: false, value: 1 }),
         return() {
-          told.push(this);
+          returned.push(this);
           return { done: true, value: undefined };
         },
       };
       const source = { [Symbol.iterator]: () => iterator } as unknown as Iterable<number>;
       await run(background(), source, () => Promise.reject(doom), { limit: 1 }).catch(() => {});
-      expect(told).toEqual([iterator]);
+      expect(returned).toEqual([iterator]);
     });
   });
 
   describe("where next() is pending when a call fails", () => {
-    test("waits for neither next() nor return(), but tells the source", async () => {
+    test("waits for neither next() nor return(), but calls return()", async () => {
       const { source, work, done } = await asking();
       source.onReturn = () => new Promise(() => {});
       work.fail(0, doom);
@@ -213,12 +213,12 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
     });
 
     test.each([
-      { how: "throws", told: () => Promise.reject(new Error("late")) },
-      { how: "rejects later", told: () => turn().then(() => Promise.reject(new Error("late"))) },
-    ])("drops what return() $how", async ({ told }) => {
+      { how: "throws", onReturn: () => Promise.reject(new Error("late")) },
+      { how: "rejects later", onReturn: () => turn().then(() => Promise.reject(new Error("late"))) },
+    ])("drops what return() $how", async ({ onReturn }) => {
       const unhandled = await unhandledDuring(async () => {
         const { source, work, done } = await asking();
-        source.onReturn = told;
+        source.onReturn = onReturn;
         work.fail(0, doom);
         await turns(3);
         expect([done.reason, source.returns]).toEqual([doom, 1]);

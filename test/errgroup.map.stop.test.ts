@@ -1,4 +1,4 @@
-/** map and forEach where something fails: who is told, who is waited for, and which error it is. */
+/** map and forEach where something fails: what is cancelled, what is waited for, and which error it is. */
 import { Channel } from "gopark/channel";
 import { background, type Context, cause, withCancel, withTimeout } from "gopark/context";
 import { counters } from "gopark/leak";
@@ -49,22 +49,25 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
       expect(done.reason).toBe(doom);
     });
 
-    test.each(endless)("tells a $what source once, and at once; takes nothing more from it", async ({ items }) => {
-      const [source, use] = items();
-      const work = new Work<number, void>();
-      const done = watch(run(background(), source, work.fn, { limit: 3 }));
-      await turns(5);
-      work.fail(1, doom);
-      await turn();
-      expect(use).toEqual({ opened: 1, nexts: 3, returns: 1, pending: 0, overlaps: 0 });
+    test.each(endless)(
+      "calls return() of a $what source once, and at once; takes nothing more from it",
+      async ({ items }) => {
+        const [source, use] = items();
+        const work = new Work<number, void>();
+        const done = watch(run(background(), source, work.fn, { limit: 3 }));
+        await turns(5);
+        work.fail(1, doom);
+        await turn();
+        expect(use).toEqual({ opened: 1, nexts: 3, returns: 1, pending: 0, overlaps: 0 });
 
-      for (const index of [0, 2]) {
-        work.finish(index);
-        await turns(3);
-        expect([work.items.length, use.nexts, use.returns]).toEqual([3, 3, 1]);
-      }
-      expect([done.state, done.reason]).toEqual(["rejected", doom]);
-    });
+        for (const index of [0, 2]) {
+          work.finish(index);
+          await turns(3);
+          expect([work.items.length, use.nexts, use.returns]).toEqual([3, 3, 1]);
+        }
+        expect([done.state, done.reason]).toEqual(["rejected", doom]);
+      },
+    );
 
     test("waits for those that run", async () => {
       const work = new Work<number, void>();
@@ -99,7 +102,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
       expect(unhandled).toEqual([]);
     });
 
-    test("in a source that has ended, the source is not told", async () => {
+    test("in a source that has ended, its return() is not called", async () => {
       const [source, use] = counted(["a", "b"]);
       const work = new Work<string, void>();
       const done = watch(run(background(), source, work.fn, { limit: 3 }));
@@ -257,7 +260,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
     });
 
     test.each([1, 2])(
-      "while the last call runs, and it fails of something else: its own error is told, limit %d",
+      "while the last call runs, and it fails of something else: the result is its own error, limit %d",
       async (limit) => {
         const work = new Work<string, string>();
         const [parent, cancel] = withCancel(background());
@@ -333,7 +336,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
       work.finish(0);
       await turns(2);
       expect([done.state, done.reason]).toEqual(["rejected", doom]);
-      // A source that has thrown is not told.
+      // The return() of a source that has thrown is not called.
       expect([use.nexts, use.returns]).toEqual([3, 0]);
     });
 

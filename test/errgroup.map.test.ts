@@ -180,7 +180,7 @@ describe.each(names)("%s pulls", (name) => {
     await turns(10);
     expect([use.nexts, work.running]).toEqual([5, [3, 4]]);
 
-    // The end, too, is found by whoever has a slot.
+    // The end, too, is found by a call that has a slot.
     work.finish(3);
     await turns(10);
     expect([use.nexts, work.running, done.state]).toEqual([6, [4], "pending"]);
@@ -221,7 +221,7 @@ describe.each(names)("%s pulls", (name) => {
     await turn();
     expect([source.nexts, source.pending, work.items]).toEqual([4, 1, ["a", "b", "c"]]);
 
-    // Slots that come free meanwhile ask for nothing more.
+    // Slots that become free in between pull no further item.
     work.finish(0);
     work.finish(2);
     await turn();
@@ -316,7 +316,7 @@ describe.each(names)("%s gives fn", (name) => {
     cancel();
   });
 
-  test("its caller's async context, whoever ends the work before it or sends the item", async () => {
+  test("its caller's async context, not in that of the call that frees the slot or sends the item", async () => {
     const tenant = new AsyncLocalStorage<string>();
     const seen: unknown[] = [];
     const gates: (() => void)[] = [];

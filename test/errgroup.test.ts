@@ -245,7 +245,7 @@ describe("limits", () => {
   });
 });
 
-test("a task runs in its caller's async context, whoever's end gave it the slot", async () => {
+test("a task runs in its caller's async context, not in that of the task whose end freed the slot", async () => {
   const tenant = new AsyncLocalStorage<string>();
   const g = new Group();
   g.setLimit(1);

@@ -1,6 +1,6 @@
 /**
- * The place that an error shows: under full tracking, where the wait was that it rejected; without, no frames, for they
- * cost too much where many waits fail at once.
+ * The stack of an error: under full tracking, that of the wait that it rejected. Without, there are no frames, because
+ * they cost too much where many waits fail at once.
  */
 import { Channel, ClosedChannelError } from "gopark/channel";
 import { background, type Cancel, Canceled, type CancelScope, withCancel, withTimeout } from "gopark/context";
@@ -120,7 +120,7 @@ describe("the shared error of a context, under full tracking", () => {
     expect(shown(ctx.err())).toEqual(wanted);
   });
 
-  test("shows no frames where nobody waited", () => {
+  test("shows no frames where there was no wait", () => {
     const [ctx, cancel] = withCancel(bg);
     cancel();
     expect(ctx.err()?.stack).toBe(CANCELED);
@@ -263,7 +263,7 @@ test("an error that a program makes itself has the stack of where it was made", 
   for (const err of userMakes()) expect(err.stack?.split("\n")[1]).toMatch(/\buserMakes\b/);
 });
 
-describe("an error that nobody handles is printed with the wait, under full tracking", () => {
+describe("an unhandled error is printed with the wait, under full tracking", () => {
   let home: Project;
   beforeAll(() => {
     home = project();

@@ -1,4 +1,4 @@
-/** The library loaded while a test's fake timers are on: it takes none of them along into the time after. */
+/** The library loaded while a test's fake timers are on: it keeps none of them afterwards. */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { fate } from "./support/fate.ts";
 import { turn } from "./support/turn.ts";
@@ -46,7 +46,7 @@ describe("loaded under fake timers, and used after them", () => {
     sem.release(20_000);
   });
 
-  test("what was armed under the fakes is armed anew", async () => {
+  test("what was armed under the fakes is armed again", async () => {
     const { Channel, context, time } = await loadedUnderFakes();
     const { ctx, cancel } = context.withTimeout(context.background(), 3_600_000);
     vi.useRealTimers();

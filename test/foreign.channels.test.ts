@@ -1,6 +1,6 @@
 /**
- * The channels that the library hands out for reading cannot be written to by a stranger, and whatever goes wrong while
- * a deadline fires, all other deadlines and timers still come.
+ * User code cannot write to the channels that the library hands out for reading. And whatever fails while a deadline
+ * fires, all other deadlines and timers still fire.
  */
 import { Channel, type ReceiveChannel } from "gopark/channel";
 import { background, withCancel, withTimeout } from "gopark/context";

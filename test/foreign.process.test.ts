@@ -1,4 +1,7 @@
-/** Where the error goes of a foreign function that throws while a wait stops to listen, in a process of its own. */
+/**
+ * The error of a foreign function that throws while a wait stops listening: how it is reported, in a process of its
+ * own.
+ */
 import { describe, expect, test } from "vitest";
 import { IMPORT, run } from "./support/run.ts";
 
@@ -33,7 +36,7 @@ describe.each(["source", "signal"])("a %s whose listener cannot be taken off", (
     expect(err).toContain("Error: doom");
   });
 
-  test("is told to reportError where there is one", async () => {
+  test("goes to reportError where there is one", async () => {
     const reporting = 'globalThis.reportError = (error) => console.log("reported", error.message);';
     const { status, out, err } = await run(`${BEGIN} ${reporting} ${wait(cancel)}`);
     expect([status, err]).toEqual([0, ""]);

@@ -1,6 +1,6 @@
 /**
- * What was broken once works again, and what acts at the worst moment, a getter or a formatter of stacks, breaks
- * nothing.
+ * Foreign objects that failed once work again, and code that runs at the worst moment, such as a getter or a formatter
+ * of stacks, breaks nothing.
  */
 import { Channel, type ReceiveChannel } from "gopark/channel";
 import { background, Canceled, fromSignal, withCancel } from "gopark/context";
@@ -143,7 +143,7 @@ describe("a formatter of stacks, which full tracking runs while a wait parks,", 
     ).toEqual({ value: 2, done: false });
   });
 
-  test("may park another: who came first is served first", async () => {
+  test("may park another: the first to park is served first", async () => {
     const ch = new Channel<number>();
     let second: Promise<unknown> | undefined;
     const first = during(

@@ -1,4 +1,4 @@
-/** Abort signals of somebody else's, whose earlier listeners do what they like with the event. */
+/** Foreign abort signals whose earlier listeners interfere with the event. */
 import { Channel } from "gopark/channel";
 import { afterFunc, cause, fromSignal, withCancel } from "gopark/context";
 import { Group } from "gopark/errgroup";
@@ -35,7 +35,7 @@ describe.each(Object.keys(tampered))("behind %s", (how) => {
     return { signal, abort: () => controller.abort(reason) };
   }
 
-  test.each(Object.keys(waits))("%s hears the abort", async (name) => {
+  test.each(Object.keys(waits))("%s ends with the abort", async (name) => {
     const { signal, abort } = made();
     const wait = waits[name] as (typeof waits)[string];
     const { promise, grant, clear } = wait(signal);
@@ -49,7 +49,7 @@ describe.each(Object.keys(tampered))("behind %s", (how) => {
     expect(waiting.reason).toBe(reason);
   });
 
-  test("a context, its children, its functions and its signal hear it", async () => {
+  test("a context, its children, its functions and its signal end with it", async () => {
     const { signal, abort } = made();
     const ctx = fromSignal(signal);
     const child = withCancel(ctx);

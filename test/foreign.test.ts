@@ -1,6 +1,6 @@
 /**
- * Contexts and signals of somebody else's making that throw while a wait begins or stops to listen to them: their own
- * wait suffers, and no other wait, queue, counter or timer does.
+ * Foreign contexts and signals that throw while a wait begins or stops listening to them: only their own wait is
+ * affected, and no other wait, queue, counter or timer.
  */
 import { Channel } from "gopark/channel";
 import { afterFunc, background, type Cancel, withCancel, withTimeout } from "gopark/context";
@@ -197,7 +197,7 @@ describe.each(Object.keys(deaf))("%s", (source) => {
   });
 });
 
-test("a foreign source is left only if nobody waits on it some microtasks later", async () => {
+test("a foreign source is unsubscribed from only if no wait uses it some microtasks later", async () => {
   const added = vi.fn();
   const removed = vi.fn();
   const { signal } = foreignSignal();

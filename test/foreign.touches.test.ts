@@ -1,7 +1,7 @@
 /**
  * Foreign contexts and signals all of whose functions and properties are traps: whichever of them throws first, the
- * wait rejects with that error or goes on, and never throws in the face of its caller. And those that act on what the
- * wait waits for while it is being parked.
+ * wait rejects with that error or goes on, and the call never throws. And foreign objects that act on the source of the
+ * wait while it is being parked.
  */
 import { Channel } from "gopark/channel";
 import type { Cancel } from "gopark/context";
@@ -72,7 +72,7 @@ describe.each(Object.keys(sources))("%s whose n-th touch throws", (source) => {
   });
 });
 
-/** What acts as soon as somebody begins to listen. */
+/** Contexts and signals that act as soon as a wait begins to listen. */
 const listeners: Record<string, (act: () => void) => Cancel> = {
   "a context whose afterFunc": (act) =>
     foreign({
@@ -169,7 +169,7 @@ describe.each(Object.keys(listeners))("%s", (source) => {
       expect(await select(cases)).toEqual({ case: "ch", value: 1, ok: true });
       expect(sent).toBe(true);
       await turns(1);
-      expect([ch.trySend(2), other.trySend(3)], "nobody is left in a queue").toEqual([false, false]);
+      expect([ch.trySend(2), other.trySend(3)], "no wait is left in a queue").toEqual([false, false]);
       expect(aliveSince(before)).toEqual({});
     },
   );

@@ -1,4 +1,4 @@
-/** `go`: a task of its own, counted while it runs, whose error is somebody's or everybody's. */
+/** `go`: a task of its own, counted while it runs, whose error is handled by the caller or reported. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { Channel } from "gopark/channel";
 import { background, type Context, withCancel } from "gopark/context";
@@ -42,7 +42,7 @@ describe("running", () => {
     expect(await go(() => undefined)).toBeUndefined();
   });
 
-  test("the task runs in its caller's async context, whoever else starts tasks in the same turn", async () => {
+  test("the task runs in its caller's async context, also if others start tasks in the same turn", async () => {
     const tenant = new AsyncLocalStorage<string>();
     const seen: (string | undefined)[] = [];
     const task = async () => {
@@ -170,7 +170,7 @@ describe("errors", () => {
     await expect(go(fn)).rejects.toBe(boom);
   });
 
-  test("an error that nobody handles is reported once, as any unhandled rejection", async () => {
+  test("an unhandled error is reported once, like any unhandled rejection", async () => {
     const seen = await unhandledDuring(async () => {
       void go(throwing);
       await turn();
@@ -178,7 +178,7 @@ describe("errors", () => {
     expect(seen).toEqual([boom]);
   });
 
-  test("an error that somebody handles is not", async () => {
+  test("a handled error is not", async () => {
     const seen = await unhandledDuring(async () => {
       watch(go(throwing));
       await turn();

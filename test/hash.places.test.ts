@@ -1,4 +1,4 @@
-/** Sharded map: keys that a stranger has chosen spread as others do, and no key takes more than its length to hash. */
+/** Sharded map: keys chosen by an attacker spread like others, and hashing a key takes time linear in its length. */
 import { ShardMap } from "gopark/shardmap";
 import { describe, expect, test } from "vitest";
 import { child } from "./support/child.ts";
@@ -94,7 +94,7 @@ describe("no shard has over twice the mean of", () => {
 });
 
 test("keys that differ in one bit of one character are apart somewhere", () => {
-  // 16 bits of each of nine places: were one of them dropped, a stranger could stay in one shard by it.
+  // 16 bits of each of nine places: if one were dropped, an attacker could use it to stay in one shard.
   for (let place = 0; place < 9; place++) {
     const keys = Array.from({ length: 20_000 }, (_, i) => {
       const codes = Array<number>(9).fill(0x20);
@@ -125,7 +125,7 @@ describe("two processes place the same keys differently:", () => {
 });
 
 describe("a key four times as long costs about four times as much:", () => {
-  /** A map that has so many entries that it looks at the hashes of its keys. */
+  /** A map with enough entries that it uses the hashes of its keys. */
   const filled = new ShardMap<unknown, number>();
   for (let i = 0; i < 20_000; i++) filled.set(i, i);
 

@@ -13,7 +13,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** The module, loaded anew: with a seed of its own, and with a numbering of objects of its own. */
+/** The module, loaded again: with a seed and a numbering of objects of its own. */
 async function load(): Promise<Hash> {
   vi.resetModules();
   return (await import("../src/internal/data/hash.ts")).hash;
@@ -49,7 +49,7 @@ function fullest(hash: Hash, keys: readonly unknown[]): [first: number, last: nu
 /** The first n keys of a family, which must be different ones. */
 function members(family: Family, n: number): unknown[] {
   const keys = Array.from({ length: n }, (_, i) => family(i));
-  // V8 tells bigints apart by their low 64 bits: a Set of those that differ above takes minutes.
+  // V8 hashes bigints by their low 64 bits: a Set of bigints that differ above takes minutes.
   const apart = new Set(keys.map((key) => (typeof key === "bigint" ? `${key}n` : key)));
   expect(apart.size, "the family repeats itself").toBe(n);
   return keys;

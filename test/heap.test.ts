@@ -64,7 +64,7 @@ function check(holds: boolean, step: number): void {
   if (!holds) expect.unreachable(`the heap and the array differ at step ${step}`);
 }
 
-/** Takes the front until there is none. */
+/** Takes the front until the heap is empty. */
 function drained(heap: Heap<Item>): Item[] {
   const items: Item[] = [];
   for (let first = heap.front; first !== undefined; first = heap.front) {
@@ -104,7 +104,7 @@ describe.each(Object.entries(INSTANTS))("instants: %s", (_, instant) => {
         idle.push(item);
       }
       if (idle.length > 0) check(!heap.remove(pick(idle)), step);
-      // Nobody but the push reads `when`.
+      // Only the push reads `when`.
       if (model.items.length > 0) pick(model.items).when = instant(rnd);
 
       check(heap.front === model.items[0] && heap.size === model.items.length, step);
@@ -251,7 +251,7 @@ describe("memory", () => {
     expect(inside(heap).items).toHaveLength(kept.length);
   });
 
-  test("the numbers of the pushes start anew when the heap becomes empty, not before", () => {
+  test("the numbers of the pushes restart when the heap becomes empty, not before", () => {
     const [heap, items] = filled(20);
     const pushes = () => (heap as unknown as { pushes: number }).pushes;
     for (const item of items.slice(1)) heap.remove(item);

@@ -1,4 +1,6 @@
-/** What may import what: DESIGN's table, read against the import lines of src, and the exports of package.json. */
+/**
+ * The table of which file may import which, checked against the import lines of src, and the exports of package.json.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -152,7 +154,7 @@ describe("package.json", () => {
   });
 });
 
-test("the reader of import lines sees every form, and tells types from values", () => {
+test("the reader of import lines sees every form, and distinguishes types from values", () => {
   const source = `
     /** import { no } from "comment"; */
 import a from "a";

@@ -1,4 +1,4 @@
-/** The root: the names that read best bare, and a namespace for each module. */
+/** The root: some names of their own, and a namespace for each module. */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import * as root from "gopark";

@@ -1,4 +1,4 @@
-/** Full tracking in a program that has its own idea of what a stack is, and listeners to proofs that throw. */
+/** Full tracking in a program that changes how stacks are formatted, and with listeners to proofs that throw. */
 import { Channel } from "gopark/channel";
 import { afterFunc, background, withCancel } from "gopark/context";
 import { Group } from "gopark/errgroup";
@@ -176,7 +176,7 @@ describe("a listener to proofs that throws", () => {
       }),
       onProved((leak) => heard[1]?.push(leak)),
     ];
-    // Nobody can ever end these.
+    // Nothing can ever end these.
     void new Channel<number>().receive();
     void new Channel<string>().send("lost");
     await collectUntil(() => heard[0]?.length === 2 && heard[1]?.length === 2);

@@ -232,7 +232,7 @@ test("a snapshot is ignored, whether it was tracked or not; what came after it i
   ch.close();
 });
 
-test("age is told in milliseconds of the real clock, whatever clock was mocked meanwhile", () => {
+test("age is in milliseconds of the real clock, also if a clock was mocked in between", () => {
   vi.useFakeTimers();
   const ch = new Channel<number>();
   void ch.receive();
@@ -278,7 +278,7 @@ describe("the collector proves", () => {
     return seen;
   }
 
-  test("that a wait on a channel nobody knows can never end; the next check tells of it once", async () => {
+  test("that a wait on an unreachable channel can never end; the next check reports it once", async () => {
     const seen = await proved(() => void new Channel<number>().receive());
     expect(seen).toMatchObject([{ kind: "chan receive", count: 1, proved: true }]);
     expect(seen[0]?.stack).toContain("leak.test.ts");

@@ -1,5 +1,6 @@
 /**
- * What leak checks say is so: proofs are proofs, totals are totals, ages are real, and nobody is blamed for another.
+ * Leak checks are right: what is called proved is unreachable, totals add up, ages are real, and each leak has its own
+ * stack.
  */
 import { Channel } from "gopark/channel";
 import { background, type Context, withCancel, withDeadline, withTimeout, withValue } from "gopark/context";
@@ -129,7 +130,7 @@ describe("what was proved lost", () => {
     "a lease": () => void new Pool({ create: () => ({}), reset: () => {} }).lease(),
   };
 
-  test.each(Object.entries(drops))("stays counted, and is told once: %s", async (_, drop) => {
+  test.each(Object.entries(drops))("stays counted, and is reported once: %s", async (_, drop) => {
     const before = total();
     drop();
     const alive = total() - before;
@@ -179,8 +180,8 @@ describe("what a snapshot knew", () => {
       let proved = 0;
       leak.onProved(() => proved++);
       ${lines}
-      const told = await leak.verifyNone({ ignore: before }).then(() => "nothing", (err) => err.message.split("\\n")[0]);
-      console.log(proved, found, told);`);
+      const said = await leak.verifyNone({ ignore: before }).then(() => "nothing", (err) => err.message.split("\\n")[0]);
+      console.log(proved, found, said);`);
 
   test("is not reported when the collector takes it", async () => {
     const said = await judged(`
@@ -305,7 +306,7 @@ describe("nothing that is nothing is reported:", () => {
   });
 });
 
-test("many leaks of a few lines are told by line, with how many each", async () => {
+test("many leaks of a few lines are reported by line, with the number of each", async () => {
   const ch = new Channel<number>();
   function oneLine() {
     void ch.receive();

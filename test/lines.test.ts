@@ -1,4 +1,4 @@
-/** What is read is wrapped: the formatter wraps code, and leaves comments as they are. */
+/** Comments are wrapped, which the formatter does for code only. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

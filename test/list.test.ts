@@ -1,4 +1,4 @@
-/** The list inside: random programs against an array. */
+/** The internal list: random programs against an array. */
 import { expect, test } from "vitest";
 import { type Element, List, unlink } from "../src/internal/data/list.ts";
 import { random, seeds } from "./support/random.ts";
@@ -23,7 +23,7 @@ function forwards(list: List<Item>): unknown[] {
 }
 
 test.each(seeds(50))(
-  "a list holds what an array does, both ways round, and lets go of what it does not, SEED=%d",
+  "a list has the elements of an array, in both directions, and keeps no reference to removed ones, SEED=%d",
   (seed) => {
     const { pick, int, bool } = random(seed);
     const list = new List<Item>();

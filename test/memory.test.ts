@@ -1,4 +1,4 @@
-/** What is over leaves nothing on the heap: rounds of everything that waits, and sizes that were large once. */
+/** Ended work leaves nothing on the heap: rounds of every kind of wait, and structures that were large once. */
 import { Channel, type ReceiveChannel } from "gopark/channel";
 import {
   afterFunc,
@@ -33,7 +33,7 @@ interface Case {
   readonly end?: () => unknown;
 }
 
-/** An own implementation of the interface, which tells its end by a channel. */
+/** A user's implementation of the interface, which signals its end by a channel. */
 class Foreign implements Context {
   readonly #done = new Channel<never>();
   readonly #controller = new AbortController();
@@ -54,7 +54,7 @@ class Foreign implements Context {
   }
 }
 
-/** One that tells it by calling back. */
+/** One that signals it by a callback. */
 class Calling extends Foreign {
   readonly #called = new Set<() => void>();
   afterFunc(fn: () => void): () => boolean {
@@ -355,7 +355,7 @@ const endings: Record<string, () => Case> = {
 };
 
 /**
- * Rounds of a use, and what each of them may leave: less than a pointer, with so many rounds that noise does not count.
+ * Rounds of a use, and what each of them may leave: less than a pointer, with enough rounds that noise does not matter.
  */
 const ROUNDS = 3000;
 const NOTHING = 24;
@@ -549,7 +549,7 @@ describe("what was large once is small again when it is over:", () => {
   };
 
   test.each(Object.entries(peaks))("%s", async (_, peak) => {
-    // Once before, so that what the engine compiles and the library keeps for ever is there already.
+    // Once before, so that what the engine compiles and the library keeps for good exists already.
     await turn();
     const before = await bytesInUse();
     const after = await peak();
@@ -584,7 +584,7 @@ describe("clearing a map", () => {
     expect(costRatio(fresh, held, 5)).toBeLessThan(5);
   });
 
-  test("costs the same after it held keys that are hard to tell apart", () => {
+  test("costs the same after it held keys with similar hashes", () => {
     // The fourth characters differ in their upper bytes only.
     const held = clears((shards) => {
       for (let i = 0; i < 9000; i++) {

@@ -68,12 +68,12 @@ const killed = (n: number): Place[] => Array.from({ length: n }, () => ({ status
 const explanation = { file: FILE, original: "if (a < 1) go();", mutated: "if (a <= 1) go();", reason: "the same" };
 
 describe("a mutant", () => {
-  test("is told by its whole lines, before and after", () => {
+  test("is identified by its whole lines, before and after", () => {
     const [one] = mutants({ status: "Survived" });
     expect(one).toMatchObject({ line: 1, original: "if (a < 1) go();", mutated: "if (a <= 1) go();" });
   });
 
-  test("over several lines is told on one", () => {
+  test("over several lines is printed on one", () => {
     const [block] = mutants({ status: "Survived", line: 3, end: 5, columns: [14, 2], replacement: "{}" });
     expect(block).toMatchObject({ original: "function f() { return true; // so }", mutated: "function f() {}" });
   });
@@ -130,7 +130,7 @@ describe("the score", () => {
     expect(judge(FILE, mutants(...killed(dead), ...survivors), []).ok).toBe(ok);
   });
 
-  test("does not exist without a covered mutant, and fails nobody", () => {
+  test("does not exist without a covered mutant, and fails no file", () => {
     expect(judge(FILE, mutants({ status: "NoCoverage" }), [])).toMatchObject({ score: Number.NaN, ok: true });
   });
 });

@@ -1,4 +1,4 @@
-/** What a pool refuses: the documented error, at once, with nothing changed. */
+/** Bad arguments to a pool: the documented error, at once, and nothing changes. */
 import { counters } from "gopark/leak";
 import { Pool, type PoolOptions } from "gopark/pool";
 import { describe, expect, test, vi } from "vitest";
@@ -119,7 +119,7 @@ describe("put", () => {
     other.put(object);
   });
 
-  test("of what wears the object's clothes is refused: a proxy or a child of it is another object", () => {
+  test("of a proxy of the object, or of an object derived from it, is rejected: it is another object", () => {
     using pool = new Pool(good);
     const object = pool.get();
     for (const guise of [new Proxy(object, {}), Object.create(object), structuredClone(object)]) {

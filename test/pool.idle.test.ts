@@ -1,4 +1,4 @@
-/** The object pool: how long idle objects stay, what timer they need, and what is kept if nobody says how much. */
+/** The object pool: how long idle objects stay, what timer they need, and how many are kept by default. */
 import { spawn } from "node:child_process";
 import { Pool, type PoolOptions } from "gopark/pool";
 import { sleep } from "gopark/time";
@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, test, vi } from "vitest";
 import { armed } from "../src/internal/time/timers.ts";
 import { ROOT } from "./support/examples.ts";
 
-/** A pool with so many idle objects. */
+/** A pool with `n` idle objects. */
 function filled(n: number, options: Partial<PoolOptions<object>> = {}): Pool<object> {
   const pool = new Pool<object>({ create: () => ({}), reset: () => {}, ...options });
   const objects = Array.from({ length: n }, () => pool.get());
@@ -78,7 +78,7 @@ describe("an idle object", () => {
     pool.put(old);
   });
 
-  test("that was let go is no longer the pool's: it is put twice, and another is made", () => {
+  test("that was dropped is no longer the pool's: it is put twice, and another is created", () => {
     const create = vi.fn(() => ({}));
     using pool = filled(1, { create, idleMs: 10 });
     const gone = create.mock.results[0]?.value as object;

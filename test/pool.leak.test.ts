@@ -1,4 +1,7 @@
-/** The object pool: what is not given back is counted, found with the line that took it, and proved lost when it is. */
+/**
+ * The object pool: an object that is not given back is counted, found with the line that took it, and proved lost when
+ * it is.
+ */
 import { counters, find, type Leak, LeakError, onProved, track, verifyNone } from "gopark/leak";
 import { type Lease, Pool } from "gopark/pool";
 import { afterEach, describe, expect, test } from "vitest";
@@ -45,7 +48,7 @@ describe.each(Object.entries(takes))("taken by %s", (_, take) => {
     expect([counted(), pool.out()]).toEqual([0, 0]);
   });
 
-  test("an object is found by verifyNone, with the stack of who took it and no frame of the library before", async () => {
+  test("an object is found by verifyNone, with the stack of the call that took it and no frame of the library before", async () => {
     using pool = boxes();
     const back = take(pool);
     const found = find();
@@ -56,7 +59,7 @@ describe.each(Object.entries(takes))("taken by %s", (_, take) => {
     await verifyNone();
   });
 
-  test("the stack is that of the last who took it, not of who made it", async () => {
+  test("the stack is that of the last call that took it, not of the call that created it", async () => {
     using pool = boxes();
     pool.put(pool.get());
     const back = take(pool);
@@ -111,7 +114,7 @@ describe("the collector proves", () => {
     await expect(verifyNone()).rejects.toThrow("found unexpected leaks: 1 pool object");
   });
 
-  test("nothing of what somebody still holds", async () => {
+  test("nothing about an object that is still held", async () => {
     using pool = boxes();
     const held: (object | Lease<object>)[] = [];
     const seen = await proved(() => void held.push(pool.get(), pool.lease()));

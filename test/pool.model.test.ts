@@ -10,7 +10,7 @@ beforeAll(() => track("counters"));
 
 interface Thing {
   readonly id: number;
-  /** Who has it, as those who have it believe. */
+  /** The holder, as the holders believe. */
   owner: number | undefined;
   dirty: boolean;
 }
@@ -115,7 +115,7 @@ async function program(rnd: Random): Promise<number> {
 
   const own = (thing: Thing): void => {
     expect(thing.id).toBe(reference.take());
-    expect([thing.dirty, thing.owner], "somebody else's, or dirty").toEqual([false, undefined]);
+    expect([thing.dirty, thing.owner], "held by another, or dirty").toEqual([false, undefined]);
     thing.owner = ++owners;
     thing.dirty = rnd.bool(0.8);
   };

@@ -1,4 +1,4 @@
-/** What pools get wrong, as tests. */
+/** Known mistakes of pools, as tests. */
 import { Pool } from "gopark/pool";
 import { expect, test } from "vitest";
 import { turn } from "./support/turn.ts";
@@ -87,7 +87,7 @@ test("a failing create fails its caller, once, and does not spin", async () => {
   expect([calls, pool.idle()]).toEqual([4, 1]);
 });
 
-test("a failing create is asked once for each of those who ask, and not at all while something is idle", async () => {
+test("a failing create is called once for each get, and not at all while an object is idle", async () => {
   let calls = 0;
   let broken = false;
   using pool = new Pool<Box>({

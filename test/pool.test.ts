@@ -1,4 +1,4 @@
-/** The object pool: who gets which object, in what state, and for how long an idle one is kept. */
+/** The object pool: which object a call gets, in what state, and for how long an idle one is kept. */
 import { counters, find, onProved, verifyNone } from "gopark/leak";
 import { Pool, type PoolOptions } from "gopark/pool";
 import { afterEach, describe, expect, test, vi } from "vitest";
@@ -54,7 +54,7 @@ describe("get and put", () => {
     for (const page of again) pool.put(page);
   });
 
-  test("idle and out tell how it stands", () => {
+  test("idle and out count the objects", () => {
     const { pool } = pages();
     const a = pool.get();
     const lease = pool.lease();
@@ -113,7 +113,7 @@ describe("a lease", () => {
     expect(again.value.lines).toEqual([]);
   });
 
-  test("gives back once; afterwards its value is nobody's business", () => {
+  test("gives back once; afterwards its value throws", () => {
     const { pool } = pages();
     const lease = pool.lease();
     const page = lease.value;
@@ -172,13 +172,13 @@ describe("reset", () => {
     expect([pool.idle(), pool.out()]).toEqual([2, 0]);
   });
 
-  test("may dispose of the pool: the object is then let go with the others", () => {
+  test("may dispose of the pool: the object is then dropped with the others", () => {
     const { pool } = pages({ reset: () => pool.dispose() });
     pool.put(pool.get());
     expect([pool.idle(), pool.out()]).toEqual([0, 0]);
   });
 
-  test("that throws drops the object and tells whoever put it", () => {
+  test("that throws drops the object, and put throws the error", () => {
     let broken = true;
     const { pool, made } = pages({
       reset: () => {
@@ -283,7 +283,7 @@ describe("idle objects", () => {
 });
 
 describe("dispose", () => {
-  test("lets idle objects go; a lease may still be released, once more to nobody", () => {
+  test("drops idle objects; a lease may still be released, and its object is dropped", () => {
     const reset = vi.fn();
     const { pool } = pages({ reset });
     const lease = pool.lease();
@@ -315,7 +315,7 @@ describe("dispose", () => {
     expect(() => pool.lease()).toThrow("pool: get after dispose");
     await expect(pool.use(() => 1)).rejects.toThrow("pool: get after dispose");
     expect(() => pool.put(page)).toThrow("pool: put after dispose");
-    // The object is dropped, and nobody owes it any more.
+    // The object is dropped, and no longer counts as out.
     expect([pool.idle(), pool.out(), out(), made()]).toEqual([0, 0, 0, 1]);
     expect(() => pool.put(page)).toThrow("pool: object put twice");
   });

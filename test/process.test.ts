@@ -9,7 +9,7 @@ const HOUR = 3_600_000;
 
 describe("a process exits at once", () => {
   test.each([
-    ["holding a context that nobody waits on", `context.withTimeout(context.background(), ${HOUR});`],
+    ["holding a context without a wait", `context.withTimeout(context.background(), ${HOUR});`],
     ["holding a timer and a ticker", `new time.Timer(${HOUR}); new time.Ticker(${HOUR});`],
     [
       "when the wait on a deadline is over",
@@ -103,7 +103,7 @@ test("the mock timers of node:test drive deadlines, once they move the clock too
   expect([status, out]).toEqual([0, "undefined\nTimeoutError: context deadline exceeded\n"]);
 });
 
-test("an error of a task that nobody handles is reported as any other", async () => {
+test("an unhandled error of a task is reported like any other", async () => {
   const { status, err } = await run(`${IMPORT} void go(() => { throw new Error("nobody cares"); });`);
   expect(status).toBe(1);
   expect(err).toContain("nobody cares");
@@ -144,7 +144,7 @@ test("all deadlines share one host timer, and cancelling never touches it", asyn
   expect(await run(code)).toEqual({ status: 0, out: "1 1\n", err: "" });
 });
 
-test("a sleep wakes although the host's timers were mocked for a moment meanwhile", async () => {
+test("a sleep wakes although the host's timers were mocked for a moment in between", async () => {
   const code = `
     import { context, time } from "gopark";
     const { setTimeout: real, clearTimeout: realClear } = globalThis;

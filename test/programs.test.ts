@@ -34,7 +34,7 @@ describe("prints its output", () => {
         });
         const wanted = outputOf(source(program).trimEnd().split("\n"));
 
-        // By a name of its own, so that it is loaded and run anew.
+        // By a name of its own, so that it is loaded and run again.
         await import(/* @vite-ignore */ `${join(FOLDER, program)}?${pick}`);
 
         expect(wanted).not.toEqual([]);

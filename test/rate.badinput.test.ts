@@ -1,4 +1,4 @@
-/** Token bucket limiter: bad arguments, done contexts and races are refused or decided, and cost no token. */
+/** Token bucket limiter: bad arguments, done contexts and races cost no token. */
 import { background, Canceled, type Context, withCancel, withTimeout } from "gopark/context";
 import { every, Inf, Limiter, Sometimes } from "gopark/rate";
 import { beforeEach, describe, expect, test, vi } from "vitest";
@@ -36,7 +36,7 @@ describe("arguments", () => {
     expect(limiter.tokens()).toBe(1);
   });
 
-  test("an instant that is none is refused, and changes nothing", () => {
+  test("an invalid instant is rejected, and changes nothing", () => {
     const limiter = new Limiter(10, 2);
     const reservation = limiter.reserve(1);
     for (const at of [Number.NaN, new Date(Number.NaN)]) {

@@ -1,4 +1,4 @@
-/** Limiters: what cancelled waits give back on a clock that never stands still, and instants that are no instants. */
+/** Limiters: what cancelled waits give back on a clock that never stands still, and invalid instants. */
 import { background, type CancelScope, withCancel } from "gopark/context";
 import { every, Limiter, Sometimes } from "gopark/rate";
 import { now } from "gopark/time";
@@ -75,8 +75,8 @@ const clocks: [what: string, limits: typeof slow, start: () => void][] = [
 describe.each(clocks)("on %s", (_, limits, start) => {
   beforeEach(start);
 
-  describe.each(limits)("%d a second, burst %d: the bucket is as if nobody had waited", (limit, burst) => {
-    /** A limiter whose burst has been taken, and its twin, which nobody waits for. */
+  describe.each(limits)("%d a second, burst %d: the bucket is as if there had been no wait", (limit, burst) => {
+    /** A limiter whose burst has been taken, and a twin without waits. */
     function twins(): [Limiter, Limiter] {
       const pair: [Limiter, Limiter] = [new Limiter(limit, burst), new Limiter(limit, burst)];
       const t = now();
@@ -132,7 +132,7 @@ describe.each(clocks)("on %s", (_, limits, start) => {
       alike(limiter, twin, now());
     });
 
-    test("but for those who wait still, who keep their places", () => {
+    test("but for remaining waits, which keep their places", () => {
       const [limiter, twin] = twins();
       const instants = [now(), now(), now()];
       for (const each of [limiter, twin]) for (const t of instants) queue(each, 1, () => t);
@@ -191,7 +191,7 @@ describe("with instants as arguments, on a clock that is moved by hand", () => {
     for (const each of [limiter, twin]) each.allow(burst, start);
     const kept = rnd.int(0, 4);
     const cancels: (() => void)[] = [];
-    // Slow enough that none is served meanwhile: an event takes ten seconds at least.
+    // Slow enough that none is served in between: an event takes ten seconds at least.
     for (let i = 0; i < kept + rnd.int(1, 8); i++) {
       t += rnd.next() * 3;
       const events = rnd.int(1, burst);

@@ -74,7 +74,7 @@ function startClock(t: number): void {
 
 const number = (x: Num): number => (x === "inf" ? Number.POSITIVE_INFINITY : Number(x));
 
-/** A context with a deadline that ends by its cancel alone, like the recorder's: its timer is the test's business. */
+/** A context with a deadline that ends by its cancel alone, like the recorder's: the test controls its timer. */
 class Deadlined implements Context {
   readonly scope: CancelScope = withCancel(background());
   readonly #deadline: number | undefined;

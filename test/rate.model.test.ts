@@ -1,5 +1,5 @@
 /**
- * Token bucket limiter: random programs against a bucket that is filled drop by drop.
+ * Token bucket limiter: random programs against a bucket that is filled tick by tick.
  *
  * Limits are powers of two and the clock moves in ticks of 1/8 s, so that every quantity is exact in binary and the
  * comparison needs no tolerance. That holds as long as no program both changes its limit and cancels.
@@ -18,14 +18,14 @@ const LIMITS = [0.5, 1, 2, 4, 8, 16];
 
 beforeAll(() => track("counters"));
 
-/** What somebody was promised: n events at the instant `act`. */
+/** A reservation: n events at the instant `act`. */
 interface Promised {
   readonly n: number;
   readonly act: number;
   readonly limit: number;
 }
 
-/** The reference: tokens drop in tick by tick; who takes more than there are owes the rest, and pays it off in time. */
+/** The reference: tokens are added tick by tick; a call that takes more than there are makes the count negative. */
 class Model {
   t = t0;
   last = Number.NEGATIVE_INFINITY;

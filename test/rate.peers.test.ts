@@ -1,4 +1,4 @@
-/** Token bucket limiter: what ports and look-alikes get wrong. */
+/** Token bucket limiter: known mistakes of ports and similar packages. */
 import { background, withCancel, withTimeout } from "gopark/context";
 import { every, Limiter } from "gopark/rate";
 import { now } from "gopark/time";
@@ -101,7 +101,7 @@ test("a wait longer than a host timer can be neither ends early nor never", asyn
   expect(waiting.state).toBe("fulfilled");
 });
 
-test("a deadline that cannot be met takes no token from those who can wait", async () => {
+test("a deadline that cannot be met takes no token from other waits", async () => {
   const limiter = new Limiter(10, 1);
   limiter.allow();
   using scope = withTimeout(background(), 50);

@@ -1,4 +1,4 @@
-/** The ring inside: random programs against an array; and the memory it gives back. */
+/** The internal ring: random programs against an array; and the memory it gives back. */
 import { describe, expect, test } from "vitest";
 import { Ring } from "../src/internal/data/ring.ts";
 import { random, seeds } from "./support/random.ts";

@@ -1,4 +1,4 @@
-/** Weighted semaphore: units belong to whoever took them, and no cancel admits a waiter that it ends. */
+/** Weighted semaphore: units belong to the call that took them, and no cancel admits a waiter that it ends. */
 import { background, type Cancel, type Context, fromSignal, withCancel } from "gopark/context";
 import { counters, find, track } from "gopark/leak";
 import { type Permit, Weighted } from "gopark/semaphore";
@@ -56,7 +56,7 @@ describe.each(["full", "counters"] as const)(
       expect(sem.held()).toBe(0);
     });
 
-    test("what a release grants belongs to whom it is granted to, before that one goes on", async () => {
+    test("granted units belong to the waiter at once, before it resumes", async () => {
       track(level);
       const sem = new Weighted(1);
       sem.tryAcquire();
@@ -70,7 +70,7 @@ describe.each(["full", "counters"] as const)(
       expect(sem.held()).toBe(0);
     });
 
-    test("a refused release wakes nobody", async () => {
+    test("a rejected release wakes no waiter", async () => {
       track(level);
       const sem = new Weighted(1);
       const permit = await sem.permit(bg);

@@ -1,4 +1,4 @@
-/** Weighted semaphore: bad arguments, misuse and races refuse loudly, and lose no unit. */
+/** Weighted semaphore: bad arguments, misuse and races are errors, and lose no unit. */
 import { background, Canceled, withCancel } from "gopark/context";
 import { Weighted } from "gopark/semaphore";
 import { describe, expect, test } from "vitest";
@@ -63,8 +63,8 @@ describe("counts", () => {
 
   test("acquire never throws synchronously", async () => {
     const sem = new Weighted(1);
-    const nobody = undefined as unknown as AbortSignal;
-    for (const call of [sem.acquire(nobody), sem.permit(nobody), sem.withPermit(nobody, turn)]) {
+    const missing = undefined as unknown as AbortSignal;
+    for (const call of [sem.acquire(missing), sem.permit(missing), sem.withPermit(missing, turn)]) {
       await expect(call).rejects.toThrow(TypeError);
     }
     expect([sem.held(), sem.waiting()]).toEqual([0, 0]);
@@ -89,7 +89,7 @@ describe("release", () => {
     expect(sem.held()).toBe(0);
   });
 
-  test("a permit released twice frees once, whoever holds the units by then", async () => {
+  test("a permit released twice frees once, also if the units are held again by then", async () => {
     const sem = new Weighted(2);
     const first = await sem.permit(background(), 2);
     first.release();
@@ -177,7 +177,7 @@ describe("grant and cancel in one turn: the first claim is final", () => {
     sem.release(1);
   });
 
-  test("cancel, then release: the acquire rejects and whoever is next gets the units", async () => {
+  test("cancel, then release: the acquire rejects and the next waiter gets the units", async () => {
     const sem = new Weighted(2);
     await sem.acquire(background(), 2);
     const [ctx, cancel] = withCancel(background());

@@ -1,4 +1,4 @@
-/** Weighted semaphore: what ports and look-alikes get wrong. */
+/** Weighted semaphore: known mistakes of ports and similar packages. */
 import { background, DeadlineExceeded, withCancel, withTimeout } from "gopark/context";
 import { Weighted } from "gopark/semaphore";
 import { expect, test, vi } from "vitest";

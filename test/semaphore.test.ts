@@ -74,7 +74,7 @@ describe("as upstream", () => {
     sem.release(2);
   });
 
-  test("WeightedDoesntBlockIfTooBig: a request that can never fit holds nobody back", async () => {
+  test("WeightedDoesntBlockIfTooBig: a request that can never fit does not block others", async () => {
     const size = 2;
     const sem = new Weighted(size);
     const tooBig = watch(sem.acquire(background(), size + 1));
@@ -177,7 +177,7 @@ describe("order", () => {
     sem.release(3);
   });
 
-  test("nobody overtakes a waiter: not acquire, not tryAcquire, not a request for nothing", async () => {
+  test("no call overtakes a waiter: not acquire, not tryAcquire, not a request for 0 units", async () => {
     const sem = new Weighted(2);
     await sem.acquire(background(), 1);
     const front = watch(sem.acquire(background(), 2));
@@ -237,7 +237,7 @@ describe("permits", () => {
     await expect(sem.withPermit(background(), () => sem.held())).resolves.toBe(1);
   });
 
-  test("fn runs in its caller's async context, whoever's release let it in", async () => {
+  test("fn runs in its caller's async context, not in that of the release that admitted it", async () => {
     const tenant = new AsyncLocalStorage<string>();
     const sem = new Weighted(1);
     const seen: (string | undefined)[] = [];

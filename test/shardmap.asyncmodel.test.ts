@@ -1,4 +1,4 @@
-/** Sharded map: random programs of updates, loads, writes and cancels against lines and loads in plain arrays. */
+/** Sharded map: random programs of updates, loads, writes and cancels against queues and loads in plain arrays. */
 import { background, type CancelScope, withCancel } from "gopark/context";
 import { counters, track } from "gopark/leak";
 import { ShardMap } from "gopark/shardmap";
@@ -12,7 +12,7 @@ beforeAll(() => track("counters"));
 const KEYS = ["a", "b", 1, "1"] as const;
 type Key = (typeof KEYS)[number];
 
-/** Who waits, and which context can end that. */
+/** A waiting call, and the context that can end it. */
 interface Caller {
   id: number;
   ctx: number | undefined;

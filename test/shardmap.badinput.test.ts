@@ -1,4 +1,4 @@
-/** Sharded map: bad arguments and misuse refuse loudly, and change nothing. */
+/** Sharded map: bad arguments and misuse are errors, and change nothing. */
 import { background, withCancel } from "gopark/context";
 import { counters } from "gopark/leak";
 import { ShardMap } from "gopark/shardmap";
@@ -126,7 +126,7 @@ describe("cancels", () => {
     expect(parked()).toEqual([0, 0, 0]);
   });
 
-  test("nothing is thrown in the call, and a refusal that nobody looks at is an unhandled rejection", async () => {
+  test("nothing is thrown in the call, and an error that is not awaited is an unhandled rejection", async () => {
     const seen = await unhandledDuring(async () => {
       const map = filled();
       void map.update("a", undefined as unknown as Fn);

@@ -1,4 +1,4 @@
-/** Sharded map: keys whose hashes no split can part, all of them or most. */
+/** Sharded map: keys whose hashes no split can separate, all of them or most. */
 import { ShardMap } from "gopark/shardmap";
 import { afterEach, expect, test, vi } from "vitest";
 import { FULL, Shards } from "../src/internal/data/shards.ts";
@@ -92,7 +92,7 @@ test.each(Object.entries(hostile))("%s: the directory has few places for each sh
 test("no shard is split beyond the sixteenth bit", () => {
   hashes.of = (key) => (key as number) & 1;
   const shards = new Shards<number, number>();
-  // As if there were so many shards that a full directory is nothing much.
+  // As if there were enough shards for a full directory to matter little.
   (shards as unknown as { count: number }).count = 2 ** 20;
   for (let key = 0; key < 2 * FULL; key++) shards.set(key, key);
   expect(inside(shards)).toEqual([17, 2 ** 16]);

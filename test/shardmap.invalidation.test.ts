@@ -47,7 +47,7 @@ const harmless: Record<string, Write> = {
 };
 
 describe.each(Object.entries(leaving))("%s while it loads", (_, write) => {
-  test("stays, though those who wait get what was loaded", async () => {
+  test("stays, though the waiting callers get the loaded value", async () => {
     const map = new ShardMap<string, number>();
     const { load, begun } = loads<string, number>();
     const call = watch(map.getOrLoad("a", load));
@@ -79,7 +79,7 @@ describe.each(Object.entries(leaving))("%s while it loads", (_, write) => {
 });
 
 describe.each(Object.entries(removing))("%s while it loads", (_, write) => {
-  test("keeps the result out, and whoever asks next loads anew", async () => {
+  test("keeps the result out, and the next caller starts a new load", async () => {
     const map = new ShardMap<string, number>();
     const { load, begun } = loads<string, number>();
     const old = [watch(map.getOrLoad("a", load)), watch(map.getOrLoad("a", load))];
@@ -98,7 +98,7 @@ describe.each(Object.entries(removing))("%s while it loads", (_, write) => {
   });
 
   test.each(["old first", "new first"])(
-    "whoever asks before the old load is over gets the new one, %s",
+    "a caller before the end of the old load gets the new one, %s",
     async (order) => {
       const map = new ShardMap<string, number>();
       const { load, begun } = loads<string, number>();

@@ -1,4 +1,6 @@
-/** Sharded map: each key at most once, whatever happens meanwhile; over one shard and over many that split. */
+/**
+ * Sharded map: each key at most once, whatever changes during the iteration; over one shard and over many that split.
+ */
 import { ShardMap } from "gopark/shardmap";
 import { describe, expect, test } from "vitest";
 import { FULL } from "../src/internal/data/shards.ts";
@@ -49,7 +51,7 @@ describe.each(sizes)("of %d entries", (n) => {
     expect(map.size).toBe(3);
   });
 
-  test("a map that is cleared meanwhile has no more to give, until it is filled again", () => {
+  test("a map that is cleared during the iteration gives no more entries, until it is filled again", () => {
     const map = filled(n);
     const seen: number[] = [];
     for (const [key] of map) {
@@ -148,7 +150,7 @@ describe.each(sizes)("of %d entries", (n) => {
     expect(map.size).toBe(n);
   });
 
-  test("a value that is set to undefined meanwhile comes as undefined", () => {
+  test("a value that is set to undefined during the iteration comes as undefined", () => {
     const map = new ShardMap<number, string | undefined>(filled(n));
     let reached = 0;
     for (const [, value] of map) {
@@ -158,7 +160,7 @@ describe.each(sizes)("of %d entries", (n) => {
     expect(reached).toBe(n);
   });
 
-  test("keys that are added meanwhile, till shards split, come at most once; what was there comes", () => {
+  test("keys that are added during the iteration, until shards split, come at most once; earlier ones come", () => {
     const map = filled(n);
     const seen: number[] = [];
     let next = n;

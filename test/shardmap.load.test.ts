@@ -1,4 +1,4 @@
-/** Sharded map: getOrLoad runs one load for all who ask, and keeps what it gave. */
+/** Sharded map: getOrLoad runs one load for all callers, and stores its result. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { background, Canceled, withCancel } from "gopark/context";
 import { counters } from "gopark/leak";
@@ -24,7 +24,7 @@ describe("one load for all", () => {
     expect(begun).toEqual([]);
   });
 
-  test("all who ask while it loads get what it gives, which is kept", async () => {
+  test("all callers during a load get its result, which is stored", async () => {
     const map = new ShardMap<string, number>();
     const { load, begun } = loads<string, number>();
     const early = [map.getOrLoad("a", load), map.getOrLoad("a", load)];
@@ -128,7 +128,7 @@ describe("failure", () => {
     ],
   ];
 
-  test.each(failing)("a loader that %s fails all who wait, and is not kept", async (_, fail) => {
+  test.each(failing)("a loader that %s fails all waiting callers, and nothing is stored", async (_, fail) => {
     const map = new ShardMap<string, number>();
     let runs = 0;
     const load = () => {
@@ -144,7 +144,7 @@ describe("failure", () => {
     expect(await map.getOrLoad("a", () => 5)).toBe(5);
   });
 
-  test("whoever asks as soon as it has failed loads anew", async () => {
+  test("a caller right after the failure starts a new load", async () => {
     const map = new ShardMap<string, number>();
     const { load, begun } = loads<string, number>();
     const retried = map.getOrLoad("a", load).catch(() => map.getOrLoad("a", load));
@@ -211,7 +211,7 @@ describe("cancel", () => {
     expect([map.has("a"), ...counted()]).toEqual([false, 0, 0]);
   });
 
-  test("callers who leave together abort it once; an aborted signal's reason is passed on as it is", async () => {
+  test("callers that leave together abort it once; an aborted signal's reason is passed on as it is", async () => {
     const map = new ShardMap<string, number>();
     const { load, begun } = loads<string, number>();
     const controller = new AbortController();
@@ -227,7 +227,7 @@ describe("cancel", () => {
     begun[0]?.open(1);
   });
 
-  test("who asks in the very turn in which the last one left loads anew", async () => {
+  test("a caller in the same turn in which the last one left starts a new load", async () => {
     const map = new ShardMap<string, number>();
     const { load, begun } = loads<string, number>();
     const scope = withCancel(background());
@@ -247,7 +247,7 @@ describe("cancel", () => {
     expect([anew.value, map.get("a")]).toEqual([2, 2]);
   });
 
-  test("a load that fails because everyone left fails nobody", async () => {
+  test("a load that fails because all callers left rejects no call", async () => {
     const seen = await unhandledDuring(async () => {
       const map = new ShardMap<string, number>();
       const { load, begun } = loads<string, number>();
@@ -326,7 +326,7 @@ describe("async context", () => {
     expect(await Promise.all(calls)).toEqual(["alice for alice", "alice for bob", "alice for carol"]);
   });
 
-  test("abort listeners run in the loader's, not in that of whoever left last", async () => {
+  test("abort listeners run in the loader's, not in that of the last caller to leave", async () => {
     const map = new ShardMap<string, string>();
     const scope = withCancel(background());
     const stopped: unknown[] = [];

@@ -1,4 +1,4 @@
-/** Sharded map: an update that runs can be seen, and a load runs for those who still want it. */
+/** Sharded map: a running update is counted, and a load runs only while a caller waits for it. */
 import { background, type Cancel, withCancel } from "gopark/context";
 import { counters, find, track, verifyNone } from "gopark/leak";
 import { ShardMap } from "gopark/shardmap";
@@ -36,7 +36,7 @@ function updating(map: ShardMap<string, number>, key: string): { end: () => void
 
 describe("an update that runs", () => {
   test.each(["full", "counters"] as const)(
-    "is counted, whether or not somebody waits for it, tracking %s",
+    "is counted, with or without a waiting caller, tracking %s",
     async (level) => {
       track(level);
       const map = new ShardMap<string, number>();
@@ -111,7 +111,7 @@ describe("a loader that asks for its own key with its own signal", () => {
   };
 
   describe.each(Object.entries(asks))("%s", (_, ask) => {
-    test("does not keep the load alive once the caller has left; the next caller loads anew", async () => {
+    test("does not keep the load alive once the caller has left; the next caller starts a new load", async () => {
       const map = new ShardMap<string, string>();
       const inner = vi.fn(() => "of the inner loader");
       const { ctx, cancel } = withCancel(bg);
@@ -195,7 +195,7 @@ describe("a caller that cancels in the turn of its call", () => {
       expect(load).not.toHaveBeenCalled();
     });
 
-    test("leaves the load to those who asked with it", async () => {
+    test("leaves the load to its other callers", async () => {
       const map = new ShardMap<string, number>();
       const { load, begun } = loads<string, number>();
       const [cancel, end] = make();
@@ -210,7 +210,7 @@ describe("a caller that cancels in the turn of its call", () => {
       expect([other.value, map.get("a")]).toEqual([7, 7]);
     });
 
-    test("starts no load beside that of one who asks after the cancel", async () => {
+    test("starts no load beside that of a caller after the cancel", async () => {
       const map = new ShardMap<string, number>();
       const load = vi.fn(() => 1);
       const [cancel, end] = make();

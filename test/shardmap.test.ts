@@ -202,7 +202,7 @@ describe("upsert", () => {
     expect([map.has("a"), map.size]).toEqual([false, 0]);
   });
 
-  test("getOrInsertComputed's result goes over what its function has set meanwhile", () => {
+  test("getOrInsertComputed's result overwrites what its function has set", () => {
     const map = new ShardMap<string, string>();
     const value = map.getOrInsertComputed("a", (key) => {
       map.set(key, "meanwhile").set("b", "aside");

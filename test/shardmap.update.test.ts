@@ -137,7 +137,7 @@ describe("one at a time", () => {
     expect(parked()).toBe(0);
   });
 
-  test("who comes between the end of one and the begin of the next stands behind", async () => {
+  test("a call between the end of one and the start of the next queues behind", async () => {
     const map = new ShardMap<string, string>();
     const first = gate<string>();
     const late: Promise<string>[] = [];
@@ -311,7 +311,7 @@ describe("cancel", () => {
     expect([held.value, behind.value, ran]).toEqual(["a", "ab", ["b"]]);
   });
 
-  test("when all who wait are gone, the line is free after the one that runs", async () => {
+  test("when all waiting calls are cancelled, the queue is empty after the running one", async () => {
     const map = new ShardMap<string, number>();
     const first = gate<number>();
     const scope = withCancel(background());
@@ -339,7 +339,7 @@ describe("cancel", () => {
     expect([update.value, map.get("k")]).toEqual([1, 1]);
   });
 
-  test("a done cancel rejects though nobody is before it, and does not run fn", async () => {
+  test("a done cancel rejects though no call is before it, and does not run fn", async () => {
     const map = new ShardMap<string, number>();
     const scope = withCancel(background());
     scope.cancel();
@@ -361,7 +361,7 @@ describe("cancel", () => {
   });
 });
 
-test("fn runs in the async context of its caller, whoever lets it through", async () => {
+test("fn runs in the async context of its caller, not in that of the call that admits it", async () => {
   const tenant = new AsyncLocalStorage<string>();
   const map = new ShardMap<string, string>();
   const first = gate<string>();

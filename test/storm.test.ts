@@ -20,13 +20,13 @@ test(`a storm of ${operations} operations loses nothing and leaves nothing, SEED
     ledger = l;
   });
 
-  let told = 0;
+  let printed = 0;
   while (ledger === undefined) {
     await turn();
     vi.advanceTimersByTime(1);
     const n = [...done.values()].reduce((a, b) => a + b, 0);
-    if (n - told >= operations / 10) {
-      told = n;
+    if (n - printed >= operations / 10) {
+      printed = n;
       console.log(`storm, seed ${seed}: ${n} of ${operations} operations`);
     }
   }

@@ -117,7 +117,7 @@ describe("a host that is early or late", () => {
     expect(armed()).toBe(0);
   });
 
-  test("a nearer deadline arms the host anew, and the farther one still comes", async () => {
+  test("a nearer deadline arms the host's timer again, and the farther one still fires", async () => {
     const far = watch(sleep(100));
     const near = watch(sleep(10));
     await pass(10);
@@ -218,7 +218,7 @@ describe("Timer", () => {
     expect(timer.stop()).toBe(false);
   });
 
-  test("nothing stale is received after stop or reset, which tell whether they came in time", async () => {
+  test("nothing stale is received after stop or reset, which return whether they came in time", async () => {
     const timer = new Timer(10);
     await pass(10); // Fired, and not received.
     expect(timer.reset(10)).toBe(true);
@@ -304,7 +304,7 @@ describe("Ticker", () => {
   });
 });
 
-test("a ticker whose period the clock cannot tell apart does not hold up the host's timer", async () => {
+test("a ticker whose period is below the clock's resolution does not delay the host's timer", async () => {
   const ticker = new Ticker(1e-4);
   await pass(1);
   expect(ticker.c.tryReceive()?.ok).toBe(true);

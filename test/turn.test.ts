@@ -185,7 +185,7 @@ describe("completions over the budget", () => {
     sem.release(MANY);
   });
 
-  test("take more than one turn, and nobody who has been granted can be cancelled any more", async () => {
+  test("take more than one turn, and no granted wait can be cancelled any more", async () => {
     const [scope, cancel] = withCancel(ctx);
     const ch = new Channel<number>();
     let received = 0;

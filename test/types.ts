@@ -1,6 +1,6 @@
 /**
- * What the types promise. Nothing here runs: the gate compiles this file. A line that must compile stands as it is; one
- * that must not has `@ts-expect-error` above it, which is an error itself where the line compiles.
+ * What the types guarantee. Nothing here runs: the gate compiles this file. A line that must not compile has
+ * `@ts-expect-error` above it, which is an error itself if the line compiles.
  */
 import {
   after,
@@ -64,7 +64,7 @@ export function refusedViews(): unknown {
   const receivesLess: ReceiveChannel<string> = receivesEither;
   // @ts-expect-error A view does not become a channel again.
   const whole: Channel<string> = sendsText;
-  // @ts-expect-error A channel that may give a number is none of texts.
+  // @ts-expect-error A channel that may give a number is not a channel of strings.
   const narrower: Channel<string> = either;
   return [sendsEither, sendsMore, receivesText, receivesLess, whole, narrower];
 }
@@ -91,7 +91,7 @@ export async function throughViews(): Promise<void> {
   receiver.close();
 }
 
-/** What was received is told apart by `ok`. */
+/** `ok` distinguishes the results of a receive. */
 export async function received(): Promise<void> {
   const answer = await text.receive();
   if (answer.ok) expectTypeOf(answer.value).toEqualTypeOf<string>();
@@ -100,7 +100,7 @@ export async function received(): Promise<void> {
   expectTypeOf(error.value).toEqualTypeOf<string>();
 }
 
-/** The answer of a select is a union told apart by `case`, typed from the cases. */
+/** The result of a select is a union discriminated by `case`, typed from the cases. */
 export async function selected(signal: AbortSignal): Promise<void> {
   const ctx: Context = context.background();
   const s = await select({ got: text, sent: either.sending(1), stop: ctx, signal, late: after(1), off: null });

@@ -1,6 +1,6 @@
 /**
- * A program of somebody who has installed the package. scripts/packed.mjs compiles it against the built declarations,
- * under several settings, none with `esnext.disposable` in its `lib`, and runs it.
+ * A program of a consumer of the package. scripts/packed.mjs compiles it against the built declarations,
+ * with several settings, none with `esnext.disposable` in its `lib`, and runs it.
  */
 import { after, Channel, context, errgroup, go, leak, rate, select, semaphore, time } from "gopark";
 import { Channel as SameChannel } from "gopark/channel";

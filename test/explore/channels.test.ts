@@ -1,7 +1,7 @@
 /**
- * Channels, select, iterators, contexts and signals: random programs against one list of all that wait, in order of
- * arrival, and scanned. Some steps run inside abort listeners and afterFuncs. Model and library take each step
- * together.
+ * Channels, select, iterators, contexts and signals: random programs against one list of all waiting operations,
+ * in order of arrival, which is scanned. Some steps run inside abort listeners and afterFuncs. Model and library take
+ * each step together.
  */
 import { getEventListeners } from "node:events";
 import { Channel, ClosedChannelError, type Received } from "gopark/channel";
@@ -180,7 +180,7 @@ class Model {
     this.settled.set(wait.id, { outcome, order: `${wait.sort} by ${order}` });
   }
 
-  /** Who has waited longest to do that on the channel, and by which of its cases. */
+  /** The operation that has waited longest to do that on the channel, and which of its cases. */
   private parked<K extends "send" | "receive">(
     kind: K,
     ch: number,

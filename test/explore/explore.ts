@@ -13,7 +13,7 @@ import { turn } from "../support/turn.ts";
 
 /** What the explorer shares with one program. */
 export interface Program {
-  /** Errors that were reported, thrown where nobody catches, or rejections that nobody handled, in order. */
+  /** Errors that were reported or thrown uncaught, and unhandled rejections, in order. */
   readonly reported: unknown[];
   /** Notes what the program does. A failure prints the end of it. */
   log(line: string): void;
@@ -135,7 +135,9 @@ function named(failure: unknown, seed: number, lines: readonly string[]): Error 
   return error;
 }
 
-/** Runs the body with every error that nobody catches or handles collected, in place of the test runner's listeners. */
+/**
+ * Runs the body with every uncaught error and unhandled rejection collected, in place of the test runner's listeners.
+ */
 async function collecting(body: (reported: unknown[]) => Promise<void>): Promise<void> {
   const reported: unknown[] = [];
   const collect = (error: unknown) => {

@@ -1,10 +1,11 @@
 /**
- * Contexts and signals of somebody else's making that throw, call back in, lie or never answer, beside some that
- * behave: random programs, checked by what must hold for everybody else.
+ * Foreign contexts and signals that throw, call back in, lie or never answer, beside some that behave: random programs,
+ * checked by what must hold for everything else.
  *
  * - A call that has nothing to do with foreign code runs none. Nothing that stops listening is called inside any call.
  * - A function that returns a promise does not throw. What has no foreign context rejects for reasons of its own only.
- * - Every value that was sent is received once; channels are first in, first out; no one waits for what is there.
+ * - Every value that was sent is received once; channels are first in, first out; no receive waits while a value is
+ *   there.
  * - Units are granted and given back; sleeps end when the clock has come to them; a cancel ends all below it, once.
  * - A wait under foreign code that throws when it is asked to call back is over. One that behaves ends its waits.
  * - What foreign code throws when the library stops listening is reported, each error once, and nothing else is.
@@ -41,7 +42,7 @@ interface Character {
   patience: number;
 }
 
-/** A context or signal of somebody else's making. */
+/** A foreign context or signal. */
 interface Foreign {
   readonly name: string;
   readonly real: Cancel;
@@ -192,7 +193,7 @@ class World {
     equal(this.sem.held(), this.granted, "units held");
     const waiting = pending.filter(({ units }) => units > 0);
     equal(this.sem.waiting(), waiting.length, "how many wait for units");
-    // Whoever is first does not fit.
+    // The first waiter does not fit.
     const fits = waiting.length > 0 && waiting.every(({ units }) => units <= SIZE - this.granted);
     equal(fits, false, "all that wait for units fit");
     const met = this.calls.find(({ foreign, error }) => error instanceof Planted && foreign === undefined);
@@ -202,7 +203,7 @@ class World {
       if (call.own?.cancelled) expect.fail(`${call.name} waits on under a cancelled context`);
       if (call.foreign?.behaves && call.foreign.ended)
         expect.fail(`${call.name} waits on: ${call.foreign.name} has ended`);
-      if (call.refused !== undefined) expect.fail(`${call.name} waits on: nobody will call back`);
+      if (call.refused !== undefined) expect.fail(`${call.name} still waits: no callback will come`);
     }
     const { depth } = this;
     this.depth = CALM;
@@ -769,7 +770,10 @@ class World {
     );
   }
 
-  /** A signal of the host's whose methods have been replaced, or that has a listener which lets no other hear. */
+  /**
+   * A signal of the host's whose methods have been replaced, or that has a listener which stops the event for all
+   * others.
+   */
   private spoilSignal(who: Character): Foreign {
     const controller = new AbortController();
     const { signal } = controller;

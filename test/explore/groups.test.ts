@@ -82,8 +82,8 @@ const PLANS: readonly Plan[] = ["value", "promise", "thenable", "throw", "reject
 function anyError(rnd: Random, id: number): unknown {
   const foreign = () => {
     const [ctx, cancel] = withCancel(background());
-    cancel(new Error("somebody else's"));
-    return rnd.bool(0.5) ? ctx.err() : new DOMException("somebody else's", "AbortError");
+    cancel(new Error("foreign"));
+    return rnd.bool(0.5) ? ctx.err() : new DOMException("foreign", "AbortError");
   };
   return rnd.pick([() => new Error(`failure ${id}`), () => new Error(`failure ${id}`), () => undefined, foreign])();
 }
@@ -182,9 +182,9 @@ class Model {
   waiting: Job[] = [];
   /** Those that wait for the end. */
   waiters: { readonly watched: Watched; readonly exit: Exit | undefined }[] = [];
-  /** Those whom the end has been told, to be looked at when all is quiet. */
-  told: { readonly watched: Watched; readonly ok: boolean }[] = [];
-  toldFailure = false;
+  /** The waits that have been settled, to be checked when all is quiet. */
+  settled: { readonly watched: Watched; readonly ok: boolean }[] = [];
+  failureDelivered = false;
   /** What ended the context. */
   ended: "parent" | "failure" | "wait" | "dispose" | "body" | undefined;
   readonly ctx: Context | undefined;
@@ -220,12 +220,12 @@ class Model {
       this.ended ??= "failure";
     }
     this.admit();
-    if (this.running.size === 0) for (const waiter of this.waiters.splice(0)) this.tell(waiter.watched);
+    if (this.running.size === 0) for (const waiter of this.waiters.splice(0)) this.settleWait(waiter.watched);
   }
 
-  tell(watched: Watched): void {
-    this.told.push({ watched, ok: !this.first.any });
-    this.toldFailure ||= this.first.any;
+  settleWait(watched: Watched): void {
+    this.settled.push({ watched, ok: !this.first.any });
+    this.failureDelivered ||= this.first.any;
     this.ended ??= "wait";
   }
 
@@ -322,7 +322,8 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
     if (rnd.bool(failRate)) {
       log(`task ${job.id} fails: ${String(error)}`);
       job.reject(error);
-      // Its end comes some microtasks later. The reference may be told now: nothing else looks before the turn is over.
+      // Its end comes some microtasks later. The reference may settle it now: nothing else looks before the turn is
+      // over.
       ending.push(() => model.end(job, { what: String(error), is: (e) => Object.is(e, error) }));
     } else {
       log(`task ${job.id} ends`);
@@ -337,7 +338,7 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
     log(`wait${by === undefined ? "" : by.ended ? ", exit ended" : ", exit"}`);
     const watched = watch(group.wait(...(by === undefined ? [] : [by.cancel])));
     if (by?.ended) checks.push(() => same(watched.state === "rejected" && watched.reason, reasonOf(by.cancel), "wait"));
-    else if (model.running.size === 0) model.tell(watched);
+    else if (model.running.size === 0) model.settleWait(watched);
     else model.waiters.push({ watched, exit: by });
   };
   let checks: (() => void)[] = [];
@@ -381,11 +382,11 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
     model.settle();
     for (const check of checks) check();
     checks = [];
-    for (const { watched, ok } of model.told) {
+    for (const { watched, ok } of model.settled) {
       same(watched.state, ok ? "fulfilled" : "rejected", "wait");
       if (!ok) model.first.check(watched.reason, "wait");
     }
-    model.told = [];
+    model.settled = [];
     for (const { watched } of model.waiters) same(watched.state, "pending", "wait");
     for (const job of jobs) {
       const name = `task ${job.id} ${job.plan}`;
@@ -438,7 +439,7 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
     model.admit();
   } else for (const by of exits) end(by);
   for (const job of model.waiting.splice(0)) {
-    // Under a limit of 0 they would wait for ever.
+    // Under a limit of 0 they would never run.
     group.setLimit(-1);
     model.limit = Number.POSITIVE_INFINITY;
     model.waiting.unshift(job);
@@ -447,12 +448,12 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
   await quiet();
   const disposed = ctx !== undefined && rnd.bool(0.6);
   log(disposed ? "dispose" : "the last wait");
-  // Without an exit: an error that no wait has told would be reported once the group is collected.
+  // Without an exit: an error that no wait has rejected with would be reported once the group is collected.
   if (!disposed) wait(undefined);
   failRate = rnd.pick([failRate, 0.6]);
   const { any } = model.first;
   const before = model.ended;
-  const told = model.toldFailure;
+  const delivered = model.failureDelivered;
   const last = disposed ? watch(group[Symbol.asyncDispose]()) : undefined;
   if (disposed) model.ended ??= "dispose";
   await quietAfter();
@@ -465,7 +466,7 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
     if (last.state === "rejected") model.first.check(last.reason, "dispose");
     // Its own cancel ended the context, and made the tasks fail.
     const ours = !any && model.first.any && comesFrom(ctxErrorOf(), ctx?.err());
-    if (any) same(last.state, told ? "fulfilled" : "rejected", "dispose of a group that had failed");
+    if (any) same(last.state, delivered ? "fulfilled" : "rejected", "dispose of a group that had failed");
     else if (!model.first.any) same(last.state, "fulfilled", "dispose of a group without an error");
     else if (ours && before === undefined) same(last.state, "fulfilled", "dispose, whose cancel the tasks failed with");
     else if (!ours) same(last.state, "rejected", "dispose, with an error that its cancel did not make");
@@ -699,7 +700,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
   let owed: { give(value: unknown): void; end(): void; fail(error: unknown): void } | undefined;
   let heldReturn: (() => void) | undefined;
   let returning = false;
-  /** Whether it owed an answer when it was told to return; unknown where the answer came in that turn. */
+  /** Whether it owed an answer when its return() was called; unknown where the answer came in that turn. */
   let owedThen: boolean | undefined;
   let answeredRound = -1;
   /** Whether next() itself failed. */
@@ -797,7 +798,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
             },
           };
         });
-        // An item that comes after the end, and was never waited for, is nobody's.
+        // An item that comes after the end, and was never waited for, belongs to no task.
         if (parent.ended) value.catch(() => {});
         return { done: false, value };
       }

@@ -164,7 +164,9 @@ class Queue {
     this.waiting = this.waiting.filter((ask) => !exits.includes(ask.exit));
   }
 
-  /** Admits those whom cancelled waits held back. As in Go: where nothing is free, not even a request for nothing. */
+  /**
+   * Admits the waiters that cancelled waits held back. As in Go: if nothing is free, not even a request for 0 units.
+   */
   afterCancel(): void {
     if (this.held < this.size) this.#admit();
   }

@@ -657,15 +657,15 @@ interface Ask {
   outcome: { readonly ok: boolean; readonly value: unknown } | undefined;
 }
 
-/** A load and those who wait for it. */
+/** A load and the calls that wait for it. */
 interface Flight {
   readonly key: string;
-  /** Whose loader may run: those who have asked. One of them does. */
+  /** The callers whose loader may run. One of them does. */
   readonly asks: Ask[];
   callers: Ask[];
   /** Whether what it loads is to be stored. */
   current: boolean;
-  /** Who has begun it. */
+  /** The caller that has started it. */
   by: Ask | undefined;
   signal: AbortSignal | undefined;
   /** Whether all have left. */
@@ -928,7 +928,7 @@ async function awaitProgram(_seed: number, rnd: Random, program: Program): Promi
       const runs = flight.asks.reduce((sum, one) => sum + one.runs, 0);
       same(runs, 1, `runs of the load of ${flight.key}`);
       const by = flight.by as Ask;
-      same(flight.signal?.aborted, false, "the signal of a load that somebody waits for");
+      same(flight.signal?.aborted, false, "the signal of a load that a call waits for");
       if (isHeld(by) && by.ended === undefined) continue;
       const outcome = outcomeOf(by);
       for (const caller of flight.callers) caller.outcome = outcome;
@@ -938,9 +938,9 @@ async function awaitProgram(_seed: number, rnd: Random, program: Program): Promi
     }
     for (const { asks: askers, by, signal, left, own } of abandoned) {
       const runs = askers.reduce((sum, one) => sum + one.runs, 0);
-      same(runs, by === undefined ? 0 : 1, "runs of a load that nobody waits for");
+      same(runs, by === undefined ? 0 : 1, "runs of a load without a waiting call");
       if (signal === undefined) continue;
-      same(signal.aborted, true, "the signal of a load that nobody waits for");
+      same(signal.aborted, true, "the signal of a load without a waiting call");
       same(signal.reason, left?.reason, "its reason");
       if (own !== undefined) same(own.state === "rejected" && own.reason, left?.reason, "the loader's own question");
     }
@@ -948,7 +948,7 @@ async function awaitProgram(_seed: number, rnd: Random, program: Program): Promi
   const quiet = async (): Promise<void> => {
     const unbegun = new Set(abandoned.filter((f) => f.by === undefined));
     await turns(3);
-    for (const flight of unbegun) same(flight.by, undefined, "a load for nobody");
+    for (const flight of unbegun) same(flight.by, undefined, "a load without a call");
     for (const key of keys) settleLine(key);
     settleFlights();
     for (const { id, watched, outcome } of asks) {

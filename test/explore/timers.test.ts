@@ -1,8 +1,8 @@
 /**
  * Sleeps, deadlines, timers, tickers, `after` and limiter waits under fake clocks: random programs against one list of
- * what is armed, by instant and then in order of arming, and scanned. What fires does so in that order, never early,
- * and nothing armed is forgotten while the fakes are driven. Under a mocked clock whoever looks sees what is due at
- * once.
+ * what is armed, by instant and then in order of arming, which is scanned. Alarms fire in that order, never early,
+ * and nothing armed is forgotten while the fakes are driven. Under a mocked clock every look sees at once what is
+ * due.
  */
 import {
   afterFunc,
@@ -161,7 +161,7 @@ class Player {
     for (const node of this.nodes) if (this.distinct(node)) this.check(node);
     await turn();
     const { settled, really } = this;
-    // Of what one end settles, the order is not told.
+    // The order in which one end settles several waits is not specified.
     const expected = settled.flatMap((group) => group.toSorted());
     const actual = settled.flatMap(({ length }) => really.splice(0, length).toSorted()).concat(really.splice(0));
     if (String(actual) !== String(expected)) expect(actual, "what settled").toEqual(expected);
@@ -656,7 +656,8 @@ class Player {
   }
 
   /**
-   * Whether no two things are due that a look would find: their order is not told. Nor that of a tick sent and one due.
+   * Whether no two things are due that a look would find: their order is not specified. Nor is that of a tick that was
+   * sent and one that is due.
    */
   private distinct(node: Node, clock?: Clock, alarm?: Alarm): boolean {
     if (clock?.sent !== undefined && this.due(clock.alarm)) return false;

@@ -1,4 +1,4 @@
-/** How a mutant's run goes: the tests likeliest to fail come first, and a thread that is stuck is ended. */
+/** The order of the tests in a mutant's run, those likeliest to fail first, and the end of a stuck thread. */
 import { basename, relative } from "node:path";
 import type { Worker } from "node:worker_threads";
 import { patience } from "./patience.ts";

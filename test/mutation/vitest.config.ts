@@ -2,7 +2,7 @@
  * The tests that Stryker runs, on its copy of the repository, where src holds every mutant at once behind switches.
  *
  * The switch is in the worker's memory, so a mutant is active in this process only. `dist` is the build of the source
- * as it is: a test that runs a child process passes, and tells nothing about a mutant.
+ * as it is: a test that runs a child process passes, and says nothing about a mutant.
  */
 import { existsSync } from "node:fs";
 import base from "../../vitest.config.ts";

@@ -1,7 +1,7 @@
 const realSetTimeout = setTimeout;
 const realClearTimeout = clearTimeout;
 
-/** How a promise ends that needs real time to: "pending" if nothing has come of it for some seconds. */
+/** How a promise ends that needs real time to: "pending" if it has not settled for some seconds. */
 export async function fate(promise: Promise<unknown>): Promise<"fulfilled" | "rejected" | "pending"> {
   let timer: unknown;
   const bound = new Promise<"pending">((resolve) => {

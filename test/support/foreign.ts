@@ -1,7 +1,7 @@
 import { Channel } from "gopark/channel";
 import type { Context } from "gopark/context";
 
-/** A context of a user's own making. It ends when `end` is called, and counts those who listen. */
+/** A foreign context. It ends when `end` is called, and counts its listeners. */
 export class ForeignContext implements Context {
   readonly signal: AbortSignal = new AbortController().signal;
   readonly listeners = new Set<() => void>();

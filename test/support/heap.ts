@@ -40,7 +40,7 @@ function cost(work: () => void): number {
 
 /**
  * The processor time of `large` over that of `small`: the least of up to five ratios, each of two measurements made one
- * after the other, and the first that is below `enough`. Each work is prepared anew by the function that returns it.
+ * after the other, and the first that is below `enough`. Each work is prepared again by the function that returns it.
  */
 export function costRatio(small: () => () => void, large: () => () => void, enough: number): number {
   let least = Number.POSITIVE_INFINITY;

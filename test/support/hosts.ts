@@ -1,5 +1,5 @@
 /**
- * Processes of node beside the test: the package as a stranger installs it, bundles of it, and programs run to their
+ * Processes of node beside the test: the package as a consumer installs it, bundles of it, and programs run to their
  * end.
  */
 import { spawn } from "node:child_process";
@@ -17,7 +17,7 @@ export interface Ended {
   readonly err: string;
 }
 
-// Far beyond what any of these programs needs. What still runs then would run for ever.
+// Far beyond what any of these programs needs. One that still runs then would not end.
 const HUNG = 30_000;
 
 /** Runs node to its end, or kills it where it hangs. */

@@ -4,7 +4,7 @@ import { turn } from "./turn.ts";
 const realSetTimeout = setTimeout;
 
 /**
- * Collects from now to the end of the test what is reported by `globalThis.reportError`, or thrown where nobody can
+ * Collects from now to the end of the test what is reported by `globalThis.reportError`, or thrown where no code can
  * catch it. The test runner's own listeners would fail the run.
  */
 export function collectReported(): unknown[] {

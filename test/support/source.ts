@@ -1,4 +1,4 @@
-/** Sources that count what is asked of them or answer by hand, and work that ends when the test says so. */
+/** Sources that count their calls or are answered by the test, and work that ends when the test says so. */
 import type { Cancel, Context } from "gopark/context";
 import { forEach, map } from "gopark/errgroup";
 
@@ -112,8 +112,8 @@ export class HandSource<T> implements AsyncIterable<T> {
       },
       return: () => {
         this.returns++;
-        const told = this.onReturn();
-        return Promise.resolve(told).then(() => ({ done: true, value: undefined }));
+        const returned = this.onReturn();
+        return Promise.resolve(returned).then(() => ({ done: true, value: undefined }));
       },
     };
   }

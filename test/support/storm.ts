@@ -93,7 +93,7 @@ export function storm(seed: number, operations: number): Storm {
     for (let r = ch.tryReceive(); r?.ok; r = ch.tryReceive()) received.push(r.value);
   };
 
-  /** Closes a channel under whoever uses it; what it had buffered must still come out. */
+  /** Closes a channel while tasks use it; its buffered values must still come out. */
   const shut = (): void => {
     const i = rnd.int(0, channels.length - 1);
     const old = channels[i] as Channel<number>;
@@ -163,10 +163,10 @@ export function storm(seed: number, operations: number): Storm {
     }
   };
 
-  /** Works at a desk that must be nobody else's, and clean. */
+  /** Works at a desk that no other task may use meanwhile, and that must be clean. */
   const lease = (ctx: Context): Promise<void> =>
     desks.use(async (desk) => {
-      if (desk.sitting !== 0 || desk.papers.length > 0) throw new Error("the desk is somebody else's");
+      if (desk.sitting !== 0 || desk.papers.length > 0) throw new Error("the desk is in use or dirty");
       desk.sitting++;
       desk.papers.push(values);
       try {
@@ -260,7 +260,7 @@ export function storm(seed: number, operations: number): Storm {
   const over = (async () => {
     const tasks = Array.from({ length: TASKS }, () => go(task));
     await go(async () => {
-      // Whoever is still parked when the work is done is parked under some context: strike till all are home.
+      // A task that is still parked when the work is done is parked under some context: cancel until all have ended.
       while (left > 0 || running > 0) {
         await sleep(1);
         strike();
