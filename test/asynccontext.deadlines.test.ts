@@ -106,7 +106,7 @@ describe("the host's timer keeps no store alive", () => {
     ["of a request that slept, while others tick", "await time.sleep(1);", outside, ticks],
     ["of a request that armed what is earliest", "scope = context.withTimeout(context.background(), 3e6);", "", ""],
     [
-      "of a request that slept, and what is next",
+      "of a request that slept, with a far deadline armed next",
       "await time.sleep(1);",
       "context.withTimeout(context.background(), 3e6);",
       "",

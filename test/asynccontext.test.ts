@@ -103,7 +103,7 @@ test.each(Object.keys(handovers))("%s", async (name) => {
   expect(seen).toBe("alice 1");
 });
 
-test("what was deferred over the budget still resumes in its own async context", async () => {
+test("a completion that was deferred over the budget still resumes in its own async context", async () => {
   const sem = new Weighted(5000);
   await sem.acquire(ctx, 5000);
   const seen = new Set<string>();

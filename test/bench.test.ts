@@ -88,12 +88,12 @@ describe("growth", () => {
     expect(judge({ ...series, ours: grows(exponent) }).defect).toBe(defect);
   });
 
-  test("growth that the floor shares is no defect, growth of ours alone is one", () => {
+  test("growth that the floor shares is not a defect, growth of ours alone is", () => {
     expect(judge({ ...series, ours: grows(0.4), floor: grows(0.4) }).defect).toBe(false);
     expect(judge({ ...series, ours: grows(0.4), floor: grows(0.1) }).defect).toBe(true);
   });
 
-  test("a doubtful exponent is no defect", () => {
+  test("an uncertain exponent is not a defect", () => {
     const doubtful = [1, 10, 100, 1000].map((n, i) => [n, n ** 0.25 * (i % 2 === 0 ? 1 : 9)] as const);
     expect(judge({ ...series, ours: doubtful }).defect).toBe(false);
   });

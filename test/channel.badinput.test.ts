@@ -128,7 +128,7 @@ describe("capacities", () => {
   });
 });
 
-describe("what is no cancel rejects with a TypeError that shows it, whatever the channel", () => {
+describe("a cancel of another type rejects with a TypeError that shows it, whatever the channel", () => {
   const bad: [unknown, string][] = [
     [5, "5"],
     ["stop", '"stop"'],
@@ -159,7 +159,7 @@ describe("what is no cancel rejects with a TypeError that shows it, whatever the
   });
 });
 
-describe("what is done wins at the call, even over what could complete, and its error is its own", () => {
+describe("a done cancel wins at the call, even if the operation could complete, and rejects with its own error", () => {
   const done: Record<string, () => { cancel: Cancel; reason: unknown }> = {
     "a cancelled context": () => {
       const { ctx, cancel } = withCancel(background());

@@ -216,7 +216,7 @@ describe("nothing piles up on", () => {
   });
 });
 
-test("200 000 parked senders are no limit, and drain in linear time", async () => {
+test("200 000 parked senders are allowed, and drain in linear time", async () => {
   track("counters");
   const n = 200_000;
   const ch = new Channel<number>(1);
@@ -291,7 +291,7 @@ test("an iterator's return ends at once, even while next is parked, and leaves t
   expect(ch.tryReceive()).toEqual({ value: 1, ok: true });
 });
 
-test("an async function can return a channel: it is no thenable, and nothing is received from it", async () => {
+test("an async function can return a channel: it is not a thenable, and nothing is received from it", async () => {
   const ch = new Channel<number>(1);
   ch.trySend(1);
   const make = async () => ch;

@@ -62,8 +62,8 @@ describe("looks through", () => {
     expect(kindOf(nest)).toEqual(EXCEEDED);
   });
 
-  // Each level leads twice to the one below: there are as many ways to the bottom as there are atoms in a mountain.
-  test("what is reached by many ways, once", () => {
+  // Each level leads twice to the one below, so that there are 2 ** 100 ways to the bottom.
+  test("an error that is reachable in several ways, once", () => {
     let twice: Error = new TypeError();
     for (let i = 0; i < 100; i++) twice = several(twice, wrap(twice));
     expect(kindOf(twice)).toEqual(NEITHER);
@@ -166,7 +166,7 @@ describe("an error of the host", () => {
   });
 });
 
-describe("a target that is no class", () => {
+describe("a target that is not a class", () => {
   test.each([
     ["a name", "Canceled", '"Canceled"'],
     ["nothing", undefined, "undefined"],
@@ -188,6 +188,6 @@ describe("a target that is no class", () => {
   });
 });
 
-test.each([undefined, null, "context canceled", 7, {}])("what is no error is nothing: %s", (err) => {
+test.each([undefined, null, "context canceled", 7, {}])("a value that is not an error matches nothing: %s", (err) => {
   expect(kindOf(err)).toEqual(NEITHER);
 });

@@ -277,7 +277,7 @@ describe("is", () => {
 });
 
 describe("bad input", () => {
-  test("InvalidDerivedFail: no parent, and what is no parent", () => {
+  test("InvalidDerivedFail: a missing parent, and one of another type", () => {
     for (const derive of [
       withCancel,
       withoutCancel,
@@ -294,7 +294,7 @@ describe("bad input", () => {
     expect(() => withValue(background(), key, 1)).toThrow(new TypeError("nil key"));
   });
 
-  test("a deadline that is no instant arms nothing", () => {
+  test("a deadline that is not a valid instant arms nothing", () => {
     expect(() => withTimeout(background(), Number.NaN)).toThrow(RangeError);
     expect(() => withTimeout(background(), "10" as never)).toThrow(TypeError);
     expect(() => withDeadline(background(), Number.NaN)).toThrow(RangeError);
@@ -304,7 +304,7 @@ describe("bad input", () => {
     expect([armed(), liveContexts()]).toEqual([0, 0]);
   });
 
-  test("an afterFunc that is no function, and a signal that is none", () => {
+  test("an afterFunc that is not a function, and a signal that is not a signal", () => {
     expect(() => afterFunc(background(), 1 as never)).toThrow(TypeError);
     expect(() => fromSignal({} as never)).toThrow("signal must be an AbortSignal, got an object (Object)");
   });

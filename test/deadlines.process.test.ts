@@ -28,7 +28,7 @@ describe("a process exits at once with", () => {
       `new time.Timer(${HOUR}); void time.sleep(Infinity); void select({ late: after(Infinity) });`,
     ],
     [
-      "a wait on what outlives a deadline",
+      "a wait on a source that outlives a deadline",
       `const { ctx } = context.withTimeout(context.background(), ${HOUR});
        void new Channel().receive(context.withoutCancel(ctx));`,
     ],

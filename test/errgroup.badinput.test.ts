@@ -21,7 +21,7 @@ describe("arguments", () => {
     await g.wait();
   });
 
-  test("what is no function is a TypeError, and takes no slot", async () => {
+  test("an argument that is not a function is a TypeError, and takes no slot", async () => {
     const g = new Group();
     g.setLimit(1);
     const nothing = undefined as unknown as () => void;

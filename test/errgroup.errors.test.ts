@@ -109,8 +109,8 @@ describe("leaving a block with `await using`", () => {
   });
 
   test.each<[string, () => unknown]>([
-    ["a foreign Canceled", () => stranger()],
-    ["an error made of a foreign Canceled", () => new Error("closing failed", { cause: stranger() })],
+    ["a foreign Canceled", () => foreignCanceled()],
+    ["an error made of a foreign Canceled", () => new Error("closing failed", { cause: foreignCanceled() })],
     ["a Canceled made by hand", () => new Canceled()],
     ["an AbortError without a cause", () => new DOMException("aborted", "AbortError")],
     ["undefined", () => undefined],
@@ -124,7 +124,7 @@ describe("leaving a block with `await using`", () => {
   });
 
   test("passes on a failure from before the cancel, whatever it is", async () => {
-    const failure = stranger();
+    const failure = foreignCanceled();
     await expect(
       left(
         () => Promise.reject(failure),
@@ -135,7 +135,7 @@ describe("leaving a block with `await using`", () => {
 });
 
 /** The error of a context that has nothing to do with any group. */
-function stranger(): Error {
+function foreignCanceled(): Error {
   const { ctx, cancel } = withCancel(background());
   cancel(new Error("of another"));
   return ctx.err() as Error;
@@ -151,7 +151,7 @@ describe("a scope whose task fails", () => {
   });
 
   test("rejects with the body's error if that has nothing to do with the task's", async () => {
-    const failure = stranger();
+    const failure = foreignCanceled();
     const failing = scope(background(), async (g, ctx) => {
       await g.go(() => Promise.reject(doom));
       await ctx.done()?.receive();
@@ -213,7 +213,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
   test.each(limits)(
     "limit %d, %d items: the end of the caller's context is its error, whatever fn throws",
     async (limit, items) => {
-      for (const thrown of [undefined, new Error("of fn"), stranger()]) {
+      for (const thrown of [undefined, new Error("of fn"), foreignCanceled()]) {
         const [error, ctx] = await cancelled(() => thrown, limit, items);
         expect(error).toBe(ctx.err());
       }
@@ -236,7 +236,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
     ["undefined", undefined],
     ["null", null],
     ["an error", doom],
-    ["a foreign Canceled", stranger()],
+    ["a foreign Canceled", foreignCanceled()],
   ])("%s thrown by fn is not overtaken by a later end of the caller's context", async (_, thrown) => {
     for (const limit of [2, 4]) {
       const { ctx, cancel } = withCancel(background());

@@ -46,7 +46,7 @@ describe("loaded under fake timers, and used after them", () => {
     sem.release(20_000);
   });
 
-  test("what was armed under the fakes is armed again", async () => {
+  test("timers that were armed under the fakes are armed again", async () => {
     const { Channel, context, time } = await loadedUnderFakes();
     const { ctx, cancel } = context.withTimeout(context.background(), 3_600_000);
     vi.useRealTimers();

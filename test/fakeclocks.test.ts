@@ -231,7 +231,7 @@ describe("an instant of -Infinity is one that has passed", () => {
   });
 });
 
-describe("a setTimeout that is wrapped, as monitoring agents wrap it, is no mocked clock", () => {
+describe("a setTimeout that is wrapped, as monitoring agents wrap it, is not taken for a mocked clock", () => {
   const wrap = () => {
     const { setTimeout } = globalThis;
     vi.stubGlobal("setTimeout", (fn: () => void, ms: number) => setTimeout(fn, ms));

@@ -64,7 +64,7 @@ describe("arguments", () => {
     expect(await go(task)).toEqual([]);
   });
 
-  test("are evaluated at the call, whatever becomes of the variables", async () => {
+  test("are evaluated at the call, also if the variables change", async () => {
     const read = async (name: string, list: readonly number[]) => [name, ...list];
     let name = "before";
     let list = [1];
@@ -107,7 +107,7 @@ describe("arguments", () => {
     expect(self).toBeUndefined();
   });
 
-  test("what the task throws after them rejects the promise", async () => {
+  test("an error of the task after them rejects the promise", async () => {
     const fails = async (err: Error) => {
       throw err;
     };
@@ -186,7 +186,7 @@ describe("errors", () => {
     expect(seen).toEqual([]);
   });
 
-  test("what is no function is a rejection with TypeError, and no task", async () => {
+  test("an argument that is not a function is a rejection with TypeError, and no task", async () => {
     const before = tasks();
     await expect(go(undefined as unknown as () => void)).rejects.toThrow(
       new TypeError("go: fn must be a function, got undefined"),

@@ -188,11 +188,11 @@ describe("remove", () => {
   test("does nothing to an item that is in no heap, in another one, or at a place that is not its own", () => {
     const [heap, items] = filled(20);
     const [other] = filled(20);
-    const stranger = new Item(0);
-    expect(heap.remove(stranger)).toBe(false);
-    stranger.index = 3;
-    expect(heap.remove(stranger)).toBe(false);
-    expect(stranger.index).toBe(3);
+    const outsider = new Item(0);
+    expect(heap.remove(outsider)).toBe(false);
+    outsider.index = 3;
+    expect(heap.remove(outsider)).toBe(false);
+    expect(outsider.index).toBe(3);
     expect(other.remove(items[5] as Item)).toBe(false);
     expect((items[5] as Item).index).toBeGreaterThanOrEqual(0);
     expect([heap.size, other.size]).toEqual([20, 20]);

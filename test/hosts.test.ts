@@ -84,7 +84,7 @@ describe.each(Object.entries(HOSTS))("%s", (_, host) => {
     ["that has handed values over for many turns", "for (let i = 0; i < 30; i++) await handOff(2_000);"],
     ["that stops amid a turn", "void handOff(50_000); await time.sleep(1); await handOff(100);"],
     [
-      "that leaves what nothing can end, and a timer without a wait",
+      "that leaves waits that nothing can end, and a timer without a wait",
       "await handOff(50_000); void new Channel().receive(); void select({}); new time.Timer(3_600_000);",
     ],
   ])("a process exits by itself, and not before its work is done: one %s", async (_, program) => {

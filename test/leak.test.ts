@@ -176,7 +176,7 @@ describe("verifyNone finds", () => {
   });
 });
 
-test("what is about to end is given the time to", async () => {
+test("work that is about to end gets the time to end", async () => {
   const ch = new Channel<number>();
   void ch.receive();
   setImmediate(() => ch.close());

@@ -74,7 +74,7 @@ describe("a dropped cancel function", () => {
   });
 
   describe.each(Object.entries(parents))("under %s", (_, make) => {
-    test.each(Object.entries(children))("is no proof, but a lost cancel: %s", async (_, drop) => {
+    test.each(Object.entries(children))("is not proved, but its cancel is lost: %s", async (_, drop) => {
       const [parent, end] = make();
       ends.push(end);
       const before = total();
@@ -93,7 +93,7 @@ describe("a dropped cancel function", () => {
     });
   });
 
-  test("with a deadline is no proof; the deadline ends it", async () => {
+  test("with a deadline is not proved: the deadline ends it", async () => {
     vi.useFakeTimers();
     const before = total();
     expect(
@@ -107,7 +107,7 @@ describe("a dropped cancel function", () => {
     expect(total()).toBe(before);
   });
 
-  test("under a parent with a deadline is no proof", async () => {
+  test("under a parent with a deadline is not proved", async () => {
     const parent = withTimeout(bg, HOUR);
     ends.push(parent.cancel);
     expect(await proved(() => void withCancel(parent.ctx))).toEqual([]);
@@ -121,7 +121,7 @@ describe("a dropped cancel function", () => {
   });
 });
 
-describe("what was proved lost", () => {
+describe("a proved leak", () => {
   const drops: Record<string, () => void> = {
     "a wait": () => void new Channel<number>().receive(),
     "a context": () => void withCancel(bg),
@@ -171,7 +171,7 @@ describe("what was proved lost", () => {
   });
 });
 
-describe("what a snapshot knew", () => {
+describe("a snapshot", () => {
   /** Runs the lines, and prints what verifyNone and find say while they ignore the snapshot that was taken. */
   const judged = (lines: string) =>
     child(`

@@ -478,7 +478,7 @@ describe("under full tracking", () => {
   });
 });
 
-describe("what was large once is small again when it is over:", () => {
+describe("structures that were large are small again when their work has ended:", () => {
   const MEGABYTE = 2 ** 20;
   const MANY = 240_000;
 

@@ -140,7 +140,7 @@ describe("put", () => {
   });
 });
 
-describe("what was given is shown", () => {
+describe("the error shows what was given", () => {
   test.each([
     [null, "null"],
     ["text", '"text"'],
@@ -173,7 +173,7 @@ describe("what was given is shown", () => {
 });
 
 describe("a refused put", () => {
-  test("resets nothing and counts nothing, whatever it was refused for", () => {
+  test("resets nothing and counts nothing, whatever the error", () => {
     const reset = vi.fn<(object: object) => void>();
     using pool = new Pool<object>({ ...good, reset });
     using other = new Pool<object>({ ...good, reset });

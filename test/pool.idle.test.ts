@@ -20,7 +20,7 @@ describe("left out", () => {
     expect(pool.idle()).toBe(256);
   });
 
-  test("idleMs is a minute: what is put at once stays for two periods, and goes with the second", () => {
+  test("idleMs is a minute: objects that are put at once stay for two periods, and are dropped at the end of the second", () => {
     vi.useFakeTimers();
     using pool = filled(3);
     vi.advanceTimersByTime(119_999);
@@ -78,7 +78,7 @@ describe("an idle object", () => {
     pool.put(old);
   });
 
-  test("that was dropped is no longer the pool's: it is put twice, and another is created", () => {
+  test("that was dropped no longer belongs to the pool: it is put twice, and another is created", () => {
     const create = vi.fn(() => ({}));
     using pool = filled(1, { create, idleMs: 10 });
     const gone = create.mock.results[0]?.value as object;

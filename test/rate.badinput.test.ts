@@ -51,7 +51,7 @@ describe("arguments", () => {
     expect([limiter.limit(), limiter.burst(), limiter.tokens()]).toEqual([10, 2, 1]);
   });
 
-  test("what is no number is a TypeError", async () => {
+  test("an argument that is not a number is a TypeError", async () => {
     const limiter = new Limiter(10, 2);
     const one = "1" as unknown as number;
     expect(() => new Limiter(one, 1)).toThrow(TypeError);
@@ -215,7 +215,7 @@ describe("Sometimes", () => {
     expect(() => new Sometimes({ interval: Number.NaN })).toThrow(RangeError);
   });
 
-  test("what is no function is a TypeError, and does not count as the first call", () => {
+  test("an argument that is not a function is a TypeError, and does not count as the first call", () => {
     const once = new Sometimes({});
     expect(() => once.do(undefined as unknown as () => void)).toThrow(TypeError);
     const ran = vi.fn();

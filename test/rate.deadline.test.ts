@@ -103,7 +103,7 @@ test("a wait that ends before the deadline is granted", async () => {
   expect(wait.state).toBe("fulfilled");
 });
 
-describe("other refusals are no deadlines of the wait", () => {
+describe("other errors are not deadline errors", () => {
   test("more events than the burst: RangeError, whatever the deadline", async () => {
     const { limiter, t0 } = emptied();
     const { ctx } = until(t0 + 1);

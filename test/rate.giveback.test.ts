@@ -140,7 +140,7 @@ describe.each(clocks)("on %s", (_, limits, start) => {
       alike(limiter, twin, now());
     });
 
-    test("but for what was reserved before them", () => {
+    test("but for earlier reservations", () => {
       const [limiter, twin] = twins();
       const t = now();
       for (const each of [limiter, twin]) expect(each.reserve(burst, t).ok).toBe(true);
@@ -182,7 +182,7 @@ describe("with instants as arguments, on a clock that is moved by hand", () => {
     alike(limiter, twin, start + 350);
   });
 
-  test.each(seeds(150))("random: newest first, whatever they ask for and whenever, seed %d", (seed) => {
+  test.each(seeds(150))("random: newest first, for any counts at any instants, seed %d", (seed) => {
     const rnd = random(seed);
     const [limit, burst] = [rnd.next() / 10 + 0.001, rnd.int(1, 4)];
     const [limiter, twin] = [new Limiter(limit, burst), new Limiter(limit, burst)];

@@ -27,7 +27,7 @@ test("SometimesMax: the longest interval there is lets the first call run, and n
   expect(runs(new Sometimes({ interval: Number.POSITIVE_INFINITY }), [0, 2 ** 40])).toEqual([0]);
 });
 
-test("SometimesNegative: a negative rule is no rule", () => {
+test("SometimesNegative: a negative rule is ignored", () => {
   expect(runs(new Sometimes({ interval: -1 }), [0, 1, 2])).toEqual([0]);
   expect(runs(new Sometimes({ first: -1, every: -1 }), [0, 1, 2])).toEqual([0]);
 });

@@ -167,7 +167,7 @@ describe("reserve", () => {
     reserves(limiter, 2, 2, 3);
   });
 
-  test("ReserveSetLimit: what was reserved at the old rate stays, the new rate is for the rest", () => {
+  test("ReserveSetLimit: reservations at the old rate stay, the new rate holds for the rest", () => {
     const limiter = new Limiter(5, 2);
     reserves(limiter, 0, 2, 0);
     reserves(limiter, 0, 2, 4);
@@ -222,7 +222,7 @@ describe("cancel", () => {
     reserves(limiter, 3, 2, 4);
   });
 
-  test("Cancel0Tokens: what later reservations build on is not given back", () => {
+  test("Cancel0Tokens: tokens that later reservations build on are not given back", () => {
     const limiter = new Limiter(10, 2);
     reserves(limiter, 0, 2, 0);
     const first = reserves(limiter, 0, 1, 1);

@@ -45,7 +45,7 @@ function check(holds: boolean, step: number): void {
   if (!holds) expect.unreachable(`the ring and the array differ at step ${step}`);
 }
 
-test.each(seeds(20))("a ring gives what an array does, whatever its size was, SEED=%d", (seed) => {
+test.each(seeds(20))("a ring gives the same as an array, whatever its size, SEED=%d", (seed) => {
   const { int, pick } = random(seed);
   const ring = new Ring<number | undefined>();
   const model: (number | undefined)[] = [];
@@ -160,7 +160,7 @@ describe("memory", () => {
     expect(watch.moved).toBeLessThan(2 * calls);
   });
 
-  test("what was taken out is kept by nothing, whether the ring was wrapped, grown or cut", async () => {
+  test("nothing keeps a removed element, whether the ring was wrapped, grown or shrunk", async () => {
     const ring = new Ring<object>();
     const gone: WeakRef<object>[] = [];
     const take = () => gone.push(new WeakRef(ring.shift()));

@@ -109,14 +109,14 @@ test("a context of the user's own type that has ended is a ready case at once, a
   expect(trySelect({ never: new Channel(), over })).toEqual({ case: "over", value: doom });
 });
 
-test("what the cases inherit is no case", () => {
+test("inherited properties of the cases are not cases", () => {
   const inherited = new Channel<number>(1);
   inherited.trySend(1);
   expect(trySelect(Object.assign(Object.create({ inherited }), { own: new Channel<number>() }))).toBeUndefined();
   expect(inherited.len()).toBe(1);
 });
 
-describe("select of what is no object of cases", () => {
+describe("select of an argument that is not an object of cases", () => {
   test.each([
     ["undefined", undefined, "undefined"],
     ["null", null, "null"],

@@ -57,7 +57,7 @@ describe("select3", () => {
     cancel();
   });
 
-  test("no case at all blocks, for ever: the collector proves it", async () => {
+  test("a select without cases blocks for ever: the collector proves it", async () => {
     expect(trySelect({})).toBeUndefined();
     const waiting = (() => watch(select({ a: null, b: undefined })))();
     await turns(3);
@@ -67,23 +67,26 @@ describe("select3", () => {
   });
 });
 
-test.each([0, 10])("SelfSelect, capacity %d: what sends and receives does not talk to itself", async (capacity) => {
-  const EACH = 1000;
-  const ch = new Channel<number>(capacity);
-  const task = (me: number) =>
-    go(async () => {
-      let received = 0;
-      for (let i = 0; i < EACH; i++) {
-        const s = await select(me === 0 ? { out: ch.sending(me), in: ch } : { in: ch, out: ch.sending(me) });
-        if (s.case === "out") continue;
-        if (capacity === 0) expect(s).toEqual({ case: "in", value: 1 - me, ok: true });
-        received++;
-      }
-      return received;
-    });
-  const [a, b] = await Promise.all([task(0), task(1)]);
-  expect(a + b + ch.len()).toBe(2 * EACH - (a + b));
-});
+test.each([0, 10])(
+  "SelfSelect, capacity %d: a select that sends and receives does not exchange values with itself",
+  async (capacity) => {
+    const EACH = 1000;
+    const ch = new Channel<number>(capacity);
+    const task = (me: number) =>
+      go(async () => {
+        let received = 0;
+        for (let i = 0; i < EACH; i++) {
+          const s = await select(me === 0 ? { out: ch.sending(me), in: ch } : { in: ch, out: ch.sending(me) });
+          if (s.case === "out") continue;
+          if (capacity === 0) expect(s).toEqual({ case: "in", value: 1 - me, ok: true });
+          received++;
+        }
+        return received;
+      });
+    const [a, b] = await Promise.all([task(0), task(1)]);
+    expect(a + b + ch.len()).toBe(2 * EACH - (a + b));
+  },
+);
 
 test("SelectDuplicateChannel: one channel in several cases; the losers leave its queue", async () => {
   const c = new Channel<number>();
@@ -255,7 +258,7 @@ describe("fairness", () => {
   const TRIALS = 10_000;
   const bound = 4.89 / (2 * Math.sqrt(TRIALS));
 
-  test("SelectFairness: two ready cases among others are chosen alike, whatever their places", async () => {
+  test("SelectFairness: two ready cases among others are chosen equally often, whatever their places", async () => {
     const c1 = new Channel<number>(TRIALS + 1);
     const c2 = new Channel<number>(TRIALS + 1);
     for (let i = 0; i <= TRIALS; i++) {

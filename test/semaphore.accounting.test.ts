@@ -182,7 +182,7 @@ test("a function that runs with a permit cannot have it taken away", async () =>
   expect(sem.held()).toBe(0);
 });
 
-test.each(seeds(40))("random: what is held is what permits and hands hold, seed %d", async (seed) => {
+test.each(seeds(40))("random: the held units are those of permits and of acquires, seed %d", async (seed) => {
   const rnd = random(seed);
   const size = rnd.int(1, 6);
   const sem = new Weighted(size);

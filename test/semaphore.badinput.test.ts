@@ -26,7 +26,7 @@ describe("counts", () => {
     sem.release(2);
   });
 
-  test("a count that is no number is a TypeError that shows it", async () => {
+  test("a count that is not a number is a TypeError that shows it", async () => {
     const sem = new Weighted(4);
     const two = "2" as unknown as number;
     expect(() => new Weighted(two)).toThrow(new TypeError('Weighted: size must be a whole number, got "2"'));
@@ -114,7 +114,7 @@ describe("done contexts and aborted signals", () => {
     expect(sem.held()).toBe(0);
   });
 
-  test("an aborted signal rejects with its reason, whatever that is", async () => {
+  test("an aborted signal rejects with its reason, of any type", async () => {
     const sem = new Weighted(1);
     const reason = { any: "value" };
     await expect(sem.acquire(AbortSignal.abort(reason))).rejects.toBe(reason);
@@ -147,7 +147,7 @@ describe("callbacks that throw", () => {
     expect([sem.held(), sem.waiting()]).toEqual([0, 0]);
   });
 
-  test("a fn that is no function is a TypeError, and takes no unit", async () => {
+  test("a fn that is not a function is a TypeError, and takes no unit", async () => {
     const sem = new Weighted(1);
     await expect(sem.withPermit(background(), 1, "fn" as unknown as () => void)).rejects.toThrow(
       new TypeError('withPermit: fn must be a function, got "fn"'),

@@ -158,7 +158,7 @@ describe("as upstream", () => {
 });
 
 describe("order", () => {
-  test("waiters are served first come, first served, whatever their size", async () => {
+  test("waiters are served in order of arrival, whatever their size", async () => {
     const sem = new Weighted(3);
     await sem.acquire(background(), 3);
     const served: string[] = [];

@@ -111,7 +111,7 @@ describe("functions", () => {
 });
 
 describe("cancels", () => {
-  test.each(notCancels)("%o is no cancel: a rejection, and fn does not run", async (no) => {
+  test.each(notCancels)("%o is not a cancel: a rejection, and fn does not run", async (no) => {
     const map = filled();
     const cancel = no as AbortSignal;
     let ran = 0;
@@ -230,7 +230,7 @@ describe("callbacks that misbehave", () => {
     expect(await map.update("a", (n = 0) => n + 1)).toBe(2);
   });
 
-  test("what is refused or thrown in one method is not remembered by another", async () => {
+  test("an error in one method has no effect on another", async () => {
     const map = filled();
     await expect(map.update("b", () => Promise.reject(new Error("boom")))).rejects.toThrow("boom");
     expect([map.has("b"), await map.getOrLoad("b", () => 2), await map.update("b", (n = 0) => n + 1)]).toEqual([

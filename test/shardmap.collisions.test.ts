@@ -126,7 +126,7 @@ test("hashes that are spread evenly are split at once: no shard is ever full", (
   expect(fullest).toBeLessThan(FULL);
 });
 
-test("what was cleared costs nothing any more: there is one shard, as at the start", () => {
+test("a cleared map costs nothing more: there is one shard, as at the start", () => {
   hashes.of = (key) => Math.imul(key as number, 0x9e37_79b1);
   const shards = new Shards<number, number>();
   for (let round = 0; round < 2; round++) {

@@ -248,7 +248,7 @@ test("forEach gives value, key and the map, on the given this", () => {
   expect(map.forEach(() => {})).toBeUndefined();
 });
 
-test("what forEach's function throws comes out at once", () => {
+test("an error of forEach's function is thrown at once", () => {
   const map = filled(10);
   const boom = new Error("boom");
   let calls = 0;

@@ -156,7 +156,7 @@ describe("failure", () => {
     expect([await retried, map.get("a")]).toEqual([2, 2]);
   });
 
-  test("what a loader rejects with comes through as it is, undefined too", async () => {
+  test("a loader's rejection is passed on as it is, undefined too", async () => {
     const map = new ShardMap<string, number>();
     for (const reason of [undefined, null, "text", { any: "thing" }]) {
       await expect(map.getOrLoad("a", () => Promise.reject(reason))).rejects.toBe(reason);

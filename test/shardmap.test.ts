@@ -64,7 +64,7 @@ describe("Map's methods", () => {
     expect([...map]).toEqual([["b", 4]]);
   });
 
-  test("it is made of what a Map is made of, a later entry over an earlier one", () => {
+  test("it is created from the same arguments as a Map, and a later entry overwrites an earlier one", () => {
     const entries: [string, number][] = [
       ["a", 1],
       ["b", 2],
@@ -171,14 +171,14 @@ describe("keys", () => {
 });
 
 describe("upsert", () => {
-  test("getOrInsert gives what is there, or sets what it was given", () => {
+  test("getOrInsert returns the stored value, or stores its argument", () => {
     const map = new ShardMap<string, number | undefined>([["u", undefined]]);
     expect([map.getOrInsert("a", 1), map.getOrInsert("a", 2), map.getOrInsert("u", 3)]).toEqual([1, 1, undefined]);
     expect(map.get("a")).toBe(1);
     expect(map.size).toBe(2);
   });
 
-  test("getOrInsertComputed computes only what is missing, of the key alone", () => {
+  test("getOrInsertComputed computes only missing values, from the key alone", () => {
     const map = new ShardMap<string, unknown>([["u", undefined]]);
     const calls: unknown[] = [];
     function compute(this: unknown, ...args: unknown[]): string {
@@ -192,7 +192,7 @@ describe("upsert", () => {
     expect(map.get("a")).toBe("made of a");
   });
 
-  test("what getOrInsertComputed's function throws comes out, and nothing is set", () => {
+  test("an error of getOrInsertComputed's function is thrown, and nothing is set", () => {
     const map = new ShardMap<string, number>();
     const boom = new Error("boom");
     const failing = () => {
@@ -230,7 +230,7 @@ describe("Go's verbs", () => {
     expect([map.get("a"), map.get("u")]).toEqual([1, undefined]);
   });
 
-  test("loadAndDelete answers with what it took out", () => {
+  test("loadAndDelete returns the deleted value", () => {
     const map = new ShardMap<string, number | undefined>([
       ["a", 1],
       ["u", undefined],
@@ -241,7 +241,7 @@ describe("Go's verbs", () => {
     expect(map.size).toBe(0);
   });
 
-  test("swap answers with what was there before", () => {
+  test("swap returns the previous value", () => {
     const map = new ShardMap<string, number | undefined>();
     expect(map.swap("a", 1)).toEqual({ value: undefined, loaded: false });
     expect(map.swap("a", undefined)).toEqual({ value: 1, loaded: true });
@@ -249,7 +249,7 @@ describe("Go's verbs", () => {
     expect([...map]).toEqual([["a", 2]]);
   });
 
-  test("compareAndSwap and compareAndDelete change only what is as expected", () => {
+  test("compareAndSwap and compareAndDelete change only an entry with the expected value", () => {
     const map = new ShardMap([["a", 1]]);
     expect([map.compareAndSwap("a", 2, 3), map.get("a")]).toEqual([false, 1]);
     expect([map.compareAndSwap("a", 1, 3), map.get("a")]).toEqual([true, 3]);
@@ -258,7 +258,7 @@ describe("Go's verbs", () => {
   });
 
   // Go's TestCompareAndSwap_NonExistingKey.
-  test("comparing a key that is not there is false, whatever is expected of it", () => {
+  test("comparing a missing key is false, whatever the expected value", () => {
     const map = new ShardMap<object, unknown>();
     for (const old of [undefined, null, 0, Number.NaN]) {
       expect([map.compareAndSwap({}, old, 42), map.compareAndDelete({}, old)]).toEqual([false, false]);

@@ -26,7 +26,7 @@ function gate<T>(): Gate<T> {
 
 const parked = (): number | undefined => counters()["shardmap update"];
 
-describe("what fn is given and what is stored", () => {
+describe("the argument of fn and the stored value", () => {
   test("fn gets the value and whether there is one; its result is stored and resolved to", async () => {
     const map = new ShardMap<string, number | undefined>([
       ["a", 1],
@@ -74,7 +74,7 @@ describe("what fn is given and what is stored", () => {
     await update;
   });
 
-  test("what is there till fn answers is the old value", async () => {
+  test("until fn ends, the stored value is the old one", async () => {
     const map = new ShardMap([["a", 1]]);
     const answer = gate<number>();
     const update = map.update("a", () => answer.promise);
@@ -258,7 +258,7 @@ describe("failure", () => {
     expect(await map.update("a", (n = 0) => n * 10)).toBe(20);
   });
 
-  test("what was written while a fn ran that failed stays", async () => {
+  test("a value that was written while a failing fn ran stays", async () => {
     const map = new ShardMap([["a", 1]]);
     const answer = gate<number>();
     const update = watch(map.update("a", () => answer.promise));

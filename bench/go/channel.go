@@ -67,8 +67,7 @@ func fanIn(senders int) error {
 }
 
 // sieve ends its goroutines from the top: the generator closes its channel, each filter closes its own when the one
-// above is closed, and the receiver drains the last one meanwhile. So no send on the way is a select with a quit
-// channel.
+// above is closed, while the receiver drains the last one. So no send needs a select with a quit channel.
 func sieve(primes, last int) error {
 	var stop atomic.Bool
 	ch := make(chan int)
@@ -98,9 +97,8 @@ func sieve(primes, last int) error {
 	return check(prime, last)
 }
 
-// waiters parks n goroutines in receive on one unbuffered channel before the first call. A call sends N values to
-// whoever is at the front, and ends when all of them have been taken: each receiver adds what it got to sum, and parks
-// again.
+// waiters parks n goroutines in receive on one unbuffered channel before the first call. A call sends N values, each to
+// the front receiver, and ends when all have been received: each receiver adds its value to sum, and parks again.
 func waiters(n int) work {
 	ch := make(chan int)
 	var sum atomic.Int64

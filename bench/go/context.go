@@ -17,7 +17,7 @@ var contextRows = []row{
 	{id: "ctx.value20", ops: N, prepare: value20},
 }
 
-// cancelOne asks the last context only: most are cancelled when all is over, and nobody asks what for.
+// cancelOne reads the error of the last context only: most are cancelled after the work, and nothing reads their error.
 func cancelOne() error {
 	last := root
 	for i := 0; i < N; i++ {
@@ -43,14 +43,14 @@ func cancelTimeout() error {
 	return check(armed, N)
 }
 
-// child is a cancellable context that ends with its parent: nobody keeps its own cancel.
+// child is a cancellable context that ends with its parent: its own cancel function is dropped.
 func child(parent context.Context) context.Context {
 	ctx, cancel := context.WithCancel(parent)
 	_ = cancel
 	return ctx
 }
 
-// cancelTree builds a tree of so many nodes breadth first, and cancels it at its top.
+// cancelTree builds a tree breadth first, and cancels it at its top.
 func cancelTree(size, fanOut int) error {
 	top, cancel := context.WithCancel(root)
 	nodes := []context.Context{top}
@@ -69,7 +69,7 @@ func cancelTree(size, fanOut int) error {
 	return check(ended, size)
 }
 
-// cancelChain builds a chain of so many contexts, each the child of the one before, and cancels the first.
+// cancelChain builds a chain of contexts, each the child of the one before, and cancels the first.
 func cancelChain(length int) error {
 	first, cancel := context.WithCancel(root)
 	chain := []context.Context{first}

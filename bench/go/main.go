@@ -1,5 +1,5 @@
 // The Go contender of gopark's benchmark: a process that runs rows on request. Build it with ./build.sh; README.md
-// tells the protocol.
+// describes the protocol.
 package main
 
 import (

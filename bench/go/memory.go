@@ -23,8 +23,8 @@ var memoryRows = []row{
 
 const measureFlag = "-measure"
 
-// measureInChild runs a memory row in a fresh process: goroutines and heap that earlier rows have freed would be used
-// again here, and not be counted.
+// measureInChild runs a memory row in a fresh process: otherwise it would reuse goroutines and heap that earlier rows
+// freed, which would not be counted.
 func measureInChild(id string) (float64, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -68,7 +68,7 @@ func inUse() float64 {
 	return float64(stats.HeapInuse + stats.StackInuse)
 }
 
-// weighWaits weighs a goroutine with its stack, parked in receive on a channel that all of them share.
+// weighWaits measures goroutines with their stacks, parked in receive on one shared channel.
 func weighWaits() (float64, error) {
 	ch := make(chan int)
 	var started, sum, ended atomic.Int64
@@ -93,7 +93,7 @@ func weighWaits() (float64, error) {
 	return bytes, check(int(sum.Load()), weighed)
 }
 
-// weighContexts weighs a context and its cancel function, kept by the caller, with its place in the parent.
+// weighContexts measures contexts and their cancel functions, kept by the caller, with their entries in the parent.
 func weighContexts() (float64, error) {
 	type made struct {
 		ctx    context.Context

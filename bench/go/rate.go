@@ -11,8 +11,8 @@ var rateRows = []row{
 	plain("rate.allow", N, allow),
 }
 
-// allow asks two limiters in turn: one with a token for every question, one whose only token is spent. Neither has the
-// limit Inf, which is answered without looking at the clock or the tokens.
+// allow calls two limiters in turn: one with a token for every call, one whose only token is spent. Neither has the
+// limit Inf, for which AllowN reads neither the clock nor the tokens.
 func allow() error {
 	open, shut := rate.NewLimiter(1e9, 1e9), rate.NewLimiter(1e-9, 1)
 	if !shut.Allow() {

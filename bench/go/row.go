@@ -12,14 +12,14 @@ const N = 5000
 // The sum of 0 ... N-1, which most channel rows must receive.
 const sumN = N * (N - 1) / 2
 
-// work is what a row's prepare returns: call does the row's operations once and checks their result, and is all that is
-// timed. end, if there is one, checks what only the last state shows and lets go of what prepare made.
+// work is returned by a row's prepare. call does the row's operations once and checks their result, and only call is
+// timed. end, if there is one, checks the last state and frees what prepare made.
 type work struct {
 	call func() error
 	end  func() error
 }
 
-// row has prepare, or, if it weighs memory, measure: the bytes of one of what it builds.
+// row has prepare, or, for a memory row, measure, which returns bytes per object.
 type row struct {
 	id      string
 	ops     int
@@ -27,7 +27,7 @@ type row struct {
 	measure func() (float64, error)
 }
 
-// plain is a row that needs nothing but its call.
+// plain is a row that has only a call.
 func plain(id string, ops int, call func() error) row {
 	return row{id: id, ops: ops, prepare: func() work { return work{call: call} }}
 }
@@ -66,7 +66,7 @@ func (r row) time(ms float64) (ns float64, calls int, err error) {
 	if err := w.call(); err != nil {
 		return 0, 0, err
 	}
-	runtime.GC() // What the rows before left is not this one's to collect.
+	runtime.GC() // This row must not collect the garbage of earlier ones.
 	var samples []float64
 	for begin := time.Now(); ; {
 		start := time.Now()
@@ -85,8 +85,7 @@ func (r row) time(ms float64) (ns float64, calls int, err error) {
 	return sum / float64(len(samples)), len(samples), nil
 }
 
-// ends waits for the row's goroutines, which may have some last steps to do, and fails if there are still more than
-// before.
+// ends waits for the row's goroutines to end, and fails if there are still more than before.
 func ends(before int) error {
 	for begin := time.Now(); runtime.NumGoroutine() > before; runtime.Gosched() {
 		if time.Since(begin) > time.Second {

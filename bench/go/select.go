@@ -37,8 +37,8 @@ func selectTwo() error {
 	return check(sum, N)
 }
 
-// selectOf lets one goroutine send 0 ... values-1 round robin over n unbuffered channels, and receive take them by
-// select. receive returns what came, each value plus the index of the channel it came from, added up.
+// selectOf lets one goroutine send 0 ... values-1 round robin over n unbuffered channels, and receive get them by
+// select. receive returns the sum of all values and of the indices of their channels.
 func selectOf(n, values int, receive func(chs []chan int, values int) int) error {
 	chs := make([]chan int, n)
 	for i := range chs {
@@ -109,8 +109,8 @@ func receiveAny(chs []chan int, values int) int {
 	return sum
 }
 
-// selectAfter leaves the losing timers behind, as time.After does before Go 1.23: so its figure grows a little with the
-// time it is given. Its end waits until they have fired, or they would fire in the rows after it.
+// selectAfter leaves the losing timers behind, as time.After does before Go 1.23, so that its figure grows a little
+// with the time that it runs. Its end waits until they have fired. Otherwise they would fire during later rows.
 func selectAfter() work {
 	return work{
 		call: func() error {

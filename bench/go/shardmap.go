@@ -21,9 +21,9 @@ type entry struct {
 	value int
 }
 
-// filled returns a map of "user:<i>" to i, and its entries in the order in which the JavaScript side asks for them: not
-// the one they were stored in, or the caches would help. The map has been read once through, so that all of it is in
-// the part that is read without a lock.
+// filled returns a map of "user:<i>" to i, and its entries in the order in which the JavaScript side reads them. It
+// differs from the order of insertion, so that the caches do not help. All entries have been read once, so that all are
+// in the part of the map that is read without a lock.
 func filled() (*sync.Map, []entry) {
 	m := new(sync.Map)
 	stored := make([]entry, mapKeys)
@@ -79,8 +79,8 @@ type counter struct {
 	n  int
 }
 
-// mapUpdate counts N increments over 100 keys in turn, each under the mutex of its key: sync.Map has no way to change a
-// value by what it was before Go 1.20's CompareAndSwap.
+// mapUpdate counts N increments over 100 keys in turn, each under the mutex of its key: before Go 1.20's
+// CompareAndSwap, sync.Map cannot change a value depending on the old one.
 func mapUpdate() error {
 	var m sync.Map
 	for i := 0; i < N; i++ {

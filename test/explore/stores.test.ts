@@ -291,7 +291,7 @@ async function poolProgram(_seed: number, rnd: Random, program: Program): Promis
     const out = things.filter((t) => t.place === "out");
     const one = rnd.bool(0.8) && out.length > 0 ? rnd.pick(out) : thing;
     if (one === undefined) {
-      holds(thrownBy(() => pool.put({ id: -1 } as Thing))?.error instanceof TypeError, "put of a stranger");
+      holds(thrownBy(() => pool.put({ id: -1 } as Thing))?.error instanceof TypeError, "put of a foreign object");
       return;
     }
     if (one.place === "gone" && Number.isNaN(one.putAt)) return; // It may never have got into the pool.
