@@ -3,7 +3,7 @@
  * prints nanoseconds per operation. Each point has a process of its own. Otherwise the waiters of one point would be in
  * the heap of the next and slow it down.
  */
-import { growths } from "./growthSeries.ts";
+import { growthSeries } from "./growthSeries.ts";
 import { measure } from "./support/measure.ts";
 import { median } from "./support/stats.ts";
 
@@ -14,7 +14,7 @@ const MS = 20;
 const SHARE_MS = 1_500;
 
 const [series, side, size] = process.argv.slice(2);
-const growth = growths[Number(series)];
+const growth = growthSeries[Number(series)];
 const make = side === "ours" ? growth?.ours : growth?.floor;
 if (make === undefined) throw new Error(`nothing to measure for "${series} ${side}"`);
 const { ops, run } = make(Number(size));

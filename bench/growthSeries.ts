@@ -147,7 +147,7 @@ const decades = (from: number, to: number): number[] =>
 const MANY = [10_000, 30_000, 100_000, 300_000, 1_000_000];
 const BARE = "bare promises in a list";
 
-export const growths: readonly Growth[] = [
+export const growthSeries: readonly Growth[] = [
   {
     title: "Receivers on a channel",
     size: "receivers parked",

@@ -2,8 +2,8 @@
  * Runs the explorers' random programs, twenty thousand seeds of each: `npm run explore`, or
  * `npm run explore -- channels` for one explorer. FROM=20001 starts at that seed.
  *
- * `SEED=7 npm run explore -- channels` runs one program. If it fails, the script looks for a shorter beginning of it that
- * fails too. Each try is a process of its own, because a failure may leave the library in any state.
+ * `SEED=7 npm run explore -- channels` runs one program. If it fails, the script looks for a shorter beginning of it
+ * that fails too. Each try is a process of its own, because a failure may leave the library in any state.
  */
 import { spawnSync } from "node:child_process";
 

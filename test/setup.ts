@@ -9,11 +9,11 @@ track("full");
 // A test that waits for one turn of the event loop must not depend on the speed of the machine.
 countTurns(true);
 
-// What a failed test left behind is that test's, not the next one's.
+// What a failed test left behind must not fail the next one.
 let before: Snapshot;
 let waits: number[];
 
-// A pool's alarm, a plain object, is armed for what is idle in it, and none of the waits.
+// A pool's alarm, a plain object, is armed for idle objects, not for a wait.
 const waiting = () => [[...alarms()].filter((alarm) => alarm.constructor !== Object).length, timerRefs()];
 
 beforeEach(() => {
@@ -26,6 +26,6 @@ afterEach(async () => {
   vi.restoreAllMocks();
   vi.useRealTimers();
   await verifyNone({ ignore: before });
-  // What is over must not stay among the alarms, nor keep the process alive.
+  // Ended waits must not stay among the alarms, nor keep the process alive.
   expect(waiting(), "armed alarms, and waits that keep the process alive").toEqual(waits);
 });

@@ -1,6 +1,6 @@
 /** Measures how costs grow with size, each point in a process of its own. */
 import { spawnSync } from "node:child_process";
-import { type Growth, growths } from "../growthSeries.ts";
+import { type Growth, growthSeries } from "../growthSeries.ts";
 import type { Points, Series } from "./growth.ts";
 
 function cost(series: number, side: "ours" | "floor", size: number): number {
@@ -9,7 +9,7 @@ function cost(series: number, side: "ours" | "floor", size: number): number {
     [".build/bench/growth.js", `${series}`, side, `${size}`],
     { encoding: "utf8" },
   );
-  if (status !== 0) throw new Error(`the growth of "${growths[series]?.title}" could not be measured: ${stderr}`);
+  if (status !== 0) throw new Error(`the growth of "${growthSeries[series]?.title}" could not be measured: ${stderr}`);
   return Number(stdout);
 }
 
@@ -22,7 +22,7 @@ function points(series: number, side: "ours" | "floor", sizes: readonly number[]
 }
 
 export function growthCosts(say: (what: string) => void): Series[] {
-  return growths.map(({ title, size, operation, sizes, floor, floorIs }: Growth, i) => {
+  return growthSeries.map(({ title, size, operation, sizes, floor, floorIs }: Growth, i) => {
     say(`  growth: ${title}`);
     return {
       title,

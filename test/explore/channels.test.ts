@@ -1,7 +1,7 @@
 /**
- * Channels, select, iterators, contexts and signals: random programs against one list of all waiting operations,
- * in order of arrival, which is scanned. Some steps run inside abort listeners and afterFuncs. Model and library take
- * each step together.
+ * Channels, select, iterators, contexts and signals: random programs against one list of all waiting operations, in
+ * order of arrival, which is scanned. Some steps run inside abort listeners and afterFuncs. Model and library take each
+ * step together.
  */
 import { getEventListeners } from "node:events";
 import { Channel, ClosedChannelError, type Received } from "gopark/channel";
@@ -37,7 +37,7 @@ interface Handle {
   readonly name: string;
   readonly real: Cancel;
   readonly ending: Ending;
-  /** Ends it from here; absent where only something above can. */
+  /** Ends it. Absent if only a context or signal above can. */
   readonly cancel?: ((cause: unknown) => void) | undefined;
 }
 
@@ -63,7 +63,8 @@ interface Wait {
 }
 
 /**
- * What an operation came to. Among several of one select, `order` is what ended it: those settle in order of arrival.
+ * The outcome of an operation. Among several of one select, `order` is the event that ended it: operations that one
+ * event ends settle in order of arrival.
  */
 interface Settled {
   readonly outcome: string;
@@ -96,7 +97,7 @@ class Model {
     });
   }
 
-  /** Starts an operation: takes the chosen case, parks where there is none, or gives up if it must not wait. */
+  /** Starts an operation: takes the chosen case, parks if there is none, or gives up if it must not wait. */
   start(wait: Wait, chosen: Case | undefined): void {
     const { iterator, handle } = wait;
     if (iterator?.over) this.settle(wait, "done", "over");
@@ -150,7 +151,7 @@ class Model {
   }
 
   private receive(wait: Wait, c: ReceiveCase): void {
-    // A parked sender's value stands behind the buffer, whether or not there is one.
+    // A parked sender's value comes after the buffered ones, if there are any.
     const sender = this.parked("send", c.ch);
     if (sender !== undefined) {
       this.buffer(c.ch).push(sender.wait.id);
@@ -203,8 +204,8 @@ function under(ending: Ending, top: Ending): boolean {
 }
 
 /**
- * What a select says of its outcome: also by which case. Of several for the same thing, any may be the one, and of
- * several that one cancel ends.
+ * The outcome of a select as it reports it, with its case. Of several cases for the same operation any may be chosen,
+ * and any of several that one cancel ends.
  */
 function sayCase({ sort, cases }: Wait, c: Case, outcome: string): string {
   if (sort !== "select" && sort !== "try") return outcome;
@@ -212,7 +213,7 @@ function sayCase({ sort, cases }: Wait, c: Case, outcome: string): string {
   return `${outcome} by case ${cases.findIndex((other) => other.kind === c.kind && (other as SendCase).ch === (c as SendCase).ch)}`;
 }
 
-/** The program's side: the same operations on the library, and what they came to. */
+/** The program's side: the same operations on the library, and their outcomes. */
 class Player {
   readonly model: Model;
   private readonly rnd: Random;
@@ -228,7 +229,8 @@ class Player {
     state: "waits" | "due" | "over";
   }[] = [];
 
-  // A done channel is closed after the signals' listeners have run, or before: a program has the one or the other.
+  // It is not specified whether a done channel is closed before or after the listeners of its signal run. So a program
+  // has either cases with a done channel or listeners that take steps.
   private readonly withDone: boolean;
   private ids = 0;
 
@@ -254,7 +256,7 @@ class Player {
     else this.syncStep();
   }
 
-  /** A step that needs no waiting to know what it did. */
+  /** A step whose outcome is known at once. */
   private syncStep(): void {
     const { rnd } = this;
     const ch = rnd.int(0, this.channels.length - 1);
@@ -342,7 +344,7 @@ class Player {
     }
   }
 
-  /** Ends all that waits. */
+  /** Ends all waits. */
   async tearDown(): Promise<void> {
     this.log("the end");
     this.depth = 1;
@@ -353,7 +355,7 @@ class Player {
     for (const { signal } of this.roots) expect(getEventListeners(signal, "abort"), "listeners left").toEqual([]);
   }
 
-  /** What has ended since the last comparison and in which order, and how everything stands. */
+  /** The operations that have ended since the last comparison, in order, and the state of everything. */
   async compare(): Promise<void> {
     await turn();
     equal(
@@ -378,7 +380,7 @@ class Player {
     this.model.settled.clear();
   }
 
-  /** The ids, by what settled them. */
+  /** The ids, by the event that settled them. */
   private orders(ids: Iterable<number>): Record<string, number[]> {
     const orders: Record<string, number[]> = {};
     for (const id of ids) {
@@ -415,7 +417,7 @@ class Player {
     const reason = new Error(`reason of ${handle.name}`);
     this.log(`end ${handle.name}`);
     const live = this.afterFuncs.filter(({ ending }) => !ending.ended);
-    // The first cause counts, that of something above which ends it later does not.
+    // The first cause counts, not that of an ancestor that ends later.
     if (!handle.ending.ended) this.model.end(handle.ending, reason, this.allEndings());
     for (const f of live) if (f.ending.ended && f.state === "waits") f.state = "due";
     const outer = this.cancelling;
@@ -428,7 +430,7 @@ class Player {
     return [...new Set(this.handles.map(({ ending }) => ending))];
   }
 
-  /** Something that can end, made of something that can or of nothing. */
+  /** A new context or signal, with or without a parent. */
   private derive(parent: Handle | undefined): void {
     const { rnd } = this;
     const make = (real: Cancel, ending: Ending, cancel?: (cause: unknown) => void): void => {
@@ -489,7 +491,7 @@ class Player {
     });
   }
 
-  /** Takes a step after the end of a context, or takes an afterFunc back. */
+  /** Takes a step after the end of a context, or stops an afterFunc. */
   private defer(): void {
     const handle = this.rnd.pick(this.handles);
     if (this.rnd.bool(0.3) && this.afterFuncs.length > 0) {
@@ -550,7 +552,7 @@ class Player {
 
   private async select(): Promise<void> {
     const wait: Wait = { id: this.ids++, sort: "select", cases: this.someCases() };
-    // Which of several ready cases it was shows in the answer alone: nothing else may happen until then.
+    // Only the result says which of several ready cases was chosen: nothing else may happen until then.
     if (this.model.ready(wait.cases).length > 1) await turn();
     const several = this.model.ready(wait.cases).length > 1;
     this.log(`${wait.id} = select of ${this.sayCases(wait.cases)}`);
@@ -561,7 +563,7 @@ class Player {
     this.choose(wait);
   }
 
-  /** Starts in the model what has an outcome already, with the case that was chosen, which must be a ready one. */
+  /** Starts in the model an operation that has an outcome already, with the chosen case, which must be a ready one. */
   private choose(wait: Wait): void {
     const outcome = this.settled.get(wait.id);
     const ready = this.model.ready(wait.cases);
@@ -580,12 +582,12 @@ class Player {
     return this.rnd.bool(0.7) ? this.recent() : undefined;
   }
 
-  /** One of the newest: the old ones have mostly ended. */
+  /** One of the newest, because most old ones have ended. */
   private recent(): Handle {
     return this.handles[Math.max(this.handles.length - this.rnd.int(1, 5), 0)] as Handle;
   }
 
-  /** Up to four cases, also several for one thing; never only such as are never ready. */
+  /** Up to four cases, also several for one channel, and not all of them never ready. */
   private someCases(): Case[] {
     const { rnd } = this;
     const cases = Array.from({ length: rnd.int(1, 4) }, (): Case => {
@@ -664,7 +666,7 @@ function sayFailed(error: unknown, id: number, handle: Handle | undefined): stri
   return `failed with ${error}`;
 }
 
-/** As expect's toEqual, which takes its time. What is compared is shown by JSON as it is. */
+/** Like expect's toEqual, which is slow. JSON shows the compared values completely. */
 function equal(actual: unknown, expected: unknown, what: string): void {
   if (JSON.stringify(actual) !== JSON.stringify(expected)) expect(actual, what).toEqual(expected);
 }

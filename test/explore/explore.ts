@@ -11,13 +11,13 @@ import { expect, test, vi } from "vitest";
 import { type Random, random } from "../support/random.ts";
 import { turn } from "../support/turn.ts";
 
-/** What the explorer shares with one program. */
+/** The state that the explorer shares with one program. */
 export interface Program {
   /** Errors that were reported or thrown uncaught, and unhandled rejections, in order. */
   readonly reported: unknown[];
-  /** Notes what the program does. A failure prints the end of it. */
+  /** Logs a step. A failure prints the end of the log. */
   log(line: string): void;
-  /** How many steps to run of a program of n: all, unless STEPS asks for its beginning only. */
+  /** How many steps to run of a program of n: all, or STEPS of them. */
   length(n: number): number;
 }
 
@@ -31,10 +31,10 @@ export interface ExploreOptions {
 /** How many lines of a failed program's log are shown. */
 const SHOWN = 80;
 
-/** How often a long exploration says how far it is, in milliseconds. */
+/** How often a long exploration prints its progress, in milliseconds. */
 const PROGRESS = 3000;
 
-/** After how many milliseconds a program that has not ended is given up. */
+/** After how many milliseconds a program that has not ended fails. */
 const HANGS = 60_000;
 
 const realSetTimeout = setTimeout;
@@ -43,10 +43,9 @@ const realClearTimeout = clearTimeout;
 const { EXPLORE, FROM, SEED, STEPS } = process.env;
 
 /**
- * Registers a test that runs one program per seed, up to the first that fails. Every eighth runs under full tracking.
+ * Registers a test that runs one program per seed, until one fails. Every eighth runs under full tracking.
  *
- * The seeds are 1 to `quick`; with EXPLORE=full, `full` of them from FROM on, which is 1 if left out; with SEED, that
- * alone.
+ * The seeds are 1 to `quick`; with EXPLORE=full, `full` of them from FROM on, 1 by default; with SEED, only that one.
  */
 export function explore(
   name: string,
@@ -100,7 +99,7 @@ async function checked(
   }
 }
 
-/** A program that hangs fails, so that its seed is named. No program takes a thousandth of that. */
+/** A program that hangs fails, so that its seed is printed. No program takes a thousandth of that time. */
 async function inTime(running: Promise<void> | void): Promise<void> {
   let guard: NodeJS.Timeout | undefined;
   const hung = new Promise<never>((_, reject) => {
@@ -113,13 +112,13 @@ async function inTime(running: Promise<void> | void): Promise<void> {
   }
 }
 
-/** Every kind there is, at zero: kinds may appear while a program runs. */
+/** All kinds so far, at zero: kinds may be added while a program runs. */
 function zeros(): Record<string, number> {
   return Object.fromEntries(Object.keys(counters()).map((kind) => [kind, 0]));
 }
 
 /**
- * The failure, with the seed, the program and what to do. Keeps an assertion's own error, for its difference is shown.
+ * The failure, with the seed, the program and the command to run. Keeps an assertion's own error, whose diff is shown.
  */
 function named(failure: unknown, seed: number, lines: readonly string[]): Error {
   const file = basename(expect.getState().testPath ?? "", ".test.ts");

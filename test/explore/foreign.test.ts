@@ -2,13 +2,14 @@
  * Foreign contexts and signals that throw, call back in, lie or never answer, beside some that behave: random programs,
  * checked by what must hold for everything else.
  *
- * - A call that has nothing to do with foreign code runs none. Nothing that stops listening is called inside any call.
- * - A function that returns a promise does not throw. What has no foreign context rejects for reasons of its own only.
+ * - A call without foreign contexts runs no foreign code. Functions that stop listening are never called inside a call.
+ * - A function that returns a promise does not throw. A wait without a foreign context rejects with its own errors
+ *   only.
  * - Every value that was sent is received once; channels are first in, first out; no receive waits while a value is
  *   there.
- * - Units are granted and given back; sleeps end when the clock has come to them; a cancel ends all below it, once.
- * - A wait under foreign code that throws when it is asked to call back is over. One that behaves ends its waits.
- * - What foreign code throws when the library stops listening is reported, each error once, and nothing else is.
+ * - Units are granted and given back; sleeps end when they are due; a cancel ends all below it, once.
+ * - A wait ends if its foreign context throws when the wait begins to listen. One that behaves ends its waits.
+ * - An error of foreign code that is called to stop listening is reported once, and no other error is.
  */
 import { Channel, ClosedChannelError } from "gopark/channel";
 import { afterFunc, background, type Cancel, type Context, withCancel, withTimeout, withValue } from "gopark/context";
@@ -20,7 +21,7 @@ import type { Random } from "../support/random.ts";
 import { turn } from "../support/turn.ts";
 import { explore, type Program } from "./explore.ts";
 
-/** What the library does when it calls a foreign function. */
+/** The library's purpose in calling a foreign function. */
 type Phase = "asks" | "begins" | "stops";
 
 /** An error that foreign code throws. */
@@ -33,12 +34,12 @@ class Planted extends Error {
   }
 }
 
-/** How foreign code is. */
+/** How foreign code behaves. */
 interface Character {
   readonly name: string;
   readonly behaves: boolean;
   readonly habit: "throws" | "calls back" | "lies" | "any" | "never answers";
-  /** How many calls it behaves at first. */
+  /** For how many calls it behaves at first. */
   patience: number;
 }
 
@@ -49,7 +50,7 @@ interface Foreign {
   readonly behaves: boolean;
   ended: boolean;
   end(): void;
-  /** What a wait on it rejects with, once it has ended. */
+  /** The error with which a wait on it rejects, once it has ended. */
   error(): unknown;
 }
 
@@ -68,18 +69,18 @@ interface Own {
   ran: number;
 }
 
-/** A call, and what it came to. */
+/** A call and its outcome. */
 interface Call {
   readonly id: number;
   readonly name: string;
-  /** Channels it receives from and sends on; units it asks for; when it is to end. */
+  /** The channels it receives from and sends on, the units it acquires, the instant of its end. */
   readonly from: readonly number[];
   readonly to: readonly number[];
   readonly units: number;
   readonly until: number;
   readonly own: Own | undefined;
   readonly foreign: Foreign | undefined;
-  /** It began and returned at these ticks. What foreign code did in between is neither before nor after it. */
+  /** The ticks at which it began and returned. Acts of foreign code in between are neither before nor after it. */
   readonly began: number;
   returned: number;
   /** The error with which foreign code refused to call back. */
@@ -98,7 +99,7 @@ interface Passage {
 /** The size of the semaphore. */
 const SIZE = 3;
 
-/** How deep foreign code may call back in, and from which depth on it behaves. */
+/** The greatest nesting of foreign code that calls back in, and the depth from which it behaves. */
 const DEEPEST = 2;
 const CALM = 3;
 
@@ -183,7 +184,7 @@ class World {
     this.checkReported();
   }
 
-  /** What holds when everything has run that can. */
+  /** The checks when everything has run that can. */
   async check(): Promise<void> {
     await turn();
     await turn();
@@ -260,9 +261,9 @@ class World {
     if (others.length > 0) throw others[0];
   }
 
-  // What is done.
+  // The steps.
 
-  /** Anything that may be done from anywhere, also by foreign code inside a call. */
+  /** A step that may be taken anywhere, also by foreign code inside a call. */
   private act(): void {
     const { rnd } = this;
     const ch = rnd.int(0, this.channels.length - 1);
@@ -327,7 +328,7 @@ class World {
     }
   }
 
-  /** A call that may wait, under a context of some sort. */
+  /** A call that may wait, under some context. */
   private wait(
     what: string,
     wants: Partial<Pick<Call, "from" | "to" | "units" | "until">>,
@@ -445,7 +446,7 @@ class World {
     this.now(`cancel ${own.name}`, undefined, () => own.cancel());
   }
 
-  /** A context of the library's, of nothing, another, or foreign code. */
+  /** A context of the library's, without a parent, below another, or below a foreign one. */
   private derive(): void {
     const { rnd } = this;
     const { cancel, own, foreign } = this.someCancel();
@@ -456,7 +457,7 @@ class World {
     this.now(`${name} of ${under}${ms === undefined ? "" : `, timeout ${ms}`}`, foreign, () => {
       const parent = cancel !== undefined && rnd.bool(0.2) ? withValue(cancel, "key", 1) : (cancel ?? background());
       const scope = ms === undefined ? withCancel(parent) : withTimeout(parent, ms);
-      // A foreign deadline that is earlier holds instead, as far as it is true.
+      // An earlier foreign deadline applies instead, if it is true.
       const deadline = foreign === undefined || foreign.behaves ? at : Number.POSITIVE_INFINITY;
       const made: Own = {
         ...{ name, ctx: scope.ctx, cancel: () => scope.cancel(new Error(name)), parent: own, foreign, deadline },
@@ -513,7 +514,7 @@ class World {
 
   // Foreign code.
 
-  /** Does something inside whatever is going on. */
+  /** Takes a step inside the current call. */
   private callBack(where: string): void {
     if (this.depth >= DEEPEST) return;
     this.depth++;
@@ -529,9 +530,7 @@ class World {
     return error;
   }
 
-  /**
-   * What every foreign function does: it may only be called where it may, and does what it should unless it misbehaves.
-   */
+  /** The body of every foreign function: checks that it may be called here, and behaves unless it is to misbehave. */
   private play<R>(phase: Phase, who: Character, method: string, rightly: () => R, ...lies: (() => unknown)[]): R {
     const { rnd } = this;
     const call = this.stack.at(-1);
@@ -718,7 +717,7 @@ class World {
     );
   }
 
-  /** An object that does what the library needs of a signal. */
+  /** An object with the part of a signal that the library uses. */
   private makeSignal(who: Character): Foreign {
     const listeners = new Set<() => void>();
     const play = this.play.bind(this) as World["play"];
@@ -823,7 +822,7 @@ class World {
   }
 }
 
-/** As expect's toBe, which takes its time. */
+/** Like expect's toBe, which is slow. */
 function equal(actual: unknown, expected: unknown, what: string): void {
   if (!Object.is(actual, expected)) expect(actual, what).toBe(expected);
 }

@@ -1,6 +1,6 @@
 /**
  * Groups, scopes, map and forEach: random programs with hostile tasks and sources and cancels anywhere, against a list
- * of what runs and of what may have been the first error.
+ * of the running tasks and of the possible first errors.
  */
 import { EventEmitter, once, setMaxListeners } from "node:events";
 import { background, type Context, cause, withCancel } from "gopark/context";
@@ -14,7 +14,7 @@ import { turns } from "../support/turn.ts";
 import { type Watched, watch } from "../support/watch.ts";
 import { explore, type Program } from "./explore.ts";
 
-/** Whether an error is a context's end, or was made from it. */
+/** Whether an error is a context's error, or was made from it. */
 function comesFrom(error: unknown, end: unknown): boolean {
   for (let e = error, left = 10; left > 0; left--) {
     if (e === end) return true;
@@ -24,7 +24,7 @@ function comesFrom(error: unknown, end: unknown): boolean {
   return false;
 }
 
-/** The errors that may be the first. Where several come in one turn, which of them is first is not said. */
+/** The errors that may be the first. If several come in one turn, the first of them is not specified. */
 class First {
   readonly #candidates: { readonly what: string; readonly is: (error: unknown) => boolean }[] = [];
   #round = 0;
@@ -34,7 +34,7 @@ class First {
     return this.#candidates.length > 0;
   }
 
-  /** Whether there is no doubt which it is. */
+  /** Whether only one error is possible. */
   get isOne(): boolean {
     return this.#candidates.length === 1;
   }
@@ -78,7 +78,7 @@ type Plan =
 
 const PLANS: readonly Plan[] = ["value", "promise", "thenable", "throw", "reject", "thenThrows", "thenRejects"];
 
-/** Errors that tasks fail with: of the program, nothing at all, and ends that are not this context's. */
+/** Errors of tasks: the program's, undefined, and errors of other contexts. */
 function anyError(rnd: Random, id: number): unknown {
   const foreign = () => {
     const [ctx, cancel] = withCancel(background());
@@ -93,9 +93,9 @@ interface Job {
   readonly plan: Plan;
   readonly error: unknown;
   runs: number;
-  /** Waits to start; runs; has ended. Of the reference. */
+  /** In the reference: waits to start, runs, or has ended. */
   state: "waiting" | "running" | "over" | "never";
-  /** Whether it holds a slot. Of the reference. */
+  /** In the reference: whether it holds a slot. */
   slot: boolean;
   readonly exit: Exit | undefined;
   watched: Watched;
@@ -118,7 +118,7 @@ function newJob(id: number, plan: Plan, error: unknown, exit?: Exit): Job {
   };
 }
 
-/** What a task does. */
+/** The behaviour of a task. */
 function work(job: Job, ctx: Context | undefined): unknown {
   job.runs++;
   const { error } = job;
@@ -173,19 +173,19 @@ const fails = (plan: Plan) => plan === "throw" || plan === "reject" || (plan.sta
 const isHeld = (plan: Plan) => plan === "held" || isDerived(plan);
 const isDerived = (plan: Plan) => plan === "err" || plan === "cause" || plan === "native";
 
-/** The reference of a group. */
+/** The reference for a group. */
 class Model {
   limit = Number.POSITIVE_INFINITY;
   round = 0;
   readonly first = new First();
   readonly running = new Set<Job>();
   waiting: Job[] = [];
-  /** Those that wait for the end. */
+  /** The waits for the end. */
   waiters: { readonly watched: Watched; readonly exit: Exit | undefined }[] = [];
   /** The waits that have been settled, to be checked when all is quiet. */
   settled: { readonly watched: Watched; readonly ok: boolean }[] = [];
   failureDelivered = false;
-  /** What ended the context. */
+  /** The error that ended the context. */
   ended: "parent" | "failure" | "wait" | "dispose" | "body" | undefined;
   readonly ctx: Context | undefined;
 
@@ -229,7 +229,7 @@ class Model {
     this.ended ??= "wait";
   }
 
-  /** Ends those tasks that end by themselves or with the context. */
+  /** Ends the tasks that end by themselves or with the context. */
   settle(): void {
     const { ctx } = this;
     for (let moved = true; moved; ) {
@@ -239,7 +239,7 @@ class Model {
           const { error } = job;
           this.end(job, fails(job.plan) ? { what: String(error), is: (e) => Object.is(e, error) } : undefined);
         } else if (isDerived(job.plan) && this.ended !== undefined) {
-          // What made the context end was there before, so an end that came of it is not the first.
+          // The cause of the context's end came before, so an error that results from the end is not the first.
           const is = (e: unknown) => job.plan === "cause" || comesFrom(e, ctx?.err());
           this.end(job, this.ended === "failure" ? undefined : { what: `${job.plan} of the context`, is });
         } else continue;
@@ -401,12 +401,12 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
       same(ctx.err() !== undefined, model.ended !== undefined, "whether the context has ended");
       if (model.ended === "failure") {
         const why = cause(ctx);
-        // An error of undefined gives no cause of its own.
+        // With an error of undefined the cause is the context's own error.
         if (why !== ctx.err()) model.first.check(why, "the cause of the context");
       }
       if (model.ended === "parent" && !("aborted" in parent.cancel)) same(ctx.err(), parent.cancel.err(), "err");
     }
-    // Those that waited for a slot have started in order.
+    // The tasks that waited for a slot have started in order.
     const waited = order.filter((job) => expectedOrder.includes(job));
     const started = expectedOrder.filter((job) => job.state === "running" || job.state === "over");
     for (let i = 0; i < Math.max(waited.length, started.length); i++) {
@@ -421,7 +421,7 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
       if (what < 6) go();
       else if (what < 8) tryGo();
       else if (what < 11) {
-        // What else happens in that turn would come before the task's end or after it.
+        // Another event in that turn might come before the task's end or after it.
         finish();
         break;
       } else if (what < 12) wait(exit());
@@ -479,7 +479,7 @@ async function groupProgram(_seed: number, rnd: Random, program: Program): Promi
     return finalError?.error;
   }
 
-  /** As quiet, and then asks the group for its error, which stays. */
+  /** Like `quiet`, then reads the group's error, which stays. */
   async function quietAfter(): Promise<void> {
     await quiet();
     if (model.running.size > 0 || last === undefined) return;
@@ -553,7 +553,7 @@ async function scopeProgram(_seed: number, rnd: Random, program: Program): Promi
   };
   const done = watch(scope(parent.cancel, body));
 
-  /** How the body ended, where it has. */
+  /** How the body ended, if it has. */
   let over: "value" | "error" | "wait" | "derived" | undefined;
   let endedBefore: Model["ended"];
   if (kind === "value") over = "value";
@@ -589,7 +589,7 @@ async function scopeProgram(_seed: number, rnd: Random, program: Program): Promi
     same(done.state, "rejected", "the scope");
     if (over === "error") same(done.reason, bodyError, "the body's error");
     else if (over === "wait" || endedBefore === "failure") first.check(done.reason, "the task's error");
-    // Where the parent ended, the body's error is made of that, and what tasks failed with as well.
+    // If the parent ended, the body's error and those of tasks are made from the parent's.
     else if (kind !== "cause" && !first.any) holds(comesFrom(done.reason, ctx?.err()), "the end of the context");
   };
 
@@ -672,7 +672,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
   const sourceError = rnd.pick([new Error("the source failed"), undefined]);
   log(`${name} limit ${limit} over ${isAsync ? "async" : "sync"} source of ${length}`);
 
-  /** Something that may be what stops the work. What comes after the parent's end is not. */
+  /** An event that may stop the work. Events after the parent's end do not. */
   const stop = (what: string, is: (error: unknown) => boolean): void => {
     if (parent.ended && what !== "the parent") return;
     stopRound ??= round;
@@ -690,12 +690,12 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
     if (rnd.bool(cancelRate)) endParent(where);
   };
 
-  // The source. What it is asked, and what it owes.
+  // The source: its calls, and the answers that it owes.
   let nexts = 0;
   let returns = 0;
   let over = false;
   let overRound = -1;
-  /** Whether it ended in a way of which it is not said whether return() follows. */
+  /** Whether it ended in a way for which it is not specified whether return() follows. */
   let either = false;
   let owed: { give(value: unknown): void; end(): void; fail(error: unknown): void } | undefined;
   let heldReturn: (() => void) | undefined;
@@ -716,7 +716,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
     stopWith(error);
   };
   const unfinished = () => calls.filter((call) => call.state !== "over").length;
-  /** Items that have been given; not all of them have come to fn yet. */
+  /** Items that the source has given; not all of them have reached fn yet. */
   const item = (): unknown => {
     const value = rnd.bool(0.1) ? undefined : `item ${expected.length}`;
     expected.push(value);
@@ -850,7 +850,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
       case "answer":
         return { done: false, value: item() };
       case "promise": {
-        // A custom async iterator's promise is an item like another.
+        // A custom async iterator's promise is an item like any other.
         const value = Promise.resolve("not awaited");
         expected.push(value);
         return Promise.resolve({ done: false, value });
@@ -951,7 +951,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
   const quiet = async (): Promise<void> => {
     await turns(3);
     const stopped = stopRound !== undefined;
-    // Those that end with their context have ended with it.
+    // Tasks that end with their context have ended with it.
     for (const call of calls) if (stopped && isDerived(call.plan)) call.state = "over";
     const rest = unfinished();
     if (early || openKind !== "ok") {
@@ -976,7 +976,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
       else holds(ctx.err() !== undefined, "the context lives on");
     }
     const settled = rest === 0 && (stopped || over);
-    // A return() that is not answered is waited for, but for a source that owes an answer.
+    // A return() that is not answered is waited for, unless the source owes an answer.
     if (settled && returning) {
       if (owedThen === false) same(done.state, "pending", `${name} while return() is not answered`);
       else if (owedThen && isAsync)
@@ -997,7 +997,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
   };
 
   const finish = (): void => {
-    // What ends with its context has ended by now where that has.
+    // Calls that end with their context have ended by now if it has.
     const isOpen = (call: Call) => call.plan === "held" || (isDerived(call.plan) && stopRound === undefined);
     const held = calls.filter((call) => call.state === "running" && isOpen(call));
     if (held.length === 0) return;
@@ -1054,7 +1054,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
     heldReturn?.();
     await quiet();
   }
-  // What is still owed changes nothing.
+  // Late answers change nothing.
   round++;
   const settled = { ...done };
   const asked = nexts;

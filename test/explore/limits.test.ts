@@ -50,7 +50,7 @@ class Exits {
     this.renew();
   }
 
-  /** Puts new ones beside those that have not ended. */
+  /** Adds new exits to those that have not ended. */
   renew(): void {
     this.all = this.all.filter((exit) => !exit.ended);
     const has = (name: string) => this.all.some((exit) => exit.name === name);
@@ -80,7 +80,10 @@ class Exits {
     }
   }
 
-  /** One of what the exit can be waited with. A context's signal is made while others wait for the context already. */
+  /**
+   * One of the exit's contexts and signals. A context's signal may be created while others wait for the context
+   * already.
+   */
   cancelOf(exit: Exit): Cancel {
     const [first] = exit.cancels as [Cancel];
     if (!("aborted" in first) && exit.cancels.length === 1 && exit.name !== "deadline" && this.#rnd.bool(0.3)) {
@@ -99,7 +102,7 @@ class Exits {
 
 // --- Semaphore ---
 
-/** How the function of a `withPermit` ends: by hand, or by itself. */
+/** How the function of a `withPermit` ends: when the program ends it, or by itself. */
 type End = "held" | "value" | "throw" | "promise" | "reject" | "thenable" | "hostile" | "generator" | "asyncGenerator";
 
 interface Ask {
@@ -110,14 +113,14 @@ interface Ask {
   readonly cancel: Cancel;
   readonly end: End;
   watched: Watched;
-  /** Whether it had to wait, from outside of any cancel: these are granted in order. */
+  /** Whether it had to wait, and was called outside of any cancel: these are granted in order. */
   parked: boolean;
   /** Of a withPermit: how often its function ran, and whether it has ended. */
   runs: number;
   over: boolean;
 }
 
-/** The reference: one array, looked at from the front after whatever frees units. */
+/** The reference: one array, scanned from the front after each event that frees units. */
 class Queue {
   byHand = 0;
   inPermits = 0;
@@ -145,7 +148,7 @@ class Queue {
     else this.waiting.push(ask);
   }
 
-  /** Units held by permits cannot be released by hand. */
+  /** Units held by permits cannot be released with `release`. */
   release(n: number): boolean {
     if (n > this.byHand) return false;
     this.byHand -= n;
@@ -158,7 +161,7 @@ class Queue {
     this.#admit();
   }
 
-  /** Takes out all waits that end together. */
+  /** Removes all waits that end together. */
   take(exits: readonly Exit[]): void {
     this.cancelled.push(...this.waiting.filter((ask) => exits.includes(ask.exit)));
     this.waiting = this.waiting.filter((ask) => !exits.includes(ask.exit));
@@ -171,7 +174,7 @@ class Queue {
     if (this.held < this.size) this.#admit();
   }
 
-  /** Those `withPermit` whose function ends by itself, and has not here. */
+  /** The calls of `withPermit` whose function ends by itself, and has not ended in the reference. */
   busy(): Ask[] {
     return this.granted.filter((ask) => ask.sort === "with" && ask.end !== "held" && !ask.over);
   }
@@ -204,7 +207,7 @@ async function semaphoreProgram(_seed: number, rnd: Random, program: Program): P
   const running = new Map<Ask, { resolve(value: unknown): void; reject(error: unknown): void }>();
   const order: Ask[] = [];
   const reactRate = rnd.pick([0, 0, 0.2, 0.6]);
-  // Few exits in one program, so that many of the waits end together, and others stand between them.
+  // Few exits in one program, so that many of the waits end together, with others queued between them.
   const focus = rnd.pick([
     ["any"],
     ["any", "signal"],
@@ -260,7 +263,7 @@ async function semaphoreProgram(_seed: number, rnd: Random, program: Program): P
     const focused = able.filter((e) => focus.includes(e.name));
     const exit = rnd.pick(focused.length > 0 && rnd.bool(0.9) ? focused : able);
     const cancel = exits.cancelOf(exit);
-    // In a listener it is not said whether a request for nothing comes before or after those held back.
+    // Not specified: whether a request for 0 units in a listener comes before or after the waiters that were held back.
     const least = where === "listener" ? 1 : 0;
     const n = rnd.int(least, Math.max(least, rnd.bool(0.06) && !exit.ended ? size + 2 : Math.min(size, 3)));
     const sort = rnd.pick(["acquire", "acquire", "permit", "permit", "with"] as const);
@@ -327,7 +330,7 @@ async function semaphoreProgram(_seed: number, rnd: Random, program: Program): P
     compare();
   };
 
-  /** Something done where one's promise has just settled. What ends by itself may be anywhere between two reactions. */
+  /** A step right after a promise has settled. Functions that end by themselves may end between any two reactions. */
   const react = (where: string): void => {
     if (!rnd.bool(reactRate) || queue.busy().length > 0) return;
     log(`at the ${where}:`);
@@ -403,7 +406,7 @@ async function semaphoreProgram(_seed: number, rnd: Random, program: Program): P
     compare();
   };
 
-  /** Lets everything happen that can, in the reference too, and compares. */
+  /** Lets everything run that can, in the reference too, and compares. */
   const quiet = async (): Promise<void> => {
     await turns(3);
     for (let busy = queue.busy(); busy.length > 0; busy = queue.busy()) {
@@ -447,7 +450,7 @@ async function semaphoreProgram(_seed: number, rnd: Random, program: Program): P
   };
 
   for (let left = program.length(18); left > 0; left--) {
-    // What a function's end frees comes some microtasks later, so nothing else happens in that turn.
+    // The units of a function are freed some microtasks after its end, so nothing else happens in that turn.
     if (rnd.bool(0.25)) finish();
     else for (let ops = rnd.int(1, 5); ops > 0; ops--) step();
     await quiet();
@@ -475,7 +478,7 @@ explore("semaphore", semaphoreProgram, { quick: 250 });
 
 // --- Rate limiter ---
 
-/** When what never comes is due. */
+/** The instant of an event that never comes. */
 const FOREVER = 10n ** 30n;
 const SECOND = 10n ** 9n;
 
@@ -494,13 +497,13 @@ interface Taken {
   readonly n: number;
   readonly limit: number;
   readonly act: bigint;
-  /** What had been the newest before, and the last event, which may not be known. */
+  /** The newest before it, and the last event, which may be unknown. */
   readonly newest: Taken | undefined;
   readonly lastEvent: bigint | undefined;
 }
 
 /**
- * The reference: Go's formulas in whole nanoseconds from the first instant, and waits that take back what they took.
+ * The reference: Go's formulas in whole nanoseconds from the first instant, and waits that give back what they took.
  */
 class Bucket {
   limit: number;
@@ -508,9 +511,9 @@ class Bucket {
   tokens: number;
   last: bigint | undefined;
   newest: Taken | undefined;
-  /** The latest time to act. Unknown where the contract does not say what a cancel has made of it. */
+  /** The latest time to act. Unknown where the contract does not specify it after a cancel. */
   lastEvent: bigint | undefined;
-  /** Whether later is also later in line: until a limit is changed, or a clock goes back. */
+  /** Whether later calls have later times to act: until a limit is changed, or a clock goes back. */
   steady = true;
   #base: number | undefined;
 
@@ -550,7 +553,7 @@ class Bucket {
     return taken;
   }
 
-  /** How many tokens Go gives back for what was taken, before the burst cuts it. */
+  /** How many tokens Go gives back, before they are limited to the burst. */
   restored({ n, act, limit }: Taken, t: bigint): number {
     if (this.limit === Inf || n === 0 || act < t || this.lastEvent === undefined) return 0;
     return Math.max(n - tokensIn(this.lastEvent - act, limit), 0);
@@ -564,16 +567,16 @@ class Bucket {
     this.tokens = Math.min(this.advance(t) + restored, this.burst);
     this.last = t;
     if (taken.act !== this.lastEvent) return;
-    // Another may have the same time to act, and is not the last then either.
+    // Another may have the same time to act, and is then not the last either.
     this.newest = undefined;
     const previous = taken.act - timeFor(taken.n, taken.limit);
     if (previous >= t) this.lastEvent = previous;
   }
 
   /**
-   * Waits that one cancel ends at t, newest first. Those that are the newest of all leave no trace. Of others it is
-   * said that they give back what Go does, at least, and no more than they took. Answers how many tokens come back, and
-   * whether all were the newest.
+   * Waits that one cancel ends at t, newest first. Those that are the newest of all leave no trace. The others give
+   * back at least as much as in Go, and no more than they took. Returns how many tokens come back, and whether all were
+   * the newest.
    */
   undo(waits: readonly Taken[], t: bigint): { least: number; most: number; clean: boolean } {
     let least = 0;
@@ -589,7 +592,7 @@ class Bucket {
         const go = this.restored(wait, t);
         clean = false;
         least += Math.min(go, wait.n);
-        // Go gives back more than was taken where what was promised later is due earlier.
+        // Go gives back more than was taken if a later reservation is due earlier.
         most += this.lastEvent === undefined && !this.steady ? Number.POSITIVE_INFINITY : Math.max(go, wait.n);
         this.newest = undefined;
         this.lastEvent = undefined;
@@ -599,21 +602,21 @@ class Bucket {
   }
 }
 
-/** A wait that goes on. */
+/** A pending wait. */
 interface Waiting {
   readonly id: number;
   readonly taken: Taken;
   readonly exit: Exit;
   readonly cancel: Cancel;
   readonly watched: Watched;
-  /** Epoch milliseconds, not before which it may resolve. */
+  /** Epoch milliseconds before which it must not resolve. */
   readonly when: number;
 }
 
 /**
- * What sort of numbers a program has. Of exact ones every quantity is a multiple of a power of two, so that sums have
- * no error and what a cancelled wait leaves is compared to the bit. "rough" has any limits and instants, and "moving" a
- * clock that is a little later at each reading.
+ * The kind of numbers in a program. With exact ones every quantity is a multiple of a power of two, so that sums have
+ * no error and the tokens after a cancelled wait are compared exactly. "rough" has any limits and instants, and
+ * "moving" a clock that is a little later at each reading.
  */
 type Sort = "exact" | "rough" | "moving";
 
@@ -643,22 +646,22 @@ async function limiterProgram(_seed: number, rnd: Random, program: Program): Pro
   const exits = new Exits(rnd);
   const reservations: { readonly id: number; readonly real: Reservation; readonly taken: Taken }[] = [];
   let waiting: Waiting[] = [];
-  /** What is known when all is quiet. */
+  /** The checks when all is quiet. */
   let checks: (() => void)[] = [];
   let ids = 0;
   let cancelledAt = Number.NEGATIVE_INFINITY;
-  // How far the clock may move by itself between looking at it and acting.
+  // How far the clock may move between a reading and the operation.
   const edge = sort === "moving" ? 1 : 0;
 
-  /** The instant of an operation: now, or, where that is safe, a while before or after. */
+  /** The instant of an operation: now, or, where that is safe, some time before or after. */
   const instant = (): number => {
     const t = now();
     const scale = sort === "exact" ? tick : rnd.pick([0.25, 1, 3.5, 100]);
     if (rnd.bool(0.85)) return t;
-    // Not before a cancel of a wait: it is not said whether the bucket remembers when that was.
+    // Not before a cancel of a wait: whether the bucket remembers its instant is not specified.
     return Math.max(t + rnd.int(-20, waiting.length > 0 ? 0 : 20) * scale, cancelledAt);
   };
-  /** Left out where the limiter's own reading says the same. */
+  /** Omitted where the limiter's own reading is the same. */
   const given = (at: number): [] | [number] => (sort !== "moving" && at === now() && rnd.bool(0.5) ? [] : [at]);
 
   const compare = (): void => {
@@ -698,11 +701,11 @@ async function limiterProgram(_seed: number, rnd: Random, program: Program): Pro
   };
 
   const cancelReservation = (): void => {
-    // Newest first, mostly: that is what gives back most.
+    // Mostly newest first, which gives back the most.
     const at = rnd.bool(0.6) ? reservations.length - 1 : rnd.int(0, reservations.length - 1);
     const one = reservations[at];
     if (one === undefined || bucket.lastEvent === undefined) return;
-    // Of what was reserved without a limit, or under a limit of 0, it is not said what it makes of the last event.
+    // How a reservation without a limit, or with a limit of 0, changes the last event is not specified.
     if (one.taken.limit === 0 && one.taken.act === bucket.lastEvent) return;
     const when = instant();
     log(`${one.id}: cancelled at ${when}`);
@@ -714,7 +717,7 @@ async function limiterProgram(_seed: number, rnd: Random, program: Program): Pro
   const wait = (): void => {
     const at = now();
     const t = bucket.nanos(at);
-    // No wait where the clock has gone back: its cancel would have two times to choose from.
+    // No wait where the clock has gone back: two instants would be possible for its cancel.
     if (bucket.last !== undefined && t < bucket.last) return;
     const n = rnd.int(1, rnd.bool(0.1) ? 45 : 4);
     const exit = rnd.pick(exits.all);
@@ -748,7 +751,7 @@ async function limiterProgram(_seed: number, rnd: Random, program: Program): Pro
     }
   };
 
-  /** Lets time pass. What is due gets up to a millisecond more, for that is how timers round. */
+  /** Lets time pass, up to a millisecond more than is due, because timers round up. */
   const advance = async (by: number): Promise<void> => {
     const unit = sort === "exact" ? tick : 1;
     let ms = by;
@@ -769,7 +772,7 @@ async function limiterProgram(_seed: number, rnd: Random, program: Program): Pro
     });
   };
 
-  /** Ends an exit, unless the time of one of its waits comes just now, on a clock that moves. */
+  /** Ends an exit, unless one of its waits is due just now on a clock that moves. */
   const end = (exit: Exit): void => {
     if (exit.ended || waiting.some((w) => isUnder(w.exit, exit) && w.when <= now() + edge)) return;
     const ended = exits.mark(exit);
@@ -785,12 +788,12 @@ async function limiterProgram(_seed: number, rnd: Random, program: Program): Pro
     const at = now();
     cancelledAt = at;
     const { tokens } = bucket;
-    // Go's formula may have left tokens that are no multiple of a power of two.
+    // Go's formula may have left a number of tokens that is not a multiple of a power of two.
     if (sort === "exact" && clean && Number.isInteger(tokens * 2 ** 30)) {
       bucket.tokens = Math.min(tokens + most, bucket.burst);
       return;
     }
-    // Sums of doubles, and instants that only the limiter has read: looked at to within rounding, and taken over.
+    // Sums of doubles, and instants that only the limiter has read: compared within rounding, then copied.
     const error = (bucket.burst + 1) * 1e-9 + (bucket.limit === Inf ? 0 : bucket.limit * 4e-9);
     for (const look of [at, at + 10, at + 1000]) {
       const held = limiter.tokens(look);

@@ -14,7 +14,7 @@ import { turns } from "../support/turn.ts";
 import { type Watched, watch } from "../support/watch.ts";
 import { explore, type Program } from "./explore.ts";
 
-/** What a call throws; undefined if it does not. */
+/** The error that a call throws; undefined if it does not throw. */
 function thrownBy(fn: () => unknown): { readonly error: unknown } | undefined {
   try {
     fn();
@@ -26,7 +26,7 @@ function thrownBy(fn: () => unknown): { readonly error: unknown } | undefined {
 
 // --- Pool ---
 
-/** An object of the pool. The reference's view of it. */
+/** An object of the pool, as the reference sees it. */
 interface Thing {
   readonly id: number;
   place: "out" | "leased" | "idle" | "gone";
@@ -96,7 +96,7 @@ async function poolProgram(_seed: number, rnd: Random, program: Program): Promis
   const uses: Use[] = [];
   let createAct: Act = "none";
   let resetAct: Act = "none";
-  /** How deep the calls of create and reset are inside each other: nothing is compared in there. */
+  /** The nesting of calls of create and reset: nothing is compared inside them. */
   let depth = 0;
   log(`maxIdle ${maxIdle}, idleMs ${idleMs}`);
 
@@ -169,7 +169,7 @@ async function poolProgram(_seed: number, rnd: Random, program: Program): Promis
     return thing;
   };
 
-  /** Lets those go that have gone for being idle: the oldest, none too early, and none too late. */
+  /** Drops the objects that the pool has dropped as idle: the oldest, none too early and none too late. */
   const sync = (): void => {
     const n = pool.idle();
     holds(n <= idle.length, `${n} are idle, of at most ${idle.length}`);
@@ -191,13 +191,13 @@ async function poolProgram(_seed: number, rnd: Random, program: Program): Promis
     holds(idle.length <= maxIdle, "more idle than maxIdle");
   };
 
-  /** Takes an object by one of the pool's ways, and returns it; undefined if that throws, as it should. */
+  /** Takes an object by one of the pool's methods, and returns it; undefined if the method throws, as it should. */
   const take = (where: "out" | "leased", way: () => Thing): Thing | undefined => {
     if (depth === 0) sync();
     const top = idle.at(-1);
     const wasDisposed = disposed;
     const creating = top === undefined && !disposed;
-    // What is idle is taken without a create, so an act for it would stay for another call.
+    // An idle object is taken without a create, so that an act for create would remain for another call.
     const act: Act =
       creating && depth === 0 && rnd.bool(hostile)
         ? rnd.pick(["throw", "promise", "dispose", "get", "putOther", "number", "pooled"] as const)
@@ -247,7 +247,7 @@ async function poolProgram(_seed: number, rnd: Random, program: Program): Promis
   const anyReset = (): Act =>
     rnd.bool(hostile) ? rnd.pick(["throw", "promise", "dispose", "get", "putOther", "putSame"] as const) : "none";
 
-  /** Gives an object back by one of the pool's ways. Answers whether its error is as it should be. */
+  /** Gives an object back by one of the pool's methods. Returns whether the error is the expected one. */
   const giveBack = (thing: Thing, way: () => void, byHand: boolean): void => {
     const wasDisposed = disposed;
     const act = disposed || depth > 0 ? "none" : anyReset();
@@ -273,12 +273,12 @@ async function poolProgram(_seed: number, rnd: Random, program: Program): Promis
     if (act === "throw") holds(failure?.error instanceof Dirt, "reset's error");
     else if (act === "promise") holds(failure?.error instanceof TypeError, "reset's TypeError");
     else if (act === "putSame") holds(/put twice|leased/.test(String(failure?.error)), "a put inside its reset");
-    // Whether a put that its own reset overtook by a dispose throws is not said.
+    // Not specified: whether a put throws if its own reset disposes of the object.
     else if (act !== "dispose") same(failure?.error, undefined, "the error of giving back");
     if (failure === undefined) keep(thing);
   };
 
-  /** Keeps what has been reset, if there is room. */
+  /** Keeps an object that has been reset, if there is room. */
   const keep = (thing: Thing): void => {
     if (disposed || idle.length >= maxIdle) return;
     thing.place = "idle";
@@ -371,7 +371,7 @@ async function poolProgram(_seed: number, rnd: Random, program: Program): Promis
     compare();
   };
 
-  /** What a use that is over came to. */
+  /** The outcome of a use. */
   const judge = (one: Use, act: Act, wasDisposed: boolean, ok = one.kind === "value" || one.kind === "thenable") => {
     const { watched, kind } = one;
     resetAct = "none";
@@ -437,7 +437,7 @@ async function poolProgram(_seed: number, rnd: Random, program: Program): Promis
 
 explore("pool", poolProgram, { quick: 250 });
 
-// --- Sharded map: what is over when the call returns ---
+// --- Sharded map: synchronous methods ---
 
 const symbol = Symbol("key");
 const object = { key: true };
@@ -452,12 +452,12 @@ function equal(a: unknown, b: unknown): boolean {
   return a === b || Object.is(a, b);
 }
 
-/** A walk that goes on while the map changes. */
+/** An iteration that continues while the map changes. */
 interface Walk {
   readonly kind: "entries" | "keys";
   readonly iterator: Iterator<unknown>;
   readonly seen: Set<unknown>;
-  /** The keys that have been there all the time. */
+  /** The keys that have been in the map all the time. */
   readonly always: Set<unknown>;
 }
 
@@ -504,7 +504,7 @@ function mapProgram(_seed: number, rnd: Random, program: Program): void {
         let runs = 0;
         const compute = (given: unknown): unknown => {
           runs++;
-          // A Map keeps 0 for -0, and so is fn given.
+          // A Map stores 0 for -0, and fn gets 0 too.
           same(given, key === 0 ? 0 : key, "the key given");
           if (act === "throw") throw boom;
           if (act === "set") {
@@ -612,7 +612,7 @@ function mapProgram(_seed: number, rnd: Random, program: Program): void {
   for (let left = program.length(80); left > 0; left--) step(anyKey(), rnd.pick(VALUES));
   for (const one of [...walks]) walk(one, Number.POSITIVE_INFINITY);
 
-  // The whole of it, in all ways.
+  // All entries, by all methods.
   const all = new Map(map);
   same(all.size, model.size, "entries");
   for (const [key, value] of model) same(all.get(key), value, `the value of ${show(key)}`);
@@ -633,11 +633,11 @@ function mapProgram(_seed: number, rnd: Random, program: Program): void {
 
 explore("shardmap, what is over at once", mapProgram, { quick: 100 });
 
-// --- Sharded map: what goes on across awaits ---
+// --- Sharded map: asynchronous methods ---
 
 type Plan = "held" | "value" | "promise" | "thenable" | "throw" | "reject" | "hostile" | "ownKey" | "aborts";
 
-/** An update that runs or waits in line, or a call of getOrLoad. */
+/** An update that runs or is queued, or a call of getOrLoad. */
 interface Ask {
   readonly id: number;
   readonly key: string;
@@ -647,13 +647,13 @@ interface Ask {
   readonly exit: Exit | undefined;
   watched: Watched;
   runs: number;
-  /** What fn was given, of an update. */
+  /** Of an update: the argument of fn. */
   given: readonly [unknown, boolean] | undefined;
   resolve: (value: unknown) => void;
   reject: (error: unknown) => void;
-  /** How its function ended by hand, where it has. */
+  /** How the program ended its function, if it has. */
   ended: { readonly ok: boolean } | undefined;
-  /** What it comes to, in the reference. */
+  /** Its outcome in the reference. */
   outcome: { readonly ok: boolean; readonly value: unknown } | undefined;
 }
 
@@ -663,14 +663,14 @@ interface Flight {
   /** The callers whose loader may run. One of them does. */
   readonly asks: Ask[];
   callers: Ask[];
-  /** Whether what it loads is to be stored. */
+  /** Whether its result is to be stored. */
   current: boolean;
   /** The caller that has started it. */
   by: Ask | undefined;
   signal: AbortSignal | undefined;
-  /** Whether all have left. */
+  /** Whether all callers have left. */
   left: { readonly reason: unknown } | undefined;
-  /** The loader's question for its own key, with its own signal. */
+  /** The loader's own getOrLoad of the same key, with its own signal. */
   own: Watched | undefined;
 }
 
@@ -895,7 +895,7 @@ async function awaitProgram(_seed: number, rnd: Random, program: Program): Promi
   };
   const abandoned: Flight[] = [];
 
-  /** Ends a function by hand. */
+  /** Ends a running function. */
   const finish = (one: Ask): void => {
     const ok = !rnd.bool(failRate);
     log(`the function of ${one.id} ${ok ? "ends" : "fails"}`);
@@ -960,7 +960,7 @@ async function awaitProgram(_seed: number, rnd: Random, program: Program): Promi
       same(map.has(key), model.has(key), `has ${key}`);
       same(map.get(key), model.get(key), `get ${key}`);
     }
-    // All that waits or runs is counted, an update that runs too.
+    // Everything that waits or runs is counted, running updates too.
     let least = 0;
     for (const line of lines.values()) least += line.length;
     for (const flight of flights) least += flight.callers.length;
@@ -969,7 +969,7 @@ async function awaitProgram(_seed: number, rnd: Random, program: Program): Promi
   };
 
   const block = (): void => {
-    // What ends updates and loads of one key in one turn is not in any given order.
+    // The order in which updates and loads of one key end in one turn is not specified.
     const uses = new Map<string, "update" | "load">();
     const may = (key: string, use: "update" | "load"): boolean => {
       if ((uses.get(key) ?? use) !== use) return false;

@@ -1,8 +1,7 @@
 /**
  * Sleeps, deadlines, timers, tickers, `after` and limiter waits under fake clocks: random programs against one list of
- * what is armed, by instant and then in order of arming, which is scanned. Alarms fire in that order, never early,
- * and nothing armed is forgotten while the fakes are driven. Under a mocked clock every look sees at once what is
- * due.
+ * what is armed, by instant and then in order of arming, which is scanned. Alarms fire in that order, never early, and
+ * nothing armed is forgotten while the fakes are driven. Under a mocked clock every look sees at once what is due.
  */
 import {
   afterFunc,
@@ -21,12 +20,12 @@ import type { Random } from "../support/random.ts";
 import { turn } from "../support/turn.ts";
 import { explore, type Program } from "./explore.ts";
 
-/** Something that is going to happen at an instant. */
+/** An event at an instant. */
 interface Alarm {
   when: number;
-  /** Its place among those of one instant, while it is armed. */
+  /** Its place among the alarms of one instant, while it is armed. */
   order: number;
-  /** Whether it was armed for longer than a host timer takes, which then fires in between. */
+  /** Whether it was armed for longer than a host timer can run, which then fires in between. */
   far?: boolean;
   fire(t: number): void;
 }
@@ -39,7 +38,7 @@ interface Node {
   readonly cancel: () => void;
   /** The earliest deadline, here or above. */
   readonly deadline: number;
-  /** Its own deadline, where that is the earliest. */
+  /** Its own deadline, if that is the earliest. */
   readonly alarm: Alarm | undefined;
   ended: "no" | "by cancel" | "by deadline" | "by either";
   ran: number;
@@ -64,11 +63,11 @@ interface Timeout {
   taken: boolean;
 }
 
-/** A limiter that lets one event pass each `interval`, and another of which the same is asked, for the instants. */
+/** A limiter that allows one event in each `interval`, and a second one with the same calls, for the instants. */
 interface Pacer {
   readonly real: Limiter;
   readonly shadow: Limiter;
-  /** A wait was cancelled or refused: what that gives back is not this explorer's question. */
+  /** A wait was cancelled or rejected: this explorer does not check what that gives back. */
   spoiled: boolean;
 }
 
@@ -79,20 +78,18 @@ interface Wait {
   readonly clock?: Clock | undefined;
   readonly timeout?: Timeout | undefined;
   readonly pacer?: Pacer;
-  /** What cancels it, or in a select is a case. */
+  /** The context that cancels it, or in a select is a case. */
   readonly node: Node | undefined;
   readonly stopped: "cancelled" | "stopped";
 }
 
-/**
- * What happens to the clock: it is driven; also cleared of all timers; also changed for another, the host's own too.
- */
+/** How a program uses the clock: drives it; also clears all timers; also replaces it, by the host's own too. */
 type Mode = "driven" | "cleared" | "changed";
 
-/** Far behind the host's own clock: what is armed under fakes is not due under the host's timers. */
+/** Far behind the host's own clock: alarms that are armed under fakes are not due under the host's timers. */
 const START = Date.UTC(2100, 0, 1);
 
-/** Past what a host timer takes. */
+/** Longer than a host timer can run. */
 const LONG = 3e9;
 
 class Player {
@@ -100,7 +97,7 @@ class Player {
   private readonly program: Program;
   private readonly mode: Mode;
 
-  // Alarms that are armed; waits in order of arrival; and what has settled, in groups of which each is in any order.
+  // The armed alarms; the waits in order of arrival; and the settled waits, in groups, each of them in any order.
   private armed: Alarm[] = [];
   private waits: Wait[] = [];
   private settled: string[][] = [];
@@ -114,8 +111,8 @@ class Player {
   private orders = 0;
   private ids = 0;
 
-  // The time; that of the fakes, which goes on where it was when they are back; and whether the host timer may be gone,
-  // so that nothing fires until the earliest instant changes.
+  // The time; that of the fakes, which continues when they are back; and whether the host timer may be gone, so that
+  // nothing fires until the earliest instant changes.
   private time = START;
   private fakeTime = START;
   private faked = true;
@@ -156,7 +153,7 @@ class Player {
     expect([this.armed, this.waits], "what nothing ended").toEqual([[], []]);
   }
 
-  /** What has settled since the last comparison and in which order, and how the contexts stand. */
+  /** The waits that have settled since the last comparison, in order, and the state of the contexts. */
   async compare(): Promise<void> {
     for (const node of this.nodes) if (this.distinct(node)) this.check(node);
     await turn();
@@ -228,7 +225,7 @@ class Player {
   private async drive(): Promise<void> {
     const { rnd } = this;
     if (this.dead) this.revive();
-    // A ticker would tick all the way.
+    // A ticker would tick all the time.
     const ticks = this.clocks.some(({ period, alarm }) => period > 0 && this.armed.includes(alarm));
     const ms = rnd.pick([0, 1, 1, 2, 3, 5, 10, 17, 50, ticks ? 100 : 1000, ticks ? 100 : LONG]);
     const first = this.first();
@@ -314,7 +311,7 @@ class Player {
     return alarm !== undefined && this.armed.includes(alarm) && alarm.when <= this.time;
   }
 
-  // What is done.
+  // The steps.
 
   private use(): void {
     const { rnd } = this;
@@ -696,7 +693,7 @@ class Player {
   }
 }
 
-/** As expect's toBe, which takes its time. */
+/** Like expect's toBe, which is slow. */
 function equal(actual: unknown, expected: unknown, what: string): void {
   if (!Object.is(actual, expected)) expect(actual, what).toBe(expected);
 }

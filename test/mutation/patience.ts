@@ -1,7 +1,7 @@
-/** Timeouts that a busy machine does not use up. */
+/** Timeouts that grow with the load of the machine. */
 import { availableParallelism, loadavg } from "node:os";
 
-/** As many milliseconds as `ms` on an idle machine. */
+/** `ms` milliseconds on an idle machine, more on a busy one. */
 export function patience(ms: number): number {
   return Math.ceil(ms * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism()));
 }

@@ -8,8 +8,8 @@ import { patience } from "./patience.ts";
 setFlagsFromString("--expose-gc");
 globalThis.gc = runInNewContext("gc") as typeof gc;
 
-// Many mutants wait forever, and this is how they are killed. Several times what the slowest test needs: it must not
-// pass for one that hangs.
+// Many mutants wait forever, and this is how they are killed. Several times what the slowest test needs: it must not be
+// taken for one that hangs.
 vi.setConfig({ testTimeout: patience(15_000) });
 
 // Stryker makes this when the first mutant runs. If none does in any test, it takes them to be of unknown coverage,

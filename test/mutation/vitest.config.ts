@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import base from "../../vitest.config.ts";
 import { Runs } from "./runs.ts";
 
-/** The files of tests that stay out, and why. A file with a single such test may stay in. */
+/** The files of tests that are left out, and why. A file with one such test among others may stay in. */
 const LEFT_OUT: Record<string, string> = {
   "bench.test.ts": "tests the benchmark; the copy has no bench",
   "bundles.test.ts": "bundles the package, and runs that in child processes",

@@ -1,11 +1,11 @@
-/** Builds dist once before the tests, so that those about the package and about whole processes find it up to date. */
+/** Builds dist once before the tests, for those about the package and about whole processes. */
 import { spawnSync } from "node:child_process";
 import type { TestProject } from "vitest/node";
 import { ROOT } from "./examples.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** What the compiler complained of; empty if the build is sound. A test says so: the others run all the same. */
+    /** The compiler's errors; empty if the build succeeded. One test checks it, so that the others run anyway. */
     buildErrors: string;
   }
 }

@@ -5,7 +5,7 @@ import { ROOT } from "./examples.ts";
 const PRELUDE = `
   import { after, Channel, context, errgroup, go, leak, pool, rate, select, semaphore, shardmap, time } from "gopark";
   const turn = () => new Promise((resolve) => setImmediate(resolve));
-  // Collects until done, at most twenty times, with a turn for the finalizers after each; says whether it is.
+  // Collects until done, at most twenty times, with a turn for the finalizers after each; returns whether it is.
   const collectUntil = async (done) => {
     for (let i = 0; i < 20 && !done(); i++) {
       gc();

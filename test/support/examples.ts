@@ -11,23 +11,23 @@ import { fileURLToPath } from "node:url";
 
 export const ROOT: string = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Inside the repository, so that `gopark` means the package itself. */
+/** Inside the repository, so that `gopark` resolves to the package itself. */
 export const FOLDER: string = join(ROOT, ".build/examples");
 
 export interface Example {
-  /** Where it stands, from the root of the repository. */
+  /** Its path from the root of the repository. */
   readonly file: string;
-  /** The line its fence stands on, counted from 1. */
+  /** The line of its fence, counted from 1. */
   readonly line: number;
   readonly code: string;
   readonly run: boolean;
-  /** What it must print. */
+  /** The expected output. */
   readonly output: readonly string[];
-  /** Where {@link write} puts it. */
+  /** The file that {@link write} writes. */
   readonly path: string;
 }
 
-/** What a fence may announce. `ts` is executed; nothing else is TypeScript or JavaScript. */
+/** The allowed languages of a fence. `ts` is executed; no other is TypeScript or JavaScript. */
 const LANGUAGES = ["ts", "ts no-run", "go", "sh", "text"];
 
 /** Every example in README.md, CONTRIBUTING.md, docs and the doc comments of src. */
@@ -120,8 +120,7 @@ export function write(examples: readonly Example[]): void {
 }
 
 /**
- * Type-checks what {@link write} wrote, in one run of the compiler. Returns its complaints, with the places in the
- * docs.
+ * Type-checks what {@link write} wrote, in one run of the compiler. Returns its errors, with the places in the docs.
  */
 export function typeErrors(examples: readonly Example[]): string[] {
   const tsc = join(ROOT, "node_modules/typescript/bin/tsc");

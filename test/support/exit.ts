@@ -1,4 +1,4 @@
-/** What ends waits in random programs. */
+/** Contexts and signals that end waits in random programs. */
 import { background, type Cancel, withCancel } from "gopark/context";
 import type { Random } from "./random.ts";
 
@@ -19,7 +19,7 @@ export function anyExit(rnd: Random): Exit {
   return { cancel: rnd.bool(0.6) ? ctx : ctx.signal, end, ended: false };
 }
 
-/** What a wait rejects with that this has ended. */
+/** The error of a wait that this has ended. */
 export function reasonOf(cancel: Cancel): unknown {
   return "aborted" in cancel ? cancel.reason : cancel.err();
 }

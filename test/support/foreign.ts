@@ -39,7 +39,7 @@ export function foreign(methods: Partial<Context> = {}): ForeignContext {
   return Object.assign(new ForeignContext(), methods);
 }
 
-/** A signal with some of its methods replaced, and what aborts it. */
+/** A signal with some of its methods replaced, and a function that aborts it. */
 export function foreignSignal(methods: Partial<AbortSignal> = {}): { signal: AbortSignal; abort(why?: unknown): void } {
   const controller = new AbortController();
   const { signal } = controller;

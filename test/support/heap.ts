@@ -1,4 +1,4 @@
-/** What a piece of work leaves on the heap. For tests under --expose-gc. */
+/** Measures what work leaves on the heap. For tests under --expose-gc. */
 import { turn } from "./turn.ts";
 
 /** The bytes in use after collections, and turns in which finalizers and deferred completions run. */
@@ -16,7 +16,7 @@ export async function bytesInUse(): Promise<number> {
 
 /**
  * How many bytes a round leaves behind: after a stretch of rounds to warm up, the least that each of three more
- * stretches adds. What the engine allocates once, for compiled code say, falls into one of them; a leak is in all.
+ * stretches adds. One-time allocations of the engine, such as compiled code, fall into one of them; a leak is in all.
  */
 export async function bytesPerRound(round: () => unknown, rounds: number): Promise<number> {
   let least = Number.POSITIVE_INFINITY;

@@ -20,7 +20,7 @@ export interface Ended {
 // Far beyond what any of these programs needs. One that still runs then would not end.
 const HUNG = 30_000;
 
-/** Runs node to its end, or kills it where it hangs. */
+/** Runs node to its end, or kills it if it hangs. */
 export function node(cwd: string, ...args: string[]): Promise<Ended> {
   const child = spawn(process.execPath, args, { cwd, timeout: HUNG, killSignal: "SIGKILL" });
   let out = "";
@@ -47,7 +47,7 @@ export interface Project {
   remove(): void;
 }
 
-/** Makes a project. What is given as `name` becomes part of its path, for names that are hard to read. */
+/** Makes a project. `name` becomes part of its path, so that a test can use unusual characters in it. */
 export function project(name = ""): Project {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "gopark-")));
   const path = join(folder, name);
@@ -60,7 +60,7 @@ export function project(name = ""): Project {
 }
 
 /**
- * Copies what is published into the node_modules of a folder. A link would lead back to the files in the repository.
+ * Copies the published files into the node_modules of a folder. A link would lead back to the files in the repository.
  */
 export function install(folder: string): void {
   const place = join(folder, "node_modules/gopark");
@@ -84,7 +84,7 @@ interface Bundler {
 
 /** Bundles a module and all it imports into `file`, with the bundler that vitest brings. An IIFE is called `gopark`. */
 export async function bundle(entry: string, file: string, format: Format, minify = false): Promise<string> {
-  // Through vitest to vite to rolldown, as each depends on the next: it is no dependency of this package.
+  // Through vitest to vite to rolldown, as each depends on the next: it is not a dependency of this package.
   const vitest = createRequire(createRequire(import.meta.url).resolve("vitest"));
   const vite = createRequire(vitest.resolve("vite"));
   const { rolldown } = (await import(pathToFileURL(vite.resolve("rolldown")).href)) as Bundler;

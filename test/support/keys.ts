@@ -1,4 +1,4 @@
-/** Families of keys: what people use for keys, numbered, no two of a family alike. */
+/** Families of commonly used keys, numbered, no two of a family equal. */
 import { randomUUID } from "node:crypto";
 import { random } from "./random.ts";
 

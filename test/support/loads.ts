@@ -1,4 +1,4 @@
-/** Loads that a test ends by hand. */
+/** Loads that the test ends. */
 export interface Load<K, V> {
   readonly key: K;
   readonly signal: AbortSignal;
@@ -6,7 +6,7 @@ export interface Load<K, V> {
   fail(error: unknown): void;
 }
 
-/** A loader for getOrLoad, and the loads that it has begun. */
+/** A loader for getOrLoad, and the loads that it has started. */
 export function loads<K, V>(): { load: (key: K, signal: AbortSignal) => Promise<V>; begun: Load<K, V>[] } {
   const begun: Load<K, V>[] = [];
   const load = (key: K, signal: AbortSignal) =>

@@ -12,8 +12,8 @@ export const IMPORT =
   'import { after, Channel, context, errgroup, go, leak, rate, select, semaphore, time } from "gopark";\n';
 
 /**
- * What makes a module that is kept alive in vain end all the same: it prints "kept alive" and exits with 9. The timer
- * is unref'd, so it never keeps alive a process that has nothing else to wait for.
+ * Ends a module that is kept alive without reason: it prints "kept alive" and exits with 9. The timer is unref'd, so
+ * that it does not itself keep the process alive.
  */
 export const BOUND = 'setTimeout(() => { console.log("kept alive"); process.exit(9); }, 5_000).unref();\n';
 

@@ -4,7 +4,7 @@
  */
 import { expect } from "vitest";
 
-/** Fails unless the two are the same, as Object.is has it. */
+/** Fails unless the two are the same by Object.is. */
 export function same(actual: unknown, expected: unknown, what: string): void {
   if (!Object.is(actual, expected)) expect(actual, what).toBe(expected);
 }

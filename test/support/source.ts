@@ -2,7 +2,7 @@
 import type { Cancel, Context } from "gopark/context";
 import { forEach, map } from "gopark/errgroup";
 
-/** What was asked of a source. */
+/** The calls of a source. */
 export interface Use {
   opened: number;
   nexts: number;
@@ -15,7 +15,7 @@ export interface Use {
 
 type Items<T> = Iterable<T> | AsyncIterable<T>;
 
-/** The same items, from a sync source if `items` is one, and the use that is made of them. */
+/** The same items, from a sync source if `items` is one, and counts of its calls. */
 export function counted<T>(items: Items<T>): [source: Items<T>, use: Use] {
   const use: Use = { opened: 0, nexts: 0, returns: 0, pending: 0, overlaps: 0 };
   const ask = () => {
@@ -62,7 +62,7 @@ export function counted<T>(items: Items<T>): [source: Items<T>, use: Use] {
 
 type Fn<T> = (item: T, ctx: Context, index: number) => unknown;
 
-/** What map and forEach have in common, for tests that hold for both. */
+/** The common part of map and forEach, for tests of both. */
 export const runners: Record<
   "map" | "forEach",
   <T>(ctx: Cancel, items: Items<T>, fn: Fn<T>, options: { limit: number }) => Promise<unknown>
@@ -77,7 +77,7 @@ interface Answer<T> {
 export class HandSource<T> implements AsyncIterable<T> {
   nexts = 0;
   returns = 0;
-  /** May throw, or give a promise that return() follows. */
+  /** May throw, or return a promise that return() follows. */
   onReturn: () => unknown = () => {};
   readonly #asked: Answer<T>[] = [];
 
@@ -121,15 +121,15 @@ export class HandSource<T> implements AsyncIterable<T> {
 
 /** Calls of one function, each of which ends when the test says so. A call is named by its index. */
 export class Work<T, R> {
-  /** What each call was given. */
+  /** The argument of each call. */
   readonly items: T[] = [];
   readonly contexts: Context[] = [];
   readonly indices: number[] = [];
-  /** How many calls ran at once, at most. */
+  /** The greatest number of calls that ran at once. */
   most = 0;
   readonly #running = new Map<number, { resolve(result: R): void; reject(reason: unknown): void }>();
 
-  /** The function to hand over. */
+  /** The function to pass. */
   readonly fn = (item: T, ctx: Context, index: number): Promise<R> => {
     this.items.push(item);
     this.contexts.push(ctx);
@@ -140,7 +140,7 @@ export class Work<T, R> {
     });
   };
 
-  /** The indices of the calls that run. */
+  /** The indices of the running calls. */
   get running(): number[] {
     return [...this.#running.keys()];
   }

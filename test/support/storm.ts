@@ -17,24 +17,24 @@ import { after, sleep } from "gopark/time";
 import { random } from "./random.ts";
 
 export interface Storm {
-  /** What the storm has done so far, by sort of operation. */
+  /** The number of operations so far, by kind. */
   readonly done: ReadonlyMap<string, number>;
   /** Resolves when every task has ended and every channel is drained. */
   readonly over: Promise<Ledger>;
 }
 
-/** The truth about the values: which sends succeeded, and what came out. */
+/** The record of the values: those sent successfully, and those received. */
 export interface Ledger {
   readonly sent: ReadonlySet<number>;
   readonly received: readonly number[];
   readonly semaphores: readonly Weighted[];
   readonly desks: Pool<Desk>;
-  /** How often each key was counted up, and what the map made of it. */
+  /** How often each key was incremented, and the map's counts. */
   readonly updated: ReadonlyMap<number, number>;
   readonly counts: ShardMap<number, number>;
 }
 
-/** A pooled object: one task at a time sits at it, and its papers are gone when the next one comes. */
+/** A pooled object: one task at a time sits at it, and its papers must be gone when the next one gets it. */
 interface Desk {
   sitting: number;
   papers: number[];
@@ -82,7 +82,7 @@ export function storm(seed: number, operations: number): Storm {
   };
   for (let i = 0; i < CONTEXTS; i++) scopes.push(derive());
 
-  /** Cancels some context, which may bring down a tree of others, and puts a fresh one in its place. */
+  /** Cancels some context, perhaps with a tree below it, and puts a new one in its place. */
   const strike = (): void => {
     const i = rnd.int(0, CONTEXTS - 1);
     scopes[i]?.cancel(new Error(`strike ${i}`));
@@ -176,7 +176,7 @@ export function storm(seed: number, operations: number): Storm {
       }
     });
 
-  /** Counts a key up, across awaits that may fail. */
+  /** Increments a key, across awaits that may fail. */
   const update = async (ctx: Context): Promise<void> => {
     const key = rnd.int(0, 9);
     const countUp = async (count = 0): Promise<number> => {
@@ -187,7 +187,7 @@ export function storm(seed: number, operations: number): Storm {
     updated.set(key, (updated.get(key) ?? 0) + 1);
   };
 
-  /** Asks a cache whose loads may fail, and whose entries go at random. */
+  /** Reads a cache whose loads may fail, and whose entries are deleted at random. */
   const load = async (ctx: Context): Promise<void> => {
     const key = rnd.int(0, 5);
     if (rnd.bool(0.3)) cache.delete(key);
@@ -216,7 +216,7 @@ export function storm(seed: number, operations: number): Storm {
       for (let tasks = rnd.int(1, 5); tasks > 0; tasks--) await g.go(() => operation(inner, depth - 1), inner);
     });
 
-  // Each by its weight. The nesting ones hold something, or start further operations.
+  // Each with its weight. The nesting ones hold something, or start further operations.
   const simple: Operation[] = [
     ...repeat(4, "send", send),
     ...repeat(4, "receive", receive),
@@ -279,7 +279,7 @@ export function storm(seed: number, operations: number): Storm {
   return { done, over };
 }
 
-/** Failures that a storm brings; any other ends it. */
+/** The expected failures of a storm; any other ends it. */
 function expected(error: unknown): void {
   const { name, message } = error as Error;
   if (["AbortError", "TimeoutError", "ClosedChannelError"].includes(name)) return;

@@ -1,4 +1,6 @@
-/** One wait of every sort that takes a `Cancel`, parked, with what grants it. For tests under fake timers. */
+/**
+ * One parked wait of every kind that takes a `Cancel`, with the function that grants it. For tests under fake timers.
+ */
 import { Channel } from "gopark/channel";
 import { background, type Cancel, withCancel } from "gopark/context";
 import { Group } from "gopark/errgroup";
@@ -11,13 +13,13 @@ import { vi } from "vitest";
 
 export interface Waiting {
   readonly promise: Promise<unknown>;
-  /** Lets the wait end by what it waits for. If there is no wait any more, it does no harm. */
+  /** Grants the wait. Does nothing harmful if the wait has ended. */
   grant(): unknown;
-  /** What the promise answers then. */
+  /** The value of the promise then. */
   readonly answer: unknown;
-  /** Whether something of the wait is left, once it has been refused. Called before {@link grant}. */
+  /** Whether something of the wait is left once it has been rejected. Called before {@link grant}. */
   ghost?(): boolean;
-  /** Clears away what the test needed beside the wait. Called last. */
+  /** Ends what the test needed besides the wait. Called last. */
   clear?(): unknown;
 }
 
@@ -204,7 +206,7 @@ export const waits: Record<string, (cancel: Cancel) => Waiting> = {
   },
 };
 
-/** A select's answer; throws, as the other waits reject, if it was the end of its cancel. */
+/** The result of a select. Throws if its cancel ended, as the other waits reject. */
 function unlessStopped<A extends { readonly case: string; readonly value?: unknown }>(answer: A): A {
   if (answer.case === "stop") throw answer.value;
   return answer;

@@ -1,4 +1,4 @@
-/** How a promise stands, seen without awaiting it. Look after a turn: reactions run in microtasks. */
+/** The state of a promise, without awaiting it. Read it after a turn: reactions run in microtasks. */
 export interface Watched {
   state: "pending" | "fulfilled" | "rejected";
   value: unknown;
