@@ -23,7 +23,7 @@ const where = (): string => `${tenant.getStore()} ${trace.getStore()}`;
 
 const ctx = background();
 
-/** What alice hands over, with a way to note where it ran, and how bob sets it off. */
+/** A function that alice passes, which records its async context, and the call of bob's that triggers it. */
 const handovers: Record<string, (ran: () => void) => () => unknown> = {
   "afterFunc, by a cancel": (ran) => {
     const { ctx: c, cancel } = withCancel(ctx);

@@ -16,7 +16,7 @@ function code(name: string): string {
     .replaceAll(/^\s*\/\/.*$/gm, "");
 }
 
-// A bundle has no place of its own to be asked for, and bundlers of web pages take `new URL("..", ...)` for an asset.
+// A bundle has no URL of its own, and bundlers of web pages treat `new URL("..", ...)` as an asset.
 test.each([
   ["import.meta", /\bimport\s*\.\s*meta\b/],
   ["new URL(", /\bnew\s+URL\s*\(/],
@@ -25,7 +25,7 @@ test.each([
   expect(files.filter((name) => form.test(code(name)))).toEqual([]);
 });
 
-/** What a program of the package prints, with `gopark` in scope. Plain enough for every host and module system. */
+/** The output of a program with `gopark` in scope, simple enough for every host and module system. */
 const PROGRAM = `
 const { Channel, context, leak, select, time } = gopark;
 async function main() {

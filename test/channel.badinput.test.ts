@@ -310,7 +310,7 @@ describe("closing", () => {
 
 /**
  * Grant, cancel and close all come within one turn, in every order. Whichever is first claims the wait; a second waiter
- * stands behind, without a cancel, and takes what the first one did not. What was sent is what came out.
+ * stands behind, without a cancel, and takes what the first one did not. The values sent are the values received.
  */
 describe("the first claim is final", () => {
   type Act = "grant" | "cancel" | "close";

@@ -6,7 +6,7 @@
  * Differences on purpose, counted where they are adapted:
  *
  * - closeNil: there is no nil channel that could be closed. Go panics.
- * - lenNil: nor one with a length. Go's has 0 of 0.
+ * - lenNil: there is no nil channel that has a length. Go's has 0 of 0.
  * - zero: what a closed channel gives is `undefined`, not a zero value. Counted where it cannot depend on chance.
  *
  * alternatives: steps at which several cases of a select were ready, and any one of them is right.

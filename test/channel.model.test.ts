@@ -15,7 +15,7 @@ beforeAll(() => track("counters"));
 
 type Case = ["receive", ch: number] | ["send", ch: number, value: number] | ["stop", ctx: number] | ["null"];
 
-/** What an operation came to, by the number of its case. A received `undefined` is the news of the close. */
+/** The outcome of an operation, by the number of its case. A received `undefined` means that the channel is closed. */
 type Outcome =
   | ["sent" | "stopped", number]
   | ["received", number, number | undefined]
@@ -64,7 +64,7 @@ class Model {
     });
   }
 
-  /** Starts an operation: takes the chosen case, parks where there is none, or gives up if it must not wait. */
+  /** Starts an operation: takes the chosen case, parks if there is none, or gives up if it must not wait. */
   start(wait: Wait, chosen: number | undefined, mayWait = true): void {
     const { id, cases, cancel, iterator } = wait;
     if (iterator?.over) this.outcomes.set(id, ["received", 0, undefined]);
@@ -120,7 +120,7 @@ class Model {
   }
 
   private receive(ch: number): number | undefined {
-    // A parked sender's value stands behind the buffer, whether or not there is one.
+    // A parked sender's value comes after the buffered ones, if there are any.
     const sender = this.parked("send", ch);
     if (sender !== undefined) {
       this.buffer(ch).push(sender.value);
@@ -244,7 +244,7 @@ class Program {
     expect(this.model.waits).toEqual([]);
   }
 
-  /** What has ended since the last comparison, and what is buffered. */
+  /** The operations that have ended since the last comparison, and the buffered values. */
   async compare(): Promise<void> {
     await turn();
     expect(this.outcomes).toEqual(this.model.outcomes);
@@ -336,7 +336,7 @@ class Program {
       if (kind < 8) return ["send", ch, id + (i + 1) / 10];
       return kind === 8 ? ["stop", this.context()] : ["null"];
     });
-    // Of cases that wait for the same thing any may win, by chance: another test is about those. Here the first
+    // Of cases that wait for the same event any may win, at random: another test covers those. Here the first
     // remains.
     const single = cases.map(
       (c, i): Case => (cases.findIndex((d) => d[0] === c[0] && d[1] === c[1]) < i ? ["null"] : c),

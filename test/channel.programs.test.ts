@@ -49,7 +49,7 @@ describe("powser1", () => {
   const zero = rational(0n);
   const one = rational(1n);
 
-  /** Nothing is computed before it is asked for: a series may be defined by itself. */
+  /** Nothing is computed before it is requested, so that a series may be defined by itself. */
   class Series {
     readonly ask = new Channel<void>();
     readonly give = new Channel<Rational>();
@@ -167,7 +167,7 @@ describe("powser1", () => {
     return outs;
   }
 
-  /** What is defined by itself: `fixpoint((z) => integral(one, z))` is exp(x). */
+  /** A series defined by itself: `fixpoint((z) => integral(one, z))` is exp(x). */
   function fixpoint(define: (itself: Series) => Series): Series {
     const z = new Series();
     const [result, itself] = split(z);
@@ -237,7 +237,7 @@ describe("sieve2", () => {
     return into;
   }
 
-  /** The odd composites in order, each as often as it has small enough factors; asks for the next prime in time. */
+  /** The odd composites in order, each as often as it has small enough factors. Requests the next prime in time. */
   const composites = (primes: Channel<number>): Channel<number> =>
     generate(async (out) => {
       const streams: { head: number; rest: Channel<number> }[] = [];
@@ -283,7 +283,7 @@ describe("sieve2", () => {
 
 /** Work is counted, not timed: how often a link between two of those that wait is followed. */
 describe("chanlinear: the work grows as the number of those that wait", () => {
-  /** What waits has its links in plain fields, and so takes them from here while the body runs. */
+  /** Waiters have their links in plain fields, and so inherit these while the body runs. */
   async function linksFollowed(body: () => Promise<unknown>): Promise<number> {
     const links = new WeakMap<object, unknown>();
     let followed = 0;

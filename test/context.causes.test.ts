@@ -18,7 +18,7 @@ beforeEach(() => {
   vi.useFakeTimers();
 });
 
-/** What err and cause are after each: Go's table. */
+/** The err and cause after each: Go's table. */
 const parentCause = new Error("parent");
 const childCause = new Error("child");
 const lateCause = new Error("too slow");

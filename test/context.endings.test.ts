@@ -1,4 +1,4 @@
-/** Contexts: what functions are called with at an end, what signals carry, and chains of any depth. */
+/** Contexts: the calls of functions at an end, the reasons of signals, and chains of any depth. */
 import { Channel } from "gopark/channel";
 import {
   afterFunc,
@@ -130,7 +130,7 @@ describe("a chain of any depth", () => {
   beforeEach(() => track("counters"));
   afterEach(() => track("full"));
 
-  /** What each link adds to a context, and to its string. */
+  /** The way each link derives a context, and its part of the string. */
   const links: Record<string, [make: (parent: Context) => Context, text: string]> = {
     withValue: [(parent) => withValue(parent, "key", "value"), ".WithValue(key, value)"],
     withCancel: [(parent) => withCancel(parent).ctx, ".WithCancel"],

@@ -168,7 +168,7 @@ class Replay {
 
     const changed = this.changes();
     for (const [node, err, why] of step.ch ?? []) {
-      // A step may list a node for its kids alone; then what it says of the rest still holds.
+      // A step may list a node for its kids alone. Then its earlier values still hold.
       expect(`${node}: ${this.seen[node]}`).toBe(`${node}: ${err} ${why}`);
       changed.delete(node);
     }

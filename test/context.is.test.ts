@@ -16,7 +16,7 @@ const NEITHER = [false, false];
 const wrap = (cause: unknown) => new Error("request failed", { cause });
 const several = (...errors: unknown[]) => new AggregateError(errors, "all failed");
 
-/** What a promise rejects with. */
+/** The error with which a promise rejects. */
 async function reasonOf(promise: Promise<unknown>): Promise<unknown> {
   const [outcome] = await Promise.allSettled([promise]);
   if (outcome?.status !== "rejected") throw new Error("the promise was not rejected");

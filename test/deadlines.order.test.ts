@@ -76,7 +76,7 @@ describe("equal instants come in the order in which they were armed", () => {
     expect(order).toEqual([0, 1, 2, 3, 4, 5, 6]);
   });
 
-  /** What a select can wait for, at an instant. */
+  /** The alarms that a select can wait for, at an instant. */
   const cases = {
     timer: (at: number) => {
       const timer = new Timer(at - now());

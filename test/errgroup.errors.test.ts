@@ -184,7 +184,7 @@ describe("a scope whose body fails", () => {
 describe.each(["map", "forEach"] as const)("%s", (name) => {
   const run = runners[name];
 
-  /** Runs until the first call is under way, cancels the caller's context, and says what came of it. */
+  /** Runs until the first call is under way, cancels the caller's context, and returns the outcome. */
   async function cancelled(fail: (ctx: Context) => unknown, limit: number, items: number): Promise<[unknown, Context]> {
     const { ctx, cancel } = withCancel(background());
     const work = async (_: number, inner: Context) => {

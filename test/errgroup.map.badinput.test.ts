@@ -131,7 +131,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
         return throwing();
       },
     }),
-    // What follows only an async iterator can do.
+    // Only an async iterator can do the following.
     "next() rejects": () => Promise.reject(boom),
     "next() resolves to null": () => Promise.resolve(null),
   };

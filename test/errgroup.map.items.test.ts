@@ -19,14 +19,14 @@ function promised<T>() {
   return { promise, resolve, reject };
 }
 
-/** What `for await` gives for the same items. */
+/** The results of `for await` over the same items. */
 async function looped(items: Iterable<unknown> | AsyncIterable<unknown>): Promise<unknown[]> {
   const seen: unknown[] = [];
   for await (const item of items) seen.push(item);
   return seen;
 }
 
-/** A thenable that is no promise. */
+/** A thenable that is not a promise. */
 const thenable = (value: unknown) => ({ then: (resolve: (value: unknown) => void) => resolve(value) });
 
 const sources: Record<string, () => Iterable<unknown> | AsyncIterable<unknown>> = {

@@ -11,7 +11,7 @@ import { watch } from "./support/watch.ts";
 // Thousands of tasks: counted is enough, a stack for each would take most of the time.
 beforeAll(() => track("counters"));
 
-/** How a call of fn ends: when the program says so, at once, or by throwing at once. */
+/** How a call of fn ends: when the program ends it, at once, or by throwing at once. */
 type Ending = "held" | "value" | "promise" | "throw";
 
 interface Plan {
@@ -34,7 +34,7 @@ class Model {
   results: string[] = [];
   /** The first error, which may be undefined, and the cause that the calls' context then has. */
   stopped: { readonly error: unknown; readonly why: unknown } | undefined;
-  /** Whether the source has come to its end, or thrown. */
+  /** Whether the source has ended or thrown. */
   ended = false;
   /** Whether a next() is pending. */
   asking = false;
@@ -191,7 +191,7 @@ function handSource(rnd: Random, slowReturn: boolean): Source {
 async function program(rnd: Random): Promise<void> {
   const limit = rnd.pick([1, 1, 2, 3, 5, Number.POSITIVE_INFINITY]);
   const kind = rnd.pick(["ready", "ready", "channel", "hand", "hand"]);
-  // With several slots, how far pulling is ahead of a call that throws at once is not said.
+  // With several slots, how far pulling is ahead of a call that throws at once is not specified.
   const endings: Ending[] =
     limit === 1 ? ["held", "held", "value", "promise", "throw"] : ["held", "held", "value", "promise"];
   const plan: Plan = {

@@ -275,7 +275,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
       const work = new Work<number, void>();
       const done = watch(run(parent, items, work.fn, { limit: 3 }));
       await turns(2);
-      // Whether the first call began before the second next() is not said.
+      // Whether the first call starts before the second next() is not specified.
       expect(work.items.length).toBeLessThanOrEqual(1);
       for (const index of work.running) work.finish(index);
       await turns(2);

@@ -255,7 +255,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
       cancel();
       work.finish(0, "A");
       await turn();
-      // With a slot to spare the source was asked again, and has ended.
+      // With a free slot the source was pulled again, and has ended.
       expect([done.state, done.reason, use.returns]).toEqual(["rejected", parent.err(), returns]);
     });
 

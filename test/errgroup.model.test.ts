@@ -9,14 +9,14 @@ import { turn } from "./support/turn.ts";
 // Thousands of waits: counted is enough, a stack for each would take most of the time.
 beforeAll(() => track("counters"));
 
-/** The reference: what runs, what waits for a slot, who waits for the end, and the first error. */
+/** The reference: the running tasks, those that wait for a slot, the waits for the end, and the first error. */
 class Model {
   limit = Number.POSITIVE_INFINITY;
   running: number[] = [];
   parked: number[] = [];
   waiters: number[] = [];
   first: string | undefined;
-  /** What the group's context was ended by: the first error, the parent, or a wait that was over. */
+  /** What ended the group's context: the first error, the parent, or a wait that had ended. */
   ended: string | undefined;
   log: string[] = [];
 

@@ -42,7 +42,7 @@ async function reasonOf(promise: Promise<unknown>): Promise<Error> {
 }
 
 /**
- * What a stack shows: its first line, which of the functions above it leads through, and what stands below the frames.
+ * The parts of a stack: its first line, those of the functions above that are in it, and the lines below the frames.
  */
 function shown(err: Error | undefined) {
   const [title, ...lines] = (err?.stack ?? "").split("\n");
@@ -141,7 +141,7 @@ describe("the shared error of a context, under full tracking", () => {
     "a load": (cancel) => map.getOrLoad("slow", () => busy, cancel),
   };
 
-  // What the waits above wait for, and what ends it afterwards.
+  // The sources of the waits above, and their ends.
   let taken: Weighted;
   let empty: Limiter;
   let full: Group;

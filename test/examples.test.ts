@@ -1,4 +1,4 @@
-/** Every code block in README, docs and doc comments is type-checked and run, and prints what it says it prints. */
+/** Every code block in README, docs and doc comments is type-checked and run, and prints its stated output. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { format } from "node:util";

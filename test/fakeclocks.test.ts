@@ -89,7 +89,7 @@ describe("a clock that is replaced while the timers are the host's does not coun
   });
 });
 
-/** What arms one host timer for an instant `ms` from now, and what ends it again. */
+/** Calls that arm one host timer for an instant `ms` from now, and the calls that end it. */
 const arming: Record<string, (ms: number) => () => void> = {
   "a deadline": (ms) => withTimeout(background(), ms).cancel,
   "a sleep": (ms) => ended(({ ctx }) => sleep(ms, ctx)),

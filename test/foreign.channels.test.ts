@@ -58,7 +58,7 @@ describe.each(Object.keys(channels))("%s", (name) => {
       happen();
       await turns(1);
       expect(waiting.value).toMatchObject({ ok });
-      // Time goes on.
+      // Time passes.
       const slept = watch(sleep(5));
       await vi.advanceTimersByTimeAsync(5);
       expect(slept.state).toBe("fulfilled");

@@ -14,7 +14,7 @@ beforeEach(() => {
 
 const stop = (event: Event) => event.stopImmediatePropagation();
 
-/** What has been done to a signal before anything of ours waits on it. */
+/** The ways to manipulate a signal before a wait of ours listens to it. */
 const tampered: Record<string, (signal: AbortSignal) => void> = {
   "a listener that stops immediate propagation": (signal) => signal.addEventListener("abort", stop),
   "a capturing listener that stops immediate propagation": (signal) =>

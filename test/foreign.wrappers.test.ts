@@ -1,5 +1,5 @@
 /**
- * Objects that stand for a context of ours without being one: derived from it, a proxy of it, or a wrapper around it.
+ * Objects in place of a context of ours: derived from it, a proxy of it, or a wrapper around it.
  */
 import { Channel } from "gopark/channel";
 import {

@@ -19,7 +19,7 @@ async function load(): Promise<Hash> {
   return (await import("../src/internal/data/hash.ts")).hash;
 }
 
-/** The module as it is when the host's randomness gives what follows from this seed. */
+/** The module, loaded with a host whose randomness follows from this seed. */
 async function seeded(seed: number): Promise<Hash> {
   const rnd = random(seed);
   vi.stubGlobal("crypto", {

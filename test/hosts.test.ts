@@ -11,7 +11,7 @@ afterAll(() => home.remove());
 
 let programs = 0;
 
-/** Runs a program after what changes the host, which stands before the package is loaded. */
+/** Runs a program on a changed host: the code that changes it runs before the package is loaded. */
 function run(host: string, program: string) {
   const file = home.write(
     `program-${++programs}.mjs`,
@@ -144,7 +144,7 @@ test("an error made without a stack has `name: message` for one, where the host'
         return error;
       },
     });
-    { // What the simulation is for.
+    { // The purpose of the simulation.
       Error.stackTraceLimit = 0;
       class Derived extends Error {}
       if (new Derived().stack !== undefined) throw new Error("the host's errors have stacks");

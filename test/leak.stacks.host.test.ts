@@ -1,6 +1,6 @@
 /**
  * Where a leak was made, as full tracking records it: the stack begins with the user's own frame, whatever the entry
- * point, the host's settings, and the files that library and user stand in.
+ * point, the host's settings, and the files of library and user.
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -159,7 +159,7 @@ function runOnce(where: Project, args: readonly string[]): Promise<Report> {
   return report;
 }
 
-/** Runs the program as it is. */
+/** Runs the program unchanged. */
 function run(where: Project, flags: readonly string[] = [], ...args: string[]): Promise<Report> {
   return runOnce(where, [...flags, "user.mjs", ...args]);
 }
@@ -203,7 +203,7 @@ describe("the user's frames are not cut away", () => {
     },
   );
 
-  // What a host leaves out of a stack is gone: with ten frames, ten of the user's.
+  // Frames that a host leaves out are lost: with ten frames, ten of the user's.
   test.each<[string, () => Promise<Report>, number]>([
     ["in the installed package", () => run(home), 10],
     ["with source maps", () => run(home, ["--enable-source-maps"]), 10],

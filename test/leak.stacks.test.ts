@@ -27,7 +27,7 @@ afterEach(() => {
   Error.prepareStackTrace = prepareStackTrace as typeof Error.prepareStackTrace;
 });
 
-/** What programs make of `Error.prepareStackTrace`. */
+/** Values of `Error.prepareStackTrace` in programs. */
 const formatters: Record<string, typeof Error.prepareStackTrace> = {
   "the call sites themselves": (_, sites) => sites,
   "the first call site": (_, sites) => sites[0],

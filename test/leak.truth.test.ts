@@ -58,7 +58,7 @@ describe("a dropped cancel function", () => {
     },
   };
 
-  /** What is made from them, dropped at once. */
+  /** Contexts made from them, dropped at once. */
   const children: Record<string, (parent: Context | AbortSignal) => void> = {
     withCancel: (parent) => void withCancel(parent),
     withTimeout: (parent) => void withTimeout(parent, HOUR),
@@ -172,7 +172,7 @@ describe("a proved leak", () => {
 });
 
 describe("a snapshot", () => {
-  /** Runs the lines, and prints what verifyNone and find say while they ignore the snapshot that was taken. */
+  /** Runs the lines, and prints the results of verifyNone and find while they ignore the snapshot. */
   const judged = (lines: string) =>
     child(`
       leak.track("full");
@@ -232,7 +232,7 @@ describe("ages are measured on the real clock", () => {
   // The host's own clock, whatever a test puts in its place.
   const realNow = performance.now.bind(performance);
 
-  /** Leaves a wait behind under the one clock, and says its age under the other. */
+  /** Leaves a wait behind under one clock, and returns its age under the other. */
   function age(make: () => void, look: () => void): [age: number, real: number] {
     make();
     const started = realNow();

@@ -89,7 +89,7 @@ const longLived: Record<string, () => readonly [cancel: Cancel, end: () => unkno
   },
 };
 
-/** What can be done under them, over and over. */
+/** Uses under them, repeated many times. */
 const uses: Record<string, (cancel: Cancel) => Case> = {
   "a receive that is granted": (cancel) => {
     const ch = new Channel<number>();
@@ -243,7 +243,7 @@ function fromCancel(cancel: Cancel): Context {
   return cancel instanceof AbortSignal ? fromSignal(cancel) : cancel;
 }
 
-/** What is cancelled or dropped, over and over. */
+/** Uses that are cancelled or dropped, repeated many times. */
 const endings: Record<string, () => Case> = {
   "workers that share one iterator": () => {
     const ch = new Channel<number>();
@@ -394,7 +394,7 @@ describe("under full tracking", () => {
   const { stackTraceLimit } = Error;
   beforeEach(() => {
     track("full");
-    Error.stackTraceLimit = 1; // What a record costs is not the question here.
+    Error.stackTraceLimit = 1; // The size of a record does not matter here.
   });
   afterEach(() => {
     Error.stackTraceLimit = stackTraceLimit;

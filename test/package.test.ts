@@ -1,5 +1,5 @@
 /**
- * What is published: it builds, its public types are what the snapshot says, and the tarball holds no more and no less.
+ * The published package: it builds, its public types equal the snapshot, and the tarball has exactly the listed files.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -23,8 +23,8 @@ function declarations(text: string): string {
     .join("\n");
 }
 
-// Written by `npm run api`. A line that changes here changes for users: say so in CHANGELOG.md.
-test("the public API is what the snapshot says", async () => {
+// Written by `npm run api`. A line that changes here is a change for users: mention it in CHANGELOG.md.
+test("the public API equals the snapshot", async () => {
   const api = modules.map((name) => {
     const stem = name.slice(0, -3);
     const subpath = stem === "index" ? "gopark" : `gopark/${stem}`;

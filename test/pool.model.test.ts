@@ -120,7 +120,7 @@ async function program(rnd: Random): Promise<number> {
     thing.dirty = rnd.bool(0.8);
   };
 
-  /** What taking should throw now; undefined if it should go well. */
+  /** The error that a get should throw now; undefined if it should succeed. */
   const refusal = (): string | undefined => {
     if (reference.disposed) return "pool: get after dispose";
     return createFails && reference.idle.length === 0 ? "create fails" : undefined;

@@ -1,6 +1,6 @@
 /**
- * The programs of docs/examples run, and print what they say they print: under fake time, and whichever of its ready
- * cases a select picks. The set-up verifies that they leave nothing behind.
+ * The programs of docs/examples run, and print their stated output, under fake time, and whichever of its ready
+ * cases a select chooses. The set-up verifies that they leave nothing behind.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ const FOLDER = join(ROOT, "docs/examples");
 const programs = readdirSync(FOLDER).filter((name) => name.endsWith(".ts"));
 const source = (program: string) => readFileSync(join(FOLDER, program), "utf8");
 
-/** What Math.random gives, and what a select with it makes of several ready cases. */
+/** The values of Math.random, and which of several ready cases a select chooses with it. */
 const PICKS = { first: 1 - Number.EPSILON, last: 0 };
 
 describe("prints its output", () => {
@@ -64,7 +64,7 @@ describe("the table of README.md", () => {
   });
 });
 
-/** What stands in another module than its name says. */
+/** Names that are exported by a module of another name. */
 const MODULES: Record<string, string> = { after: "time", Channel: "channel", trySelect: "select" };
 
 /** The modules a program takes values from, sorted. */

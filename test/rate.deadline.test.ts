@@ -1,6 +1,6 @@
 /**
- * A limiter's wait that would pass the deadline of its context: it fails early, and its error says that it is a
- * deadline's.
+ * A limiter's wait that would pass the deadline of its context: it fails early, and its error is a deadline
+ * error.
  */
 import {
   background,
@@ -32,7 +32,7 @@ function until(at: number, parent = bg): CancelScope {
   return scope;
 }
 
-/** A limiter of one event a second whose bucket is empty, and the instant. Time stands still. */
+/** A limiter of one event a second whose bucket is empty, and the instant. The clock does not move. */
 function emptied(burst = 1): { limiter: Limiter; t0: number } {
   vi.useFakeTimers();
   const limiter = new Limiter(1, burst);
@@ -41,7 +41,7 @@ function emptied(burst = 1): { limiter: Limiter; t0: number } {
   return { limiter, t0 };
 }
 
-/** What a wait rejects with at once: in microtasks, while time stands still. */
+/** The error of a wait that rejects at once: in microtasks, while the clock does not move. */
 async function refusal(wait: Promise<void>): Promise<Error> {
   const watched = watch(wait);
   for (let i = 0; i < 10; i++) await Promise.resolve();

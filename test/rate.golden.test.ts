@@ -1,10 +1,11 @@
 /**
  * Replays what golang.org/x/time/rate did, every case and every step.
  *
- * Everything is compared exactly but for the cases marked `big`, in which Go's own arithmetic leaves 2^53: tokens and
+ * Everything is compared exactly except the cases marked `big`, in which Go's own arithmetic leaves 2^53: tokens and
  * delays are compared there with a tolerance. Differences on purpose, counted where they are adapted:
  *
- * - forever: what can never be is Infinity and stays it. Go's InfDuration is 292 years, and counts down in `delay`.
+ * - forever: the delay of an event that can never happen is Infinity and stays so. Go's InfDuration is 292 years, and
+ *   counts down in `delay`.
  * - remembered: after a wait was cancelled we know what the last event was before it, where Go computes it, or leaves
  *   it as it is. So a reservation that is cancelled later gives back other tokens than in Go: mostly more, and fewer
  *   where the recorded time went back, and Go gives back more than was taken. From there on the two buckets differ, and
@@ -63,7 +64,7 @@ const data = golden<Golden>("rate");
 const t0 = data.meta.t0ms;
 const adapted = { forever: 0, remembered: 0, left: 0 };
 
-/** A cancelled reservation has given back what a remembered event says, and not what Go computes. */
+/** A cancelled reservation has given back tokens by the remembered event, and not those that Go computes. */
 class Remembered extends Error {}
 
 /** Starts a new clock at t: the recorded waits also go back in time. */

@@ -59,7 +59,7 @@ class Model {
     return { n, act: this.last, limit: this.limit };
   }
 
-  /** What came in between this promise and the last one was promised on: it stays spent. */
+  /** The tokens added between this reservation and the last one, which stay spent. */
   cancel({ n, act, limit }: Promised): void {
     const restored = n - (limit * (this.last - act)) / 1000;
     if (n === 0 || act < this.t || restored <= 0) return;
@@ -69,7 +69,7 @@ class Model {
   }
 }
 
-/** A wait that goes on, and when the model ends it. */
+/** A pending wait, and when the model ends it. */
 interface Waiting {
   readonly promised: Promised;
   readonly scope: CancelScope;

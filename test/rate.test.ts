@@ -14,7 +14,7 @@ const d = 100;
 const t0 = 1_700_000_000_000;
 const at = (steps: number) => t0 + steps * d;
 
-/** Asks for n tokens at step t; each row says whether they were there. */
+/** Requests n tokens at step t; each row says whether they are granted. */
 function allows(limiter: Limiter, rows: [t: number, n: number, ok: boolean][]): void {
   for (const [i, [t, n, ok]] of rows.entries()) {
     expect(limiter.allow(n, at(t)), `row ${i}: allow(${n}) at step ${t}`).toBe(ok);

@@ -8,7 +8,7 @@ import { type Selectable, select, trySelect } from "gopark/select";
 import { describe, expect, test } from "vitest";
 import { turn, turns } from "./support/turn.ts";
 
-/** A context of the user's own that is over when `end` was called; `afterFunc` as the test has it. */
+/** A context of the user's own type that ends when `end` is called; the test gives `afterFunc`. */
 class Custom implements Context {
   private readonly channel = new Channel<never>();
   private error: Error | undefined;

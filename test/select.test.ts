@@ -13,7 +13,7 @@ import { watch } from "./support/watch.ts";
 
 afterEach(() => track("full"));
 
-/** select3: what each operation does on each sort of channel, alone in a select. */
+/** select3: each operation on each kind of channel, alone in a select. */
 describe("select3", () => {
   const full = (): Channel<number> => {
     const ch = new Channel<number>(1);

@@ -16,7 +16,7 @@ const LEAST = 0.35;
 beforeEach(() => track("counters"));
 afterEach(() => track("full"));
 
-/** Runs trials, and says how often each case was chosen. */
+/** Runs trials, and returns how often each case was chosen. */
 async function shares(trial: (i: number) => Promise<{ readonly case: string }>): Promise<Record<string, number>> {
   const chosen: Record<string, number> = {};
   for (let i = 0; i < TRIALS; i++) {

@@ -239,7 +239,7 @@ describe("a waiter held back by one that a cancel ends", () => {
     const states = waits.map(({ state }) => state);
     const reasons = waits.map(({ reason }) => reason);
     const held = sem.held();
-    sem.release(); // What was taken first.
+    sem.release(); // The unit that was taken first.
     if (states[1] === "fulfilled") sem.release();
     (await permit).release();
     expect(sem.held()).toBe(0);

@@ -7,7 +7,7 @@
  *   ends, which some of the cases then see (tooBigCancelled), some at the call itself (tooBigDone).
  * - overRelease: the throw leaves the count as it was. Go's count has gone negative, and its case ends there.
  * - granted: of two cancels in one turn the first lets the second's wait through, and the first claim is final. Go's
- *   waiter finds its context done and gives the units back; so does the replay, and goes on as Go.
+ *   waiter finds its context done and gives the units back. The replay does the same and continues.
  */
 import { background, type CancelScope, withCancel } from "gopark/context";
 import { track } from "gopark/leak";
@@ -88,7 +88,7 @@ class Replay {
     );
   }
 
-  /** What Go completed in the step, with the differences on purpose put in. */
+  /** The operations that Go completed in the step, adapted by the differences on purpose. */
   expected({ op, done = [] }: Step): Completion[] {
     const completions = done.filter(([id]) => !this.tooBig.has(id));
     if ((op[0] === "acq" || op[0] === "acqDone") && this.tooBig.has(op[1])) {

@@ -89,7 +89,7 @@ describe("as upstream", () => {
     }
     await g.wait();
 
-    // Go waits on the context, which here would be never; this port says so at once.
+    // Go waits until the context ends, which here would be never; this port rejects at once.
     expect(tooBig.reason).toBeInstanceOf(RangeError);
     expect(sem.held()).toBe(0);
   });

@@ -142,7 +142,7 @@ class Program {
     this.#rnd = rnd;
   }
 
-  /** What an update's function or a loader answers when the program opens its gate. */
+  /** The result of an update's function or of a loader when the program opens its gate. */
   async #gate(id: number): Promise<number> {
     const result = await new Promise<number | undefined>((open) => this.#gates.set(id, open));
     if (result === undefined) throw new Error("failed");

@@ -69,7 +69,7 @@ test("a split in the middle of an iteration, at any depth, gives each key once",
   expect(map.size).toBe(8 * n);
 });
 
-/** How many shards there are, and how many places of the directory they stand in. */
+/** The number of shards, and of their places in the directory. */
 function inside(shards: Shards<number, number>): [shards: number, places: number] {
   const { directory } = shards as unknown as { directory: unknown[] };
   return [new Set(directory).size, directory.length];

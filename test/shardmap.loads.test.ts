@@ -88,7 +88,7 @@ describe("a loader that asks for its own key with its own signal", () => {
     inner: () => string,
   ) => (key: string, signal: AbortSignal) => Promise<string>;
 
-  /** Ways to ask. */
+  /** Ways to call. */
   const asks: Record<string, Ask> = {
     "at once": (map, inner) => (key, signal) => map.getOrLoad(key, inner, signal),
     later: (map, inner) => async (key, signal) => {
@@ -166,7 +166,7 @@ describe("a loader that asks for its own key with its own signal", () => {
 });
 
 describe("a caller that cancels in the turn of its call", () => {
-  /** What a caller can wait under. */
+  /** The kinds of cancels for a caller. */
   const cancels: Record<string, () => [cancel: Cancel, end: () => void]> = {
     "a context": () => {
       const { ctx, cancel } = withCancel(bg);

@@ -21,7 +21,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** Lets time go on, and everything happen that it brings. */
+/** Lets time pass, and runs everything that becomes due. */
 async function pass(ms: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(ms);
 }
@@ -271,7 +271,7 @@ describe("Ticker", () => {
     const receives = Array.from({ length: 4 }, () => watch(ticker.c.receive()));
     const clock = vi.spyOn(performance, "now");
     const real = performance.now.bind(performance);
-    const stalled = real() + 45; // Ticks at 10, 20, 30 and 40 are due when the host comes to it.
+    const stalled = real() + 45; // Ticks at 10, 20, 30 and 40 are due when the host's timer fires.
     clock.mockImplementation(() => stalled);
     await pass(10);
     clock.mockRestore();

@@ -25,7 +25,7 @@ afterEach(() => countTurns(true));
 
 const ctx = background();
 
-/** How often an interval of the host's ticks while `work` goes on. */
+/** How often an interval of the host's ticks while `work` runs. */
 async function ticksDuring(ms: number, work: () => Promise<unknown>): Promise<number> {
   let ticks = 0;
   const interval = setInterval(() => ticks++, ms);
@@ -136,7 +136,7 @@ describe("with 1 ms of work per item, at least a third of the due ticks of a 10 
       }
     },
     "completions that one call has granted": async () => {
-      // After a fast stretch, whose pace says that much may be granted at once.
+      // After a fast stretch, by whose pace many completions may be granted at once.
       const fast = new Channel<number>(1);
       for (let i = 0; i < 10_000; i++) {
         await fast.send(i);

@@ -22,7 +22,7 @@ const PER_TURN = 2 * 256;
 // In tests a turn is two slices of 256 completions, on any machine: see setup.ts.
 beforeEach(() => track("counters"));
 
-/** How many turns the event loop gets while `work` goes on. */
+/** How many turns the event loop gets while `work` runs. */
 async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
   let turns = 0;
   let working = true;

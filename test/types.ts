@@ -69,7 +69,7 @@ export function refusedViews(): unknown {
   return [sendsEither, sendsMore, receivesText, receivesLess, whole, narrower];
 }
 
-/** A view does what its type says. */
+/** A view has the methods of its type. */
 export async function throughViews(): Promise<void> {
   const sender: SendChannel<string> = either;
   expectTypeOf(sender.send).parameter(0).toEqualTypeOf<string>();
@@ -146,7 +146,7 @@ export async function selectedOthers(maybe: Channel<string> | null): Promise<voi
   void t.case;
 }
 
-/** What can stand in no case. */
+/** Values that are not allowed as cases. */
 export function refusedCases(): void {
   // @ts-expect-error A text.
   void select({ got: "text" });
