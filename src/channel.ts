@@ -144,7 +144,8 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
    * Sends `value`, waiting until a receiver or a free place in the buffer takes it, after every earlier sender.
    *
    * Rejects, with `value` unsent, with
-   * - the context's error or the signal's reason, if `cancel` has ended (even if a receiver waits) or ends while waiting;
+   * - the context's error or the signal's reason, if `cancel` has ended (even if a receiver waits) or ends while
+   *   waiting;
    * - {@link ClosedChannelError}, if the channel is closed or is closed while waiting.
    */
   send(value: T, cancel?: Cancel): Promise<void> {

@@ -9,9 +9,9 @@
  * Rules of use:
  *
  * - Pass a context as the first argument, named `ctx`; do not store it in an object.
- * - Call the cancel function on every path, best by `using` or in `finally`: a context that is never cancelled is kept
- *   by its parent until the parent ends. (A parent that never ends, such as `background()`, keeps none.) Leak checks
- *   report it.
+ * - Call the cancel function on every path, with `using` or in `finally`: a context that is never cancelled is kept
+ *   by its parent until the parent ends. (`background()`, `todo()` and contexts of `withoutCancel` keep none.) Leak
+ *   checks report it.
  * - Keep values for what belongs to the request and crosses interfaces (a trace id), not for optional arguments.
  * - Hand `ctx.signal` to what takes an AbortSignal: `fetch(url, { signal: ctx.signal })`.
  *
@@ -67,9 +67,9 @@ export type { Cancel } from "./internal/wait/source.ts";
 /**
  * Deadline, cancellation and values, for a call and all it calls. Safe to pass to any number of tasks.
  *
- * Own implementations work as parents and wherever a context is taken. One that wraps another and hands out the same
- * `done()` needs no listener of its own; one with an `afterFunc` method is listened to through it; any other through
- * `done()`.
+ * Your own implementations work as parents and wherever a context is taken. One that wraps another and hands out the
+ * same `done()` needs no listener of its own; one with an `afterFunc` method is listened to through it; any other
+ * through `done()`.
  */
 export interface Context {
   /** When the context ends by itself, in epoch milliseconds; `undefined` if it does not. */
@@ -194,7 +194,7 @@ export function withoutCancel(parent: Cancel): Context {
  * Runs `fn` once `ctx` has ended, in a microtask if it has already. Returns a function that takes that back: true if it
  * kept `fn` from running; false if the context had ended (even if `fn` has not begun yet) or it was taken back before.
  *
- * `fn` never runs inside `cancel()`: it runs as a reaction of the caller of `afterFunc`, in that one's async context.
+ * `fn` never runs inside `cancel()`: it runs in a later microtask, in the async context of the call of `afterFunc`.
  * An error it throws is reported as an unhandled rejection. Throws TypeError if `fn` is not a function or `ctx` neither
  * a context nor a signal, and what a `ctx` of another implementation throws when it is asked.
  */
@@ -216,8 +216,8 @@ export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
 }
 
 /**
- * Why `ctx` ended: the cause given to its cancel function or deadline, or to those of the context above whose end ended
- * it; `ctx.err()` if none was given; `undefined` while it has not ended.
+ * Why `ctx` ended: the cause that was given to the cancel function or deadline that ended it, its own or one above;
+ * `ctx.err()` if none was given; `undefined` while it has not ended.
  */
 export function cause(ctx: Cancel): unknown {
   const c = contextOf(ctx);
@@ -232,10 +232,10 @@ export function contextKey<T>(description: string): ContextKey<T> {
 }
 
 /**
- * The context that `signal` stands for: it ends when the signal is aborted, with {@link DeadlineExceeded} if the reason
- * is a TimeoutError and {@link Canceled} otherwise, and has the reason as its cause. A signal that a context has made
- * gives that context: `fromSignal(ctx.signal) === ctx`, but for a context of {@link withValue}, whose signal is its
- * parent's.
+ * The context that `signal` stands for. It ends when the signal is aborted: with the reason itself if that is an error
+ * of a context; otherwise with {@link DeadlineExceeded} if the reason is a TimeoutError, or else {@link Canceled}, whose
+ * cause is the reason. For a signal that a context has made it returns that context: `fromSignal(ctx.signal) === ctx`.
+ * (The signal of a context of {@link withValue} is its parent's.)
  *
  * The signal carries one listener, while anything is linked to the context. There is nothing to cancel.
  */

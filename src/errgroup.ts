@@ -114,7 +114,7 @@ export class Group {
   // Whether #failure has been handed to a wait.
   #reported = false;
 
-  readonly #scope: CancelScope | undefined;
+  readonly #cancelScope: CancelScope | undefined;
 
   // What a caller that waits for a slot asks for. It is admitted when the slot is granted; the answer is that of
   // #admit.
@@ -132,7 +132,7 @@ export class Group {
   /** @internal */
   constructor(scope: CancelScope);
   constructor(scope?: CancelScope) {
-    this.#scope = scope;
+    this.#cancelScope = scope;
   }
 
   /**
@@ -221,9 +221,9 @@ export class Group {
   async #dispose(): Promise<void> {
     const hadFailed = this.#failure !== undefined;
     const wasReported = this.#reported;
-    const ctx = this.#scope?.ctx;
+    const ctx = this.#cancelScope?.ctx;
     const wasLive = ctx !== undefined && ctx.err() === undefined;
-    this.#scope?.cancel();
+    this.#cancelScope?.cancel();
     try {
       await this.wait();
     } catch (error) {
@@ -313,10 +313,10 @@ export class Group {
     this.#failure = { error };
     formatStacks(error);
     dropped.register(this, this.#failure, this);
-    this.#scope?.cancel(error);
+    this.#cancelScope?.cancel(error);
   }
 
-  /** Ends what {@link #admit} began. */
+  /** Takes back the count of one task and its slot; if it was the last, ends the waits. */
   #done(limited: boolean): void {
     this.#running--;
     if (limited) this.#slots.give(1);
@@ -328,7 +328,7 @@ export class Group {
 
   /** To be called before a wait ends: cancels the context, and notes that the error is handed over. */
   #conclude(): void {
-    this.#scope?.cancel(this.#failure?.error);
+    this.#cancelScope?.cancel(this.#failure?.error);
     if (this.#failure === undefined) return;
     this.#reported = true;
     dropped.unregister(this);
@@ -392,7 +392,7 @@ export interface EachOptions {
  * Calls `fn` for each item, at most `limit` calls at once, and resolves to their results in the order of the items.
  *
  * The items may come from any iterable, async and endless ones included. An item is taken only when there is a slot for
- * its call, and one at a time, so a slow `fn` slows its source down. (With `limit: Infinity` there is always a slot.)
+ * its call, and one at a time, so a slow `fn` slows the iterable down. (With `limit: Infinity` there is always a slot.)
  * Promises among the items of an iterable that is not async are awaited. `fn` gets a context that ends when the work
  * stops, and runs in the caller's async context.
  *

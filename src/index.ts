@@ -1,7 +1,7 @@
 /**
  * gopark: Go's concurrency discipline for TypeScript.
  *
- * The names that are used most by themselves, and each module as a namespace, so that code reads as in Go.
+ * Exports the names used most, and each module as a namespace, so that code reads as in Go.
  */
 
 export * as channel from "./channel.ts";

@@ -133,8 +133,8 @@ function unrecordedNow(): Map<string, number> {
 }
 
 /**
- * First the leaks that the collector has proved since the last {@link verifyNone}, in the order of the proofs; of very
- * many, the newest. Then what is there now: what has a record, oldest first, and after it, by kind, what has none.
+ * First the leaks that the collector has proved since the last {@link verifyNone}, in the order of the proofs; at
+ * most the newest 1000. Then what is there now: what has a record, oldest first, and after it, by kind, what has none.
  * Leaves out what `ignore` knows.
  */
 export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
@@ -176,8 +176,8 @@ export function onProved(fn: (leak: Leak) => void): () => void {
 }
 
 function leakOf(record: LeakRecord, proved: boolean): Leak {
-  const { kind, units, stack, cancelLost } = record;
-  return { kind: kind.name, count: units, ageMs: ageOf(record), stack, proved, lostCancel: cancelLost && !proved };
+  const { kind, units, stack, lostCancel } = record;
+  return { kind: kind.name, count: units, ageMs: ageOf(record), stack, proved, lostCancel: lostCancel && !proved };
 }
 
 /** How many groups of leaks a message shows in full. */
@@ -193,7 +193,7 @@ function messageOf(leaks: readonly Leak[]): string {
       return `${count} ${kind}: made without full tracking; to see where, call leak.track("full") before it is made`;
     }
     let note = "";
-    if (proved) note = ", lost: collected, so nobody could have ended it";
+    if (proved) note = ", proved: collected, so nothing could have ended it";
     if (lostCancel) note = ", lost cancel: its cancel function was dropped";
     return `${count} ${kind}, for ${Math.round(ageMs ?? 0)} ms${note}, made at\n${stack}`;
   });

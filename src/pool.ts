@@ -35,8 +35,8 @@
  *
  * - `create` and `reset` belong to the pool and cannot be left out. `reset` runs on every put. In Go `New` may be
  *   missing, and each caller resets.
- * - A pool takes back only what it made, and only once. It refuses foreign objects, objects that were put already, and
- *   objects that a lease holds. Go takes anything, any number of times.
+ * - A pool takes back only what it made, and not twice in a row. It refuses foreign objects, objects that were put
+ *   already, and objects that a lease holds. Go takes anything, any number of times.
  * - `get` takes the object that was put last. Go may take any, or none.
  * - Idle objects are dropped after a time, not after a number of garbage collections, and at most `maxIdle` are kept.
  *   As in Go, they pass through two generations.
@@ -47,7 +47,7 @@
  * at any time, and the caller does not choose which one it gets. It is not a connection pool: `get` never waits, and
  * nothing limits how many objects are out; use a semaphore for that.
  *
- * When it pays on V8: hardly for small objects, which V8 makes and collects in about the time of a get and a put. Of
+ * When it pays on V8: rarely for small objects, which V8 makes and collects in about the time of a get and a put. Of
  * zeroed Buffers it pays from a few hundred bytes on, if they are needed often. The figures are in docs/pool.md,
  * measured by `npm run bench -- pool`.
  */
@@ -76,7 +76,8 @@ export interface PoolOptions<T extends object> {
   readonly maxIdle?: number;
 
   /**
-   * Milliseconds, above 0; 60 000 if left out. An object that nobody takes is dropped after one to two times as long.
+   * Milliseconds, above 0; 60 000 if left out. An object that stays idle is dropped after
+   * `idleMs` to 2 · `idleMs`.
    * Infinity keeps it for ever.
    */
   readonly idleMs?: number;

@@ -146,12 +146,11 @@ let giveBack: (limiter: Limiter, t: number, tokens: number, limit: Limit, timeTo
  */
 export class Limiter {
   // Times are whole nanoseconds from #base, the first instant the limiter saw: a double cannot hold nanoseconds of the
-  // epoch exactly. Between any two calls:
-  //   #tokens is what the bucket held at #last; it is negative while tokens to come are reserved;
-  //   #last is the instant of the last change, NaN before the first;
-  //   #lastEvent is the time to act of the newest call that was allowed, even for 0 events, and did not give its tokens
-  //   back, −Infinity before the first. (Where `Reservation.cancel` gives back the newest, it computes the one before
-  //   it, as Go does.)
+  // epoch exactly. (From #base they are exact for 104 days.) Between any two calls:
+  //   #tokens is what the bucket held at #last, before it was cut to #burst; it is negative while tokens to come are
+  //   reserved; #last is the instant of the last change, NaN before the first; #lastEvent is the time to act of the
+  //   newest call that was allowed at a finite limit, even for 0 events, and did not give its tokens back, −Infinity
+  //   before the first. (Where `Reservation.cancel` gives back the newest, it computes the one before it, as Go does.)
   #base = Number.NaN;
   #limit: Limit;
   #burst: number;

@@ -7,7 +7,7 @@
  *
  * Rules of use:
  *
- * - A losing case has no effect: a value is claimed before it is consumed, so none is lost.
+ * - A losing case has no effect: the select is claimed before a value is taken, so none is lost.
  * - A context is one case among others. To let its end win over ready channels, ask `ctx.err()` first.
  * - `trySelect` is the select with a `default`: it never waits.
  *
@@ -91,13 +91,15 @@ const SELECT_NOTHING = new Kind("select (no cases)", "wait", () => [select]);
  * - a receive: `{ case, value, ok }`;
  * - a send: `{ case }`;
  * - a context or signal: `{ case, value }`, its error or reason;
- * - `after`: `{ case, value }`, the instant in epoch milliseconds.
+ * - `after`: `{ case, value }`, the instant at which it was chosen, in epoch milliseconds, not before the one it was
+ *   set for.
  *
  * With no case, or only `null` ones, it waits for ever. A select has no `cancel`: give it a context as a case.
  *
  * Rejects, with no case having taken effect, with
  * - ClosedChannelError, if the chosen case is a send and its channel is closed, or becomes closed while waiting;
- * - TypeError, if something in `cases` can stand in none;
+ * - TypeError, if `cases` is not an object, or is itself a channel, context, signal or iterable, or if one of its
+ *   values cannot be a case;
  * - what a getter of `cases`, or a context of another implementation, throws when it is asked.
  */
 export function select<C extends { readonly [name: string]: Selectable }>(cases: C): Promise<Selected<C>> {
@@ -184,7 +186,7 @@ const hasOwn = Object.prototype.hasOwnProperty;
  * code; none runs after this pass, until everything is linked.
  */
 function read(cases: { readonly [name: string]: Selectable }): Case | undefined {
-  if (typeof cases !== "object" || cases === null || READY in cases || Symbol.iterator in cases) {
+  if (typeof cases !== "object" || cases === null || isOneCase(cases)) {
     throw new TypeError(`select: cases must be an object, as in select({ name: channel }), got ${show(cases)}`);
   }
   let first: Case | undefined;
@@ -200,6 +202,11 @@ function read(cases: { readonly [name: string]: Selectable }): Case | undefined 
     last = next;
   }
   return first;
+}
+
+/** Whether a case, or a list of them, was passed instead of an object of named cases. */
+function isOneCase(cases: object): boolean {
+  return READY in cases || Symbol.iterator in cases || isSignal(cases) || isContext(cases);
 }
 
 /**

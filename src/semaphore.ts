@@ -37,7 +37,7 @@
  * - A grant is final: after `release(); cancel()` in one turn of the event loop, the acquire resolves. In Go it may
  *   give the units back and fail.
  * - Counts are checked: negative, fractional and NaN ones are refused with RangeError, other types with TypeError. Zero
- *   is as in Go: it waits its turn and takes nothing.
+ *   is as in Go: it waits for those before it and takes nothing.
  * - `permit`, `withPermit`, `held`, `waiting` and `size` are additions. Units held by a permit are released by that
  *   permit alone, and once, however often it is released.
  */

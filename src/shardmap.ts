@@ -58,10 +58,10 @@ import { Waiters } from "./internal/wait/wait.ts";
 // The public functions at which the stack of a record begins.
 const updating = (): PublicFunction[] => [ShardMap.prototype.update];
 const loading = (): PublicFunction[] => [ShardMap.prototype.getOrLoad];
-const UPDATE = new Kind("shardmap update", "wait", updating);
-const UPDATER = new Kind("shardmap updater", "task", updating);
-const LOAD = new Kind("shardmap load", "wait", loading);
-const LOADER = new Kind("shardmap loader", "task", loading);
+const UPDATE_WAIT = new Kind("shardmap update", "wait", updating);
+const UPDATE_TASK = new Kind("shardmap updater", "task", updating);
+const LOAD_WAIT = new Kind("shardmap load", "wait", loading);
+const LOAD_TASK = new Kind("shardmap loader", "task", loading);
 
 /** The value that a key had, and whether it had one. */
 export type Loaded<V> =
@@ -84,7 +84,7 @@ export class ShardMap<K, V> {
 
   // The loads whose results are to be stored. Every write to a key takes its load out: the load may have read what was
   // there before the write.
-  readonly #loads = new Flights<K, V>(LOAD, LOADER, (key, value) => this.#shards.set(key, value));
+  readonly #loads = new Flights<K, V>(LOAD_WAIT, LOAD_TASK, (key, value) => this.#shards.set(key, value));
 
   /** Takes entries as `Map` does. Throws TypeError if they are not iterable, or one of them is not an object. */
   constructor(entries?: Iterable<readonly [K, V]> | null) {
@@ -244,11 +244,11 @@ export class ShardMap<K, V> {
     const queue = this.#updates.get(key);
     if (queue === undefined) {
       this.#updates.set(key, null);
-      record = enter(UPDATER);
+      record = enter(UPDATE_TASK);
       await completed();
     } else {
       await (queue ?? this.#makeQueue(key)).park(source, undefined);
-      record = enter(UPDATER);
+      record = enter(UPDATE_TASK);
     }
     try {
       const { value, loaded } = this.#find(key);
@@ -256,7 +256,7 @@ export class ShardMap<K, V> {
       this.set(key, next);
       return next;
     } finally {
-      exit(UPDATER, record);
+      exit(UPDATE_TASK, record);
       if (this.#updates.get(key)?.wakeOne(undefined) !== true) this.#updates.delete(key);
     }
   }
@@ -300,7 +300,7 @@ export class ShardMap<K, V> {
 
   /** Makes the queue of callers that wait to update the key. */
   #makeQueue(key: K): Waiters<void> {
-    const queue = new Waiters<void>(UPDATE);
+    const queue = new Waiters<void>(UPDATE_WAIT);
     this.#updates.set(key, queue);
     return queue;
   }

@@ -283,7 +283,7 @@ describe("the collector proves", () => {
     expect(seen).toMatchObject([{ kind: "chan receive", count: 1, proved: true }]);
     expect(seen[0]?.stack).toContain("leak.test.ts");
     expect(counters()["chan receive"]).toBe(0);
-    await expect(verifyNone()).rejects.toThrow("lost: collected, so nobody could have ended it");
+    await expect(verifyNone()).rejects.toThrow("proved: collected, so nothing could have ended it");
     await verifyNone();
   });
 

@@ -3,9 +3,9 @@
  * every bit depending on the whole key and on a seed.
  *
  * The seed is drawn once per process. Without knowing it, keys with equal hashes cannot be chosen: keys that were
- * prepared elsewhere, to fall all into one shard, spread as any others do. The seed does not protect from a stranger
- * who can measure how long single calls take and sends new keys by what was measured, nor from one who sees hashes. It
- * is no cryptographic hash: never show a hash to a stranger, and use none to tell keys apart.
+ * prepared elsewhere, to fall all into one shard, spread as any others do. It does not protect against an attacker who
+ * times single calls and adapts the keys, or who sees hashes. It is not a cryptographic hash: do not publish hashes,
+ * and do not use them as identities.
  *
  * A string is read whole, unit by unit: keys differ in their ends, in their middles, or in one digit of a long path,
  * and any sample of the units puts some family of keys into one place. Objects and symbols have no content to hash, so
@@ -28,16 +28,17 @@ function draw(): Int32Array {
   return seed;
 }
 
-// Where the two lanes of a string start, and their multipliers; these are odd numbers, so that a multiplication loses
-// no bit. Drawn at loading, not at the first hash, since the compiler puts constants into the code.
+// Where the two lanes of a string start, their multipliers, the multiplier of their sum, and the start and multiplier
+// of an integer. Multipliers are odd, so that a multiplication loses no bit. Drawn at loading, not at the first hash,
+// since the compiler puts constants into the code.
 const seed = draw();
 const startA = seed[0] as number;
 const timesA = (seed[1] as number) | 1;
 const startB = seed[2] as number;
 const timesB = (seed[3] as number) | 1;
 const lastTimes = (seed[4] as number) | 1;
-const plainStart = seed[5] as number;
-const plainTimes = (seed[6] as number) | 1;
+const integerStart = seed[5] as number;
+const integerTimes = (seed[6] as number) | 1;
 
 /** An unsigned integer of 32 bits. */
 export function hash(key: unknown): number {
@@ -107,7 +108,7 @@ const float = new Float64Array(1);
 const words = new Uint32Array(float.buffer);
 
 function ofNumber(n: number): number {
-  if (n === (n | 0)) return mix(Math.imul(n ^ plainStart, plainTimes));
+  if (n === (n | 0)) return mix(Math.imul(n ^ integerStart, integerTimes));
   // Every NaN has the bits of this one, and -0 was an integer above.
   float[0] = Number.isNaN(n) ? Number.NaN : n;
   const low = words[0] as number;

@@ -18,8 +18,8 @@ export const FULL: number = 2 ** 13;
 const DEEPEST = 16;
 
 /**
- * The directory doubles only while it has at most this many places for each shard. Where hashes are spread evenly it
- * has hardly two, so this stops nothing; keys that no split can part would make it as deep as it can be.
+ * The directory doubles only while it has at most this many places for each shard. With evenly spread hashes it stays
+ * far below this. Without the bound, keys that no split can separate would make it as deep as it can be.
  */
 const PLACES = 8;
 

@@ -9,7 +9,6 @@ interface Host {
   readonly setImmediate?: (fn: () => void) => unknown;
   readonly MessageChannel?: new () => { readonly port1: Port; readonly port2: Port };
   readonly reportError?: (error: unknown) => void;
-  readonly crypto?: { getRandomValues(array: Uint32Array): Uint32Array };
   readonly Deno?: { refTimer(id: number): void; unrefTimer(id: number): void };
   readonly process?: { getBuiltinModule?(name: string): unknown };
 }
@@ -48,7 +47,7 @@ export const realPerformance: Performance = original("performance");
 export const realNow: () => number = realPerformance.now.bind(realPerformance);
 
 /** The same of `Date`. */
-export const originalDate: DateConstructor = (fakes?._Date as DateConstructor | undefined) ?? Date;
+export const realDate: DateConstructor = (fakes?._Date as DateConstructor | undefined) ?? Date;
 
 /** Whether `setTimeout` is another function than at loading: fake timers, or a wrapper. */
 export function timersAreReplaced(): boolean {

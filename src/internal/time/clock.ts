@@ -6,11 +6,10 @@
  * the test sets it. A clock that is mocked alone does not count, as nothing would fire any more; nor do timers that are
  * replaced alone, as a monitoring agent replaces them by wrappers.
  */
-import { host, originalDate, realNow, realPerformance, timersAreReplaced } from "../host/host.ts";
+import { host, realDate, realNow, realPerformance, timersAreReplaced } from "../host/host.ts";
 
 const realOrigin = realPerformance.timeOrigin;
 const realPerformanceNow = realPerformance.now;
-const realDate = originalDate;
 
 export function now(): number {
   return timersAreReplaced() ? mockedNow() : realOrigin + realNow();

@@ -7,7 +7,7 @@
  * earliest is disarmed, so that a test counts the timers it expects.
  *
  * Never early: an alarm fires only once `now()` has reached its instant. Hosts fire early by up to a millisecond (Node
- * truncates fractions), so the delay is rounded up, checked on firing, and armed again if need be.
+ * truncates fractions), so the delay is rounded up, and a timer that still fires early is armed again.
  *
  * In order, when the host timer fires: by instant, and equal instants in the order of arming. `fireNow` fires one alarm
  * alone, before earlier ones.
@@ -49,12 +49,12 @@ let firing = false;
 
 type Host = typeof host;
 
-/** How many alarms are armed. */
+/** For tests: how many alarms are armed. */
 export function armed(): number {
   return heap.size;
 }
 
-/** The armed alarms. */
+/** For tests: the armed alarms. */
 export function alarms(): Iterable<Alarm> {
   return heap;
 }
@@ -83,7 +83,10 @@ export function disarm(alarm: Alarm): boolean {
   return disarmed;
 }
 
-/** Whether the host timer is a mock's, or is to be, or there was none yet. */
+/**
+ * Whether the host timer must be armed again at every change: it was made by a mock, or the next one will be, or none
+ * has been made yet.
+ */
 function followsEveryChange(): boolean {
   return timerMadeBy !== realSetTimeout || timersAreReplaced();
 }

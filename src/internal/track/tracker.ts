@@ -49,8 +49,8 @@ const kinds: Kind[] = [];
 export const TASK: Kind = new Kind("task", "task");
 
 /**
- * What the collector proved lost, of any class. It stays counted here, so that a gauge does not show less under full
- * tracking. Its own class says nothing.
+ * What the collector has proved to be leaked, of any class. It stays counted here, so that a gauge does not show less
+ * under full tracking. Its own class says nothing.
  */
 export const PROVED: Kind = new Kind("proved leak", "wait");
 
@@ -71,7 +71,7 @@ export interface LeakRecord {
    */
   readonly stack: string;
   /** Whether the collector has taken its cancel function, so that only something else can still end it. */
-  cancelLost: boolean;
+  lostCancel: boolean;
 }
 
 /** The age of a record in milliseconds, by the real clock. */
@@ -87,7 +87,7 @@ export interface Observer {
   /** A wait of the kind has parked. What this returns is handed to `unparked`. */
   parked?(kind: Kind): unknown;
   /** That wait is being claimed, and its promise is not settled yet. Must not call the library. */
-  unparked?(kind: Kind, mark: unknown): void;
+  unparked?(kind: Kind, token: unknown): void;
   /** Runs a task's function; called instead of it. What it throws counts as the task's error. */
   task?<R>(fn: () => R): R;
 }
@@ -123,24 +123,24 @@ export function isWatching(): boolean {
 export interface Watch {
   readonly record: LeakRecord | undefined;
   readonly observer: Observer | undefined;
-  readonly mark: unknown;
+  readonly token: unknown;
 }
 
 /** Begins to watch a wait; see {@link isWatching}. */
 export function watch(kind: Kind, wait: WeakKey): Watch | undefined {
   if (!watching) return undefined;
   const record = full ? makeRecord(kind, 1, wait) : undefined;
-  let mark: unknown;
+  let token: unknown;
   guarded(() => {
-    mark = observer?.parked?.(kind);
+    token = observer?.parked?.(kind);
   });
-  return { record, observer, mark };
+  return { record, observer, token };
 }
 
 /** The wait has been claimed. */
-export function unwatch(kind: Kind, { record, observer, mark }: Watch): void {
+export function unwatch(kind: Kind, { record, observer, token }: Watch): void {
   if (record !== undefined) erase(record);
-  if (observer !== undefined) guarded(() => observer.unparked?.(kind, mark));
+  if (observer !== undefined) guarded(() => observer.unparked?.(kind, token));
 }
 
 /** Whether an observer wants to run tasks itself, by {@link runTask}. */
@@ -172,11 +172,11 @@ const registry = new FinalizationRegistry<LeakRecord>((record) => {
 
 // The cancel functions of things that something else can end, too.
 const cancels = new FinalizationRegistry<LeakRecord>((record) => {
-  record.cancelLost = true;
+  record.lostCancel = true;
 });
 
-/** Sets the record's `cancelLost` when the collector takes `cancel`. */
-export function watchCancel(record: LeakRecord, cancel: WeakKey): void {
+/** Sets the record's `lostCancel` when the collector takes `cancel`. */
+export function noteLostCancel(record: LeakRecord, cancel: WeakKey): void {
   cancels.register(cancel, record, record);
 }
 
@@ -207,7 +207,7 @@ export function makeRecord(
   entryPoints: () => readonly PublicFunction[] = kind.entryPoints,
   stack: string = callerStack(entryPoints()),
 ): LeakRecord {
-  const record = { kind, units, madeAt: realNow(), stack, cancelLost: false };
+  const record = { kind, units, madeAt: realNow(), stack, lostCancel: false };
   records.add(record);
   if (thing !== undefined) registry.register(thing, record, record);
   return record;

@@ -11,7 +11,7 @@ import type { CancelFunc, Context, ContextKey } from "../../context.ts";
 import { show } from "../data/args.ts";
 import { now } from "../time/clock.ts";
 import { type Alarm, arm, disarm, fireNow } from "../time/timers.ts";
-import { enter, exit, Kind, type LeakRecord, type PublicFunction, watchCancel } from "../track/tracker.ts";
+import { enter, exit, Kind, type LeakRecord, noteLostCancel, type PublicFunction } from "../track/tracker.ts";
 import { Done, signalOf } from "./dependents.ts";
 import { Canceled, Cancellation, DeadlineExceeded, type Ending } from "./endings.ts";
 import { SOURCE_KEY, sourceOf } from "./foreign.ts";
@@ -115,7 +115,7 @@ export class CancelContext extends Source implements Context {
     const record = enter(CONTEXT, provable ? cancel : undefined, entryPoints);
     if (record === undefined) return;
     this.ensureExtras().record = record;
-    if (!provable) watchCancel(record, cancel);
+    if (!provable) noteLostCancel(record, cancel);
   }
 
   /** What the cancel function does. */

@@ -41,7 +41,8 @@ export class AfterFuncCall implements Dependent {
 }
 
 /**
- * Aborts a signal when its source has ended: inside the call that ended it, or later, in the reader's async context.
+ * Aborts a signal when its source has ended: inside the call that ended it, or in a later microtask, in the async
+ * context that first read the signal.
  */
 class Abort implements Dependent {
   list: object | undefined = undefined;

@@ -2,7 +2,8 @@
  * Sources behind what is not ours: abort signals, and contexts of other implementations.
  *
  * Whatever they do is foreign code: it may throw, call back in, lie, or never answer. A wait runs it at five places
- * only. (A context of ours also asks a foreign parent when it is itself asked, by `deadline`, `value` and `toString`.)
+ * only. (A context of ours also asks a foreign parent when it is itself asked: `deadline`, `value` and `toString` of
+ * any context, and every method of one of `withValue`.)
  *
  * - *Recognised* by `sourceOf`, at the beginning of an operation. What it throws is the error of that operation.
  * - *Asked* by `poll`: before an operation looks at its own state, when the outside calls back, and once more after

@@ -1,4 +1,4 @@
-/** Slots: n units, handed out first come, first served. Semaphores, and groups under a limit, stand on this. */
+/** Slots: `size` units, granted first come, first served. Semaphores and limited groups are built on it. */
 import type { Kind } from "../track/tracker.ts";
 import type { Source } from "./source.ts";
 import { type Wait, Waiters } from "./wait.ts";

@@ -28,23 +28,25 @@ import {
 
 /**
  * What can end a wait early. Where one is required, it is the first parameter and called `ctx`; where it is optional,
- * it is the last and called `cancel`.
+ * it is the last and called `cancel`. Every function that takes one fails with TypeError for anything else, and with
+ * what a foreign one throws when it is asked.
  */
 export type Cancel = Context | AbortSignal;
 
 /** Something that is linked to a source, and ends with it. */
 export interface Dependent extends Element {
   /**
-   * Called, with the dependent unlinked, when the source has ended, or could not be listened to: then it may be linked
-   * again. Other parts of the tree may not be marked yet. So it claims its own waits and nothing else, runs no user
-   * code, and must not throw. Returns the phase in which {@link afterEnd} is to be called.
+   * Called, with the dependent unlinked, when the source has ended, or when it could not be listened to. In the second
+   * case the source has not ended, and the dependent may be linked again. Other parts of the tree may not be marked
+   * yet. So it claims its own waits and nothing else, runs no user code, and must not throw. Returns the phase in which
+   * {@link afterEnd} is to be called.
    */
   ended(ending: Ending): Phase;
 
   /**
-   * Called in its phase, when everything in the tree has been marked. `byCaller`: a cancel function or an abort event
-   * has ended the tree, and its call is still going on, so abort listeners run inside it. Otherwise (a timer or a poll
-   * found the deadline passed) they run in a later microtask.
+   * Called in its phase, when everything in the tree has been marked. `byCaller`: a cancel function, an abort event
+   * or the callback of a foreign context has ended the tree, and abort listeners run inside that call. Otherwise (a
+   * timer or a poll found the deadline passed) they run in a later microtask.
    */
   afterEnd?(ending: Ending, byCaller: boolean): void;
 }
@@ -175,7 +177,7 @@ export function spread(top: Source, topEnding: Ending, byCaller: boolean): void 
   let rest: { readonly d: Dependent; readonly ending: Ending; readonly phase: Phase }[] | undefined;
   for (let i = 0; i < sources.length; i++) {
     const source = sources[i] as Source;
-    // One that is only told that the top could not be listened to has no ending.
+    // A source that has not ended, because the top could only not be listened to, passes on the top's failure.
     const ending = source.ending ?? topEnding;
     for (let d = source.shift(); d !== undefined; d = source.shift()) {
       const phase = d.ended(ending);
@@ -186,9 +188,9 @@ export function spread(top: Source, topEnding: Ending, byCaller: boolean): void 
     }
   }
   if (rest === undefined) return;
-  // 2. Abort the signals, whose listeners are user code. Then admit the waiters behind cancelled ones: not earlier, for
-  // an abort listener may cancel one of them, and it must not be granted units that it will not use. Then queue
-  // reactions.
+  // 2. Abort the signals, whose listeners are user code. Then admit the waiters behind cancelled ones: not earlier, as
+  // an abort listener may cancel one of those waiters, and a waiter that is to be cancelled must not be granted units.
+  // Then queue reactions.
   for (const current of [PHASE_ABORT, PHASE_ADMIT, PHASE_REACT]) {
     for (const { d, ending, phase } of rest) {
       if (phase === current) guarded(() => d.afterEnd?.(ending, byCaller));
@@ -213,10 +215,10 @@ class Never extends Source {
 export const NEVER: Source = new Never();
 
 // Deadlines are seen by polls too: a loop that asks `ctx.err()` and never lets the event loop run would not end.
-// Reading the clock costs more than a poll. So of the polls of one deadline every k-th reads it. From one reading to
-// the next, k at most doubles; it is at most MAX_POLLS, at most the polls of one millisecond, and at most half of the
-// polls left before the deadline, the last two by the pace since the last reading. So a loop that slows down suddenly
-// sees its deadline up to MAX_POLLS - 1 polls late. The first poll of another deadline reads the clock.
+// Reading the clock costs more than a poll, so only every k-th poll of one deadline reads it. After each reading k is
+// set again, to the least of: twice the old k; MAX_POLLS; the polls that fit in one millisecond; half of the polls that
+// fit in the time left. The last two are estimated from the pace since the reading before. So a loop that slows down
+// suddenly sees its deadline up to MAX_POLLS - 1 polls late. The first poll of another deadline reads the clock.
 const MAX_POLLS = 8;
 let polled: DeadlineSource | undefined;
 let pollsLeft = 0;

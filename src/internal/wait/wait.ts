@@ -115,8 +115,8 @@ export class Waiters<T, V = undefined> extends List<Waiter<T, V>> implements Wai
 }
 
 // The hottest object of the library. One class without a base or heirs, with plain fields assigned in the constructor,
-// and a closure for each promise: with #private or defined fields, one shared executor, or a family of classes a
-// hand-off took longer, and so did every queue in a process that used many of them.
+// and a closure for each promise: with #private or defined fields, one shared executor, or several classes, the
+// engine's call sites see more than one shape, and every hand-off in the process becomes slower.
 export class Wait<T, V = undefined> implements Waiter<T, V> {
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;

@@ -4,8 +4,8 @@
  *
  * Select asks a waitable to `poll`, looks at its `READY`, and calls `TAKE` for the one case it chooses; or else it
  * calls `ENQUEUE` for each case, and then `listen`. The four calls by symbol are synchronous, run no user code, and
- * `READY` claims no wait. So what `READY` answers still holds when `TAKE` is called. `poll` may fire what is due and, as
- * `listen`, may run foreign code.
+ * `READY` claims no wait. So what `READY` answers still holds when `TAKE` is called. `poll` may fire what is due and,
+ * as `listen`, may run foreign code.
  *
  * The symbols are registered, so that the channels and contexts of one copy of the package work in the `select` of
  * another. With them, all names of {@link Waitable}, {@link Parked}, {@link Outcome}, `Ending` and `Element` and the
