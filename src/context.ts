@@ -233,9 +233,9 @@ export function contextKey<T>(description: string): ContextKey<T> {
 
 /**
  * The context that `signal` stands for. It ends when the signal is aborted: with the reason itself if that is an error
- * of a context; otherwise with {@link DeadlineExceeded} if the reason is a TimeoutError, or else {@link Canceled}, whose
- * cause is the reason. For a signal that a context has made it returns that context: `fromSignal(ctx.signal) === ctx`.
- * (The signal of a context of {@link withValue} is its parent's.)
+ * of a context; otherwise with {@link DeadlineExceeded} if the reason is a TimeoutError, or else {@link Canceled},
+ * whose cause is the reason. For a signal that a context has made it returns that context: `fromSignal(ctx.signal) ===
+ * ctx`. (The signal of a context of {@link withValue} is its parent's.)
  *
  * The signal carries one listener, while anything is linked to the context. There is nothing to cancel.
  */

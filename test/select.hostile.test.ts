@@ -2,7 +2,7 @@
  * User code where select least expects it: getters among the cases, and contexts that call back at once, throw or lie.
  */
 import { Channel } from "gopark/channel";
-import { type Context, withCancel } from "gopark/context";
+import { background, type Context, withCancel } from "gopark/context";
 import { counters } from "gopark/leak";
 import { type Selectable, select, trySelect } from "gopark/select";
 import { describe, expect, test } from "vitest";
@@ -125,6 +125,8 @@ describe("select of an argument that is not an object of cases", () => {
     ["a channel by itself", new Channel(), "an object (Channel)"],
     ["a Map", new Map(), "an object (Map)"],
     ["an array", [new Channel()], "an object (Array)"],
+    ["a signal by itself", new AbortController().signal, "an object (AbortSignal)"],
+    ["a context by itself", background(), "an object (Root)"],
   ])("%s is refused", async (_, cases, shown) => {
     const message = `select: cases must be an object, as in select({ name: channel }), got ${shown}`;
     await expect(select(cases as never)).rejects.toThrow(new TypeError(message));
