@@ -146,7 +146,8 @@ export class CancelContext extends Source implements Context {
   }
 
   err(): Error | undefined {
-    return this[SOURCE].poll()?.error() as Error | undefined;
+    const source = this[SOURCE];
+    return (source.ending ?? source.poll())?.error() as Error | undefined;
   }
 
   value(key: unknown): unknown {
