@@ -1,4 +1,5 @@
 /** All rows, by the file that holds them. */
+import { rows as breaker } from "./breaker.bench.ts";
 import { rows as channel } from "./channel.bench.ts";
 import { rows as context } from "./context.bench.ts";
 import { rows as errgroup } from "./errgroup.bench.ts";
@@ -20,6 +21,7 @@ export const files: Readonly<Record<string, readonly Row[]>> = {
   rate,
   pool,
   shardmap,
+  breaker,
 };
 
 export const rows: readonly Row[] = Object.values(files).flat();

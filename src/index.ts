@@ -4,6 +4,7 @@
  * Exports the names used most, and each module as a namespace, so that code reads as in Go.
  */
 
+export * as breaker from "./breaker.ts";
 export * as channel from "./channel.ts";
 export { Channel, ClosedChannelError, type Received } from "./channel.ts";
 export type { Cancel, Context } from "./context.ts";

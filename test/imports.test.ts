@@ -15,6 +15,7 @@ const MODULES: Record<string, readonly string[]> = {
   go: [],
   semaphore: [],
   rate: [],
+  breaker: [],
   errgroup: ["context"],
   pool: [],
   shardmap: [],

@@ -52,7 +52,18 @@ describe("as namespaces", () => {
   test("every module of the root has one, except those that are their functions", () => {
     const bare = ["Channel", "ClosedChannelError", "select", "trySelect", "go", "after"];
     const names = Object.keys(exported).filter((name) => !bare.includes(name));
-    const wanted = ["channel", "context", "errgroup", "leak", "pool", "rate", "semaphore", "shardmap", "time"];
+    const wanted = [
+      "breaker",
+      "channel",
+      "context",
+      "errgroup",
+      "leak",
+      "pool",
+      "rate",
+      "semaphore",
+      "shardmap",
+      "time",
+    ];
     expect(names).toEqual(expect.arrayContaining(wanted));
     const modules = readdirSync(join(ROOT, "src")).map((file) => file.replace(/\.ts$/, ""));
     expect(names.filter((name) => !modules.includes(name) && typeof exported[name] !== "function")).toEqual([]);

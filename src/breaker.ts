@@ -1,0 +1,502 @@
+/**
+ * Circuit breaker: stops calling what keeps failing, and tries it again after a while.
+ *
+ * A breaker is in one of three states. *Closed*: calls go through, and their results are counted, until
+ * `readyToTrip` says that too many have failed. *Open*: calls are refused at once, for `timeout` milliseconds.
+ * *Half-open*: up to `maxRequests` calls, the probes, go through; if all of them succeed the breaker closes, and if one
+ * fails it opens again.
+ *
+ * Rules of use:
+ *
+ * - One breaker for each service that can fail by itself, shared by all of its callers.
+ * - Most callers should use `execute`. Use `TwoStepCircuitBreaker` where the result of a call is known elsewhere than
+ *   where the call began.
+ * - Give the function that is called a deadline. A call that never ends is never counted. While the breaker is
+ *   half-open such a call keeps its place for ever, unless there is a `probeTimeout`.
+ * - A cancelled call says nothing about the service: exclude it by
+ *   `isExcluded: (err) => context.is(err, context.Canceled)`.
+ *
+ * ```ts
+ * import { breaker } from "gopark";
+ *
+ * let at = 0;
+ * const cb = new breaker.CircuitBreaker({
+ *   timeout: 1000,
+ *   readyToTrip: (counts) => counts.consecutiveFailures >= 2,
+ *   now: () => at,
+ * });
+ * const fail = () => Promise.reject(new Error("down"));
+ * for (let i = 0; i < 3; i++) await cb.execute(fail).catch((err: Error) => console.log(err.message, cb.state()));
+ * at = 1001;
+ * console.log(cb.state(), await cb.execute(() => "up"), cb.state());
+ * // Output:
+ * // down closed
+ * // down open
+ * // circuit breaker is open open
+ * // half-open up closed
+ * ```
+ *
+ * Ports github.com/sony/gobreaker/v2. Differences from Go:
+ *
+ * - States are the strings "closed", "half-open" and "open". Durations are milliseconds.
+ * - `ErrOpenState` and `ErrTooManyRequests` are the classes `OpenStateError` and `TooManyRequestsError`, with Go's
+ *   texts. They have no stack, and one object serves all calls that are refused until the state changes, so that
+ *   refusing stays cheap under load.
+ * - A function that throws has failed as one that rejects has: `isExcluded` and `isSuccessful` are asked about its
+ *   error. In Go a panic is always a failure.
+ * - A function that rejects with `undefined` or `null` has failed. `isExcluded` and `isSuccessful` see an Error
+ *   instead, because for them `undefined` is a success.
+ * - `allow` throws where Go returns an error. A second call of the function that it returns does nothing. In Go it is
+ *   counted.
+ * - `probeTimeout` is an addition: a probe that has not ended by then has failed. In Go a probe that never ends keeps
+ *   the breaker half-open for ever.
+ * - `now` is an addition. While the breaker is closed without an `interval`, or half-open without a `probeTimeout`, the
+ *   clock is not read until the state changes.
+ * - `onStateChange` is called after the change, inside the call that found it, and may call the breaker. What it throws
+ *   is reported as an uncaught error, and that call goes on.
+ * - What `readyToTrip`, `isSuccessful` or `isExcluded` throws rejects the call whose result it was asked about, which
+ *   counts as failed. An answer that is a promise is refused so too.
+ * - Settings are checked. Numbers that are NaN are refused with RangeError, as are a negative or fractional
+ *   `maxRequests`, a `probeTimeout` of 0 or less, and more than 65 536 buckets. Other types are refused with TypeError.
+ * - There is no distributed breaker.
+ */
+import { callable, duration, isThenable, noGenerator, show, wholeNumber } from "./internal/data/args.ts";
+import { type Counts, type Outcome, RollingCounts } from "./internal/data/rollingcounts.ts";
+import { guarded } from "./internal/host/async.ts";
+import { brand, withoutStack } from "./internal/host/errors.ts";
+import { now as libraryNow } from "./internal/time/clock.ts";
+import { budgetWait, failedWith, notAFunction } from "./internal/time/turn.ts";
+
+export type { Counts } from "./internal/data/rollingcounts.ts";
+
+/** Whether calls go through (closed), are refused (open), or go through as probes, a few of them (half-open). */
+export type State = "closed" | "half-open" | "open";
+
+/** The call was refused because the breaker is open. */
+export class OpenStateError extends Error {
+  static {
+    brand(this, "OpenStateError");
+  }
+
+  constructor() {
+    super("circuit breaker is open");
+  }
+}
+
+/** The call was refused because the breaker is half-open, and as many probes as may have been let through. */
+export class TooManyRequestsError extends Error {
+  static {
+    brand(this, "TooManyRequestsError");
+  }
+
+  constructor() {
+    super("too many requests");
+  }
+}
+
+/** When a breaker opens, and when it closes again. Everything may be left out. */
+export interface Settings {
+  /** For `onStateChange`. Empty if left out. */
+  readonly name?: string;
+
+  /**
+   * How many probes are let through while the breaker is half-open; so many must succeed to close it. A whole number;
+   * 0 means 1, as does leaving it out.
+   */
+  readonly maxRequests?: number;
+
+  /**
+   * While the breaker is closed, the counts are cleared after so many milliseconds. With 0 or less, with Infinity, or
+   * left out, they are not cleared before the state changes.
+   */
+  readonly interval?: number;
+
+  /**
+   * With a `bucketPeriod`, the counts of a closed breaker are those of the last `interval` milliseconds, rounded up to
+   * whole buckets of so many milliseconds each; the counts of the oldest bucket are forgotten together. With 0 or less,
+   * or left out, all counts are cleared together after an `interval`. Without an `interval` it has no effect.
+   */
+  readonly bucketPeriod?: number;
+
+  /** How many milliseconds the breaker stays open. 60 000 if left out, or 0 or less. Infinity is for ever. */
+  readonly timeout?: number;
+
+  /**
+   * A probe that has not ended after so many milliseconds counts as failed: the breaker opens, as of that instant. Its
+   * function is not stopped, and its result is not counted any more. Above 0; Infinity if left out.
+   */
+  readonly probeTimeout?: number;
+
+  /**
+   * Asked when a call has failed while the breaker is closed: whether to open it. Left out: whether more than 5 calls
+   * have failed in a row. Must not return a promise.
+   */
+  readonly readyToTrip?: (counts: Counts) => boolean;
+
+  /** Called after each change of the state. */
+  readonly onStateChange?: (name: string, from: State, to: State) => void;
+
+  /**
+   * Whether a call that ended with `err` was a success; `undefined` if it did not fail. Left out: if it did not fail.
+   * Must not return a promise.
+   */
+  readonly isSuccessful?: (err: unknown) => boolean;
+
+  /**
+   * Whether a call that ended with `err`, `undefined` if it did not fail, counts as neither a success nor a failure.
+   * Asked before `isSuccessful`. Left out: no call. Must not return a promise.
+   */
+  readonly isExcluded?: (err: unknown) => boolean;
+
+  /** The clock, in milliseconds from any origin. The clock of `gopark/time` if left out. */
+  readonly now?: () => number;
+}
+
+/** A request that has been let through and has not ended. Those that began in one bucket share it, but for probes. */
+class Request {
+  // The generation and the bucket in which it began.
+  readonly generation: number;
+  readonly age: number;
+
+  // When a probe began; only kept if there is a `probeTimeout`.
+  readonly startedAt: number;
+
+  constructor(generation: number, age: number, startedAt: number) {
+    this.generation = generation;
+    this.age = age;
+    this.startedAt = startedAt;
+  }
+}
+
+const MAX_BUCKETS = 65_536;
+
+/** The state machine, which both classes hold. */
+class Machine {
+  // Between any two calls:
+  //   tally has the requests of this generation alone; a new one begins with each change of the state, and while
+  //   closed, with a fixed window, after each interval; since is when the generation began, if the window rolls; expiry
+  //   is when it ends by itself, Infinity if it does not; timed says whether anything can become due in this
+  //   generation: if not, the clock is not read; probes has the probes that have not ended, oldest first; empty unless
+  //   half-open with a probeTimeout.
+  // What has become due meanwhile is only seen by `look`, with which each public call that depends on it begins.
+  private current: State = "closed";
+  private generation = 0;
+  private since = 0;
+  private expiry = Number.POSITIVE_INFINITY;
+  private timed = false;
+  private readonly probes = new Set<Request>();
+  private readonly tally: RollingCounts;
+
+  // What the requests of this generation and bucket share, and the error of the calls that this generation refuses.
+  // Made for the first, cleared with the generation.
+  private shared: Request | undefined = undefined;
+  private refusal: Error | undefined = undefined;
+
+  readonly name: string;
+  private readonly maxRequests: number;
+  private readonly interval: number;
+  private readonly bucketPeriod: number;
+  private readonly rolls: boolean;
+  private readonly timeout: number;
+  private readonly probeTimeout: number;
+  private readonly readyToTrip: ((counts: Counts) => boolean) | undefined;
+  private readonly onStateChange: Settings["onStateChange"];
+  private readonly isSuccessful: ((err: unknown) => boolean) | undefined;
+  private readonly isExcluded: ((err: unknown) => boolean) | undefined;
+  private readonly now: () => number;
+
+  /** `what` is the class's name, for errors. */
+  constructor(settings: Settings, what: string) {
+    const { name = "", maxRequests = 1, interval = 0, bucketPeriod = 0, timeout = 0 } = settings;
+    const { probeTimeout = Number.POSITIVE_INFINITY, now = libraryNow } = settings;
+    if (typeof name !== "string") throw new TypeError(`${what}: name must be a string, got ${show(name)}`);
+    this.name = name;
+    this.maxRequests = wholeNumber(maxRequests, `${what}: maxRequests`) || 1;
+    const period = Math.max(duration(bucketPeriod, `${what}: bucketPeriod`), 0);
+    const window = Math.max(duration(interval, `${what}: interval`), 0);
+    const buckets = window > 0 && period > 0 ? Math.ceil(window / period) : 1;
+    if (!(buckets <= MAX_BUCKETS)) {
+      const most = `${what}: interval must be at most ${MAX_BUCKETS} times bucketPeriod`;
+      throw new RangeError(`${most}, got ${window} and ${period}`);
+    }
+    this.interval = window > 0 && period > 0 ? buckets * period : window;
+    this.bucketPeriod = period;
+    this.rolls = buckets > 1;
+    this.timeout = duration(timeout, `${what}: timeout`) > 0 ? timeout : 60_000;
+    this.probeTimeout = duration(probeTimeout, `${what}: probeTimeout`);
+    if (probeTimeout <= 0) throw new RangeError(`${what}: probeTimeout must be above 0, got ${probeTimeout}`);
+    this.readyToTrip = optional(settings.readyToTrip, `${what}: readyToTrip`);
+    this.onStateChange = optional(settings.onStateChange, `${what}: onStateChange`);
+    this.isSuccessful = optional(settings.isSuccessful, `${what}: isSuccessful`);
+    this.isExcluded = optional(settings.isExcluded, `${what}: isExcluded`);
+    this.now = callable(now, `${what}: now`);
+    this.tally = new RollingCounts(buckets);
+    this.renew(this.interval > 0 ? this.readClock() : 0);
+  }
+
+  state(): State {
+    this.look();
+    return this.current;
+  }
+
+  counts(): Counts {
+    return this.tally.snapshot();
+  }
+
+  /** The error for a call that is refused now; undefined if a request may begin. (Returned, as a throw costs more.) */
+  refuses(): Error | undefined {
+    this.look();
+    if (this.current === "closed") return undefined;
+    if (this.current === "open") {
+      this.refusal ??= withoutStack(() => new OpenStateError());
+      return this.refusal;
+    }
+    const { requests, totalExclusions } = this.tally.current;
+    if (requests - totalExclusions < this.maxRequests) return undefined;
+    this.refusal ??= withoutStack(() => new TooManyRequestsError());
+    return this.refusal;
+  }
+
+  /** Lets a request through. {@link refuses} has just returned undefined. */
+  begin(): Request {
+    if (this.current === "half-open" && this.probeTimeout !== Number.POSITIVE_INFINITY) return this.beginProbe();
+    this.tally.request();
+    this.shared ??= new Request(this.generation, this.tally.age, 0);
+    return this.shared;
+  }
+
+  private beginProbe(): Request {
+    const startedAt = this.readClock(); // First: it may throw.
+    const probe = new Request(this.generation, this.tally.age, startedAt);
+    this.tally.request();
+    this.probes.add(probe);
+    this.timed = true;
+    return probe;
+  }
+
+  /**
+   * Counts how a request ended, if it belongs to this generation. Throws what the functions of the settings throw; the
+   * request has then failed.
+   */
+  end(request: Request, err: unknown): void {
+    this.look();
+    if (request.generation !== this.generation) return;
+    if (this.probes.size > 0) this.probes.delete(request);
+    let outcome: Outcome = "failure";
+    try {
+      outcome = this.outcomeOf(err);
+    } finally {
+      // The functions of the settings may have called the breaker, and begun another generation.
+      if (request.generation === this.generation) this.record(request, outcome);
+    }
+  }
+
+  private outcomeOf(err: unknown): Outcome {
+    if (this.isExcluded !== undefined && verdict(this.isExcluded.call(undefined, err), "isExcluded")) {
+      return "exclusion";
+    }
+    if (this.isSuccessful === undefined) return err == null ? "success" : "failure";
+    return verdict(this.isSuccessful.call(undefined, err), "isSuccessful") ? "success" : "failure";
+  }
+
+  private record(request: Request, outcome: Outcome): void {
+    if (this.current === "half-open" && outcome === "failure") {
+      this.change("open", this.readClock());
+      return;
+    }
+    this.tally.result(outcome, request.age);
+    if (this.current === "half-open") {
+      if (this.tally.current.consecutiveSuccesses < this.maxRequests) return;
+      this.change("closed", this.interval > 0 ? this.readClock() : 0);
+    } else if (outcome === "failure" && this.trips() && request.generation === this.generation) {
+      this.change("open", this.readClock());
+    }
+  }
+
+  private trips(): boolean {
+    if (this.readyToTrip === undefined) return this.tally.current.consecutiveFailures > 5;
+    return verdict(this.readyToTrip.call(undefined, this.tally.snapshot()), "readyToTrip");
+  }
+
+  /** Does what has become due. */
+  private look(): void {
+    if (this.timed) this.lookAt(this.readClock());
+  }
+
+  /** Does what has become due at t. As in Go, that is what lies strictly before t. */
+  private lookAt(t: number): void {
+    if (this.current === "closed") {
+      if (this.rolls) this.roll(t);
+      else if (this.expiry < t) this.renew(t);
+      return;
+    }
+    // The oldest probe may have failed so long ago that the time of being open is over too.
+    const [oldest] = this.probes;
+    if (oldest !== undefined && oldest.startedAt + this.probeTimeout < t) {
+      this.change("open", oldest.startedAt + this.probeTimeout);
+    }
+    if (this.current === "open" && this.expiry < t) this.change("half-open", t);
+  }
+
+  private roll(t: number): void {
+    const age = Math.floor((t - this.since) / this.bucketPeriod);
+    if (age <= this.tally.age) return;
+    this.tally.advanceTo(age);
+    this.shared = undefined;
+  }
+
+  private readClock(): number {
+    const { now } = this;
+    return now();
+  }
+
+  private change(to: State, at: number): void {
+    const from = this.current;
+    this.current = to;
+    this.renew(at);
+    const { onStateChange } = this;
+    if (onStateChange !== undefined) guarded(() => onStateChange(this.name, from, to));
+  }
+
+  /** Begins a generation at the instant `at`. */
+  private renew(at: number): void {
+    this.generation++;
+    this.since = at;
+    this.shared = undefined;
+    this.refusal = undefined;
+    this.probes.clear();
+    this.tally.clear();
+    this.expiry = Number.POSITIVE_INFINITY;
+    if (this.current === "open") this.expiry = at + this.timeout;
+    else if (this.current === "closed" && this.interval > 0 && !this.rolls) this.expiry = at + this.interval;
+    this.timed = this.expiry !== Number.POSITIVE_INFINITY || (this.rolls && this.current === "closed");
+  }
+}
+
+function optional<F>(fn: F | undefined, what: string): F | undefined {
+  return fn === undefined ? undefined : callable(fn, what);
+}
+
+/** Returns the answer of a function of the settings; throws TypeError if it is a promise, which would count as true. */
+function verdict(answer: unknown, what: string): boolean {
+  if (isThenable(answer)) throw new TypeError(`${what} must not return a promise`);
+  return Boolean(answer);
+}
+
+/** A breaker around functions. One for each service; any number of callers. */
+export class CircuitBreaker {
+  readonly #machine: Machine;
+
+  /** Throws RangeError for a number outside its range, TypeError for a setting of another type. */
+  constructor(settings: Settings = {}) {
+    this.#machine = new Machine(settings ?? {}, "CircuitBreaker");
+  }
+
+  /** The name that the settings gave it. */
+  get name(): string {
+    return this.#machine.name;
+  }
+
+  /**
+   * Calls `fn` if the breaker lets it through, and counts how it ends. Resolves or rejects as `fn` does.
+   *
+   * `fn` is called before `execute` returns, and the call is counted from then on. Its result is counted when what `fn`
+   * returned has settled, and dropped if the state has changed in between, or the counts of that time were cleared.
+   *
+   * Rejects, with `fn` not called, at once with
+   * - {@link OpenStateError}, if the breaker is open;
+   * - {@link TooManyRequestsError}, if it is half-open and `maxRequests` probes have been let through;
+   * - TypeError, if `fn` is not a function.
+   *
+   * Rejects, after `fn` has ended, with TypeError if `fn` returned a generator, whose body has not run, and with what
+   * `readyToTrip`, `isSuccessful` or `isExcluded` throws. Both count as a failure.
+   */
+  execute<T>(fn: () => T | PromiseLike<T>): Promise<T> {
+    if (typeof fn !== "function") return notAFunction(fn, "execute: fn");
+    const machine = this.#machine;
+    let request: Request;
+    try {
+      const refusal = machine.refuses();
+      if (refusal !== undefined) return failedWith(refusal);
+      request = machine.begin();
+    } catch (error) {
+      return failedWith(error); // Of the clock.
+    }
+    return run(machine, request, fn);
+  }
+
+  /**
+   * The state now. Finds what has become due: an open breaker whose `timeout` has passed becomes half-open by this
+   * call.
+   */
+  state(): State {
+    return this.#machine.state();
+  }
+
+  /** The counts, as the last call left them: unlike {@link state}, this does not look at the clock. */
+  counts(): Counts {
+    return this.#machine.counts();
+  }
+}
+
+async function run<T>(machine: Machine, request: Request, fn: () => T | PromiseLike<T>): Promise<T> {
+  let result: T;
+  try {
+    result = noGenerator(await fn(), "execute: fn");
+  } catch (error) {
+    machine.end(request, error ?? new Error(`execute: fn rejected with ${error}`));
+    throw error;
+  }
+  machine.end(request, undefined);
+  const turn = budgetWait();
+  if (turn !== undefined) await turn;
+  return result;
+}
+
+/** Reports how a call ended: without an error, `undefined` or `null`, that it did not fail. */
+export type Done = (err?: unknown) => void;
+
+/** A breaker for calls that do not end where they began. {@link CircuitBreaker} is simpler to use. */
+export class TwoStepCircuitBreaker {
+  readonly #machine: Machine;
+
+  /** Throws as the constructor of {@link CircuitBreaker} does. */
+  constructor(settings: Settings = {}) {
+    this.#machine = new Machine(settings ?? {}, "TwoStepCircuitBreaker");
+  }
+
+  /** The name that the settings gave it. */
+  get name(): string {
+    return this.#machine.name;
+  }
+
+  /**
+   * Lets a call through, and returns the function to report its end with. Call it on every path; a second call does
+   * nothing. It throws what `readyToTrip`, `isSuccessful` or `isExcluded` throws, and the call has then failed.
+   *
+   * Throws {@link OpenStateError} if the breaker is open, {@link TooManyRequestsError} if it is half-open and
+   * `maxRequests` probes have been let through.
+   */
+  allow(): Done {
+    const machine = this.#machine;
+    const refusal = machine.refuses();
+    if (refusal !== undefined) throw refusal;
+    let request: Request | undefined = machine.begin();
+    return (err) => {
+      if (request === undefined) return;
+      const ended = request;
+      request = undefined;
+      machine.end(ended, err);
+    };
+  }
+
+  /** As {@link CircuitBreaker.state}. */
+  state(): State {
+    return this.#machine.state();
+  }
+
+  /** As {@link CircuitBreaker.counts}. */
+  counts(): Counts {
+    return this.#machine.counts();
+  }
+}
