@@ -282,40 +282,51 @@ class Machine {
     this.look();
     if (request.generation !== this.generation) return;
     if (this.probes.size > 0) this.probes.delete(request);
+    if (this.isExcluded === undefined && this.isSuccessful === undefined) {
+      this.record(request, err == null ? "success" : "failure");
+    } else {
+      this.judge(request, err);
+    }
+  }
+
+  /** Asks the functions of the settings how the request ended, and counts that. */
+  private judge(request: Request, err: unknown): void {
     let outcome: Outcome = "failure";
     try {
       outcome = this.outcomeOf(err);
     } finally {
-      // The functions of the settings may have called the breaker, and begun another generation.
+      // The functions may have called the breaker, and begun another generation.
       if (request.generation === this.generation) this.record(request, outcome);
     }
   }
 
   private outcomeOf(err: unknown): Outcome {
-    if (this.isExcluded !== undefined && verdict(this.isExcluded.call(undefined, err), "isExcluded")) {
-      return "exclusion";
-    }
-    if (this.isSuccessful === undefined) return err == null ? "success" : "failure";
-    return verdict(this.isSuccessful.call(undefined, err), "isSuccessful") ? "success" : "failure";
+    const { isExcluded, isSuccessful } = this;
+    if (isExcluded !== undefined && verdict(isExcluded(err), "isExcluded")) return "exclusion";
+    const succeeded = isSuccessful === undefined ? err == null : verdict(isSuccessful(err), "isSuccessful");
+    return succeeded ? "success" : "failure";
   }
 
   private record(request: Request, outcome: Outcome): void {
-    if (this.current === "half-open" && outcome === "failure") {
+    if (this.current === "closed") {
+      this.tally.result(outcome, request.age);
+      // readyToTrip may have called the breaker, and begun another generation.
+      if (outcome === "failure" && this.trips() && request.generation === this.generation) {
+        this.change("open", this.readClock());
+      }
+    } else if (outcome === "failure") {
       this.change("open", this.readClock());
-      return;
-    }
-    this.tally.result(outcome, request.age);
-    if (this.current === "half-open") {
+    } else {
+      this.tally.result(outcome, request.age);
       if (this.tally.current.consecutiveSuccesses < this.maxRequests) return;
       this.change("closed", this.interval > 0 ? this.readClock() : 0);
-    } else if (outcome === "failure" && this.trips() && request.generation === this.generation) {
-      this.change("open", this.readClock());
     }
   }
 
   private trips(): boolean {
-    if (this.readyToTrip === undefined) return this.tally.current.consecutiveFailures > 5;
-    return verdict(this.readyToTrip.call(undefined, this.tally.snapshot()), "readyToTrip");
+    const { readyToTrip } = this;
+    if (readyToTrip === undefined) return this.tally.current.consecutiveFailures > 5;
+    return verdict(readyToTrip(this.tally.snapshot()), "readyToTrip");
   }
 
   /** Does what has become due. */

@@ -83,15 +83,14 @@ export class RollingCounts {
   /** Counts a request, in the newest bucket. */
   request(): void {
     this.total.requests++;
-    const newest = this.bucketOf(this.age);
-    if (newest !== undefined) newest.requests++;
+    if (this.size > 1) this.bucketOf(this.age).requests++;
   }
 
   /** Counts how a request ended that began in the bucket `age`. */
   result(outcome: Outcome, age: number): void {
     if (this.age - age >= this.size) return;
     this.total.add(outcome);
-    this.bucketOf(age)?.add(outcome);
+    if (this.size > 1) this.bucketOf(age).add(outcome);
   }
 
   /** Begins the buckets up to `age`, and forgets those that leave the window. An age that goes back changes nothing. */
@@ -113,8 +112,8 @@ export class RollingCounts {
     if (this.size > 1) this.buckets = Array.from({ length: this.size }, () => new Tally());
   }
 
-  private bucketOf(age: number): Tally | undefined {
-    return this.buckets[age % this.size];
+  private bucketOf(age: number): Tally {
+    return this.buckets[age % this.size] as Tally;
   }
 
   /** The newest bucket takes the place of the oldest. */
