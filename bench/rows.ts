@@ -5,6 +5,7 @@ import { rows as context } from "./context.bench.ts";
 import { rows as errgroup } from "./errgroup.bench.ts";
 import { rows as pool } from "./pool.bench.ts";
 import { rows as rate } from "./rate.bench.ts";
+import { rows as retry } from "./retry.bench.ts";
 import { rows as select } from "./select.bench.ts";
 import { rows as semaphore } from "./semaphore.bench.ts";
 import { rows as shardmap } from "./shardmap.bench.ts";
@@ -22,6 +23,7 @@ export const files: Readonly<Record<string, readonly Row[]>> = {
   pool,
   shardmap,
   breaker,
+  retry,
 };
 
 export const rows: readonly Row[] = Object.values(files).flat();

@@ -14,6 +14,7 @@ export { go } from "./go.ts";
 export * as leak from "./leak.ts";
 export * as pool from "./pool.ts";
 export * as rate from "./rate.ts";
+export { retry } from "./retry.ts";
 export { select, trySelect } from "./select.ts";
 export * as semaphore from "./semaphore.ts";
 export * as shardmap from "./shardmap.ts";

@@ -261,8 +261,10 @@ describe("functions of the settings that call the breaker", () => {
   });
 
   test("an isSuccessful that opens the breaker meanwhile: the result belongs to the time before", async () => {
+    const changes: string[] = [];
     const cb: TwoStepCircuitBreaker = new TwoStepCircuitBreaker({
       readyToTrip: () => true,
+      onStateChange: (_, from, to) => changes.push(`${from} to ${to}`),
       isSuccessful: (err) => {
         if (err === "outer") cb.allow()("inner");
         return false;
@@ -270,6 +272,7 @@ describe("functions of the settings that call the breaker", () => {
     });
     cb.allow()("outer");
     expect([cb.state(), cb.counts()]).toMatchObject(["open", { requests: 0, totalFailures: 0 }]);
+    expect(changes).toEqual(["closed to open"]);
   });
 
   test("a readyToTrip that opens the breaker meanwhile does not open it twice", async () => {

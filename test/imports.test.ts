@@ -18,6 +18,7 @@ const MODULES: Record<string, readonly string[]> = {
   breaker: [],
   errgroup: ["context"],
   pool: [],
+  retry: ["context", "time"],
   shardmap: [],
   leak: [],
 };

@@ -6,6 +6,7 @@ import * as channel from "gopark/channel";
 import * as context from "gopark/context";
 import { go } from "gopark/go";
 import * as leak from "gopark/leak";
+import { retry } from "gopark/retry";
 import { select, trySelect } from "gopark/select";
 import * as time from "gopark/time";
 import { describe, expect, test } from "vitest";
@@ -20,6 +21,7 @@ describe("by name", () => {
     ["select", select],
     ["trySelect", trySelect],
     ["go", go],
+    ["retry", retry],
     ["after", time.after],
   ])("%s is the module's own", (name, value) => {
     expect(value).toBeTypeOf("function");
@@ -48,9 +50,9 @@ describe("as namespaces", () => {
     expect(exported[name]).toBe(module);
   });
 
-  // `go` and `select` are whole by their functions.
+  // `go`, `retry` and `select` are whole by their functions.
   test("every module of the root has one, except those that are their functions", () => {
-    const bare = ["Channel", "ClosedChannelError", "select", "trySelect", "go", "after"];
+    const bare = ["Channel", "ClosedChannelError", "select", "trySelect", "go", "retry", "after"];
     const names = Object.keys(exported).filter((name) => !bare.includes(name));
     const wanted = [
       "breaker",
