@@ -204,6 +204,12 @@ export class Budget {
   }
 }
 
+/** Whether it has what `retry` calls: a budget may come from another copy of the package. */
+function isBudget(value: unknown): boolean {
+  const { spend, earn, giveBack } = (value ?? {}) as Partial<Budget>;
+  return [spend, earn, giveBack].every((method) => typeof method === "function");
+}
+
 /** The options, checked. */
 class Policy {
   readonly attempts: number;
@@ -226,7 +232,7 @@ class Policy {
     this.total = notNegative(total, "retry: total");
     this.retryIf = retryIf === undefined ? undefined : callable(retryIf, "retry: retryIf");
     this.retryAfter = retryAfter === undefined ? undefined : callable(retryAfter, "retry: retryAfter");
-    if (budget !== undefined && !(budget instanceof Budget)) {
+    if (budget !== undefined && !isBudget(budget)) {
       throw new TypeError(`retry: budget must be a Budget, got ${show(budget)}`);
     }
     this.budget = budget;

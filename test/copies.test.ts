@@ -52,6 +52,22 @@ const CASES: Record<string, [program: string, wanted: unknown]> = {
       [true, 8],
     ],
   ],
+  "a breaker's refusal is an instance of either copy's class": [
+    `const cb = new one.breaker.CircuitBreaker({ readyToTrip: () => true });
+    await caught(cb.execute(() => Promise.reject(1)));
+    const err = await caught(cb.execute(() => 1));
+    return [err instanceof two.breaker.OpenStateError, err instanceof two.breaker.TooManyRequestsError];`,
+    [true, false],
+  ],
+  "a retry knows the other copy's permanent error, and takes its budget": [
+    `let calls = 0;
+    const fail = (err) => () => { calls++; throw err; };
+    const budget = new two.retry.Budget({ min: 1 });
+    const gone = await caught(one.retry(bg, fail(two.retry.permanent("gone")), { budget }));
+    const down = await caught(one.retry(two.context.background(), fail("down"), { budget, base: 0 }));
+    return [gone, down, calls, budget.tokens()];`,
+    ["gone", "down", 3, 0],
+  ],
   "a parked select hears the abort of a signal whose context is the other copy's": [
     `const controller = new AbortController();
     const waiting = two.select({ stop: one.context.fromSignal(controller.signal), never: new two.Channel() });
