@@ -281,7 +281,7 @@ class Machine {
   end(request: Request, err: unknown): void {
     this.look();
     if (request.generation !== this.generation) return;
-    if (this.probes.size > 0) this.probes.delete(request);
+    if (this.current !== "closed") this.probes.delete(request);
     if (this.isExcluded === undefined && this.isSuccessful === undefined) {
       this.record(request, err == null ? "success" : "failure");
     } else {

@@ -49,11 +49,8 @@ import { background, type Cancel, type Context, fromSignal } from "./context.ts"
 import { callable, duration, isThenable, noGenerator, show, wholeNumber } from "./internal/data/args.ts";
 import { brand, withoutStack } from "./internal/host/errors.ts";
 import { budgetWait, failedWith, notAFunction } from "./internal/time/turn.ts";
-import { registerOuter } from "./internal/track/tracker.ts";
 import { isSignal, sourceOf } from "./internal/wait/foreign.ts";
 import { now, sleep } from "./time.ts";
-
-registerOuter(() => [retry]);
 
 /** When {@link retry} tries again. Everything may be left out. */
 export interface RetryOptions {
