@@ -152,7 +152,10 @@ export interface Settings {
   readonly now?: () => number;
 }
 
-/** A request that has been let through and has not ended. Those that began in one bucket share it, but for probes. */
+/**
+ * Where a request began that has been let through. All that began in one bucket share it, but for probes under a
+ * `probeTimeout`: each has its own.
+ */
 class Request {
   // The generation and the bucket in which it began.
   readonly generation: number;

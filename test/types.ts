@@ -4,6 +4,7 @@
  */
 import {
   after,
+  breaker,
   type Cancel,
   Channel,
   ClosedChannelError,
@@ -12,6 +13,7 @@ import {
   context,
   go,
   type Received,
+  retry,
   select,
   trySelect,
 } from "gopark";
@@ -187,4 +189,24 @@ export function rootTypes(): unknown {
   expectTypeOf<Received<string>>().toEqualTypeOf<channel.Received<string>>();
   expectTypeOf(Channel).toEqualTypeOf<typeof channel.Channel>();
   return wait;
+}
+
+/** A call through a breaker, or retried, has the type of the call. */
+export function guarded(cb: breaker.CircuitBreaker, two: breaker.TwoStepCircuitBreaker, signal: AbortSignal): unknown {
+  expectTypeOf(cb.execute(() => 1)).toEqualTypeOf<Promise<number>>();
+  expectTypeOf(cb.execute(async () => "x" as const)).toEqualTypeOf<Promise<"x">>();
+  expectTypeOf(cb.state()).toEqualTypeOf<"closed" | "half-open" | "open">();
+  expectTypeOf(two.allow()).toEqualTypeOf<(err?: unknown) => void>();
+  // @ts-expect-error: counts are read only
+  cb.counts().requests = 1;
+  // @ts-expect-error: the answer must not be a promise
+  new breaker.CircuitBreaker({ readyToTrip: async () => true });
+
+  expectTypeOf(retry(signal, async (ctx, attempt) => [ctx, attempt] as const)).toEqualTypeOf<
+    Promise<readonly [Context, number]>
+  >();
+  expectTypeOf(retry(undefined, () => 1, { budget: new retry.Budget() })).toEqualTypeOf<Promise<number>>();
+  expectTypeOf(retry.permanent("x")).toEqualTypeOf<Error>();
+  // @ts-expect-error: the answer must not be a promise
+  return retry(signal, () => 1, { retryIf: async () => true });
 }
