@@ -515,6 +515,27 @@ describe("the clock", () => {
     expect([b.cb.counts().requests, b.readings]).toEqual([0, 1]); // When it opened.
   });
 
+  test("is not read while closed without an interval, whatever the probeTimeout", async () => {
+    const b = new Bench({ probeTimeout: 1000 });
+    await b.fail(5);
+    await b.succeed();
+    expect([b.cb.state(), b.readings]).toEqual(["closed", 0]);
+  });
+
+  test.each([undefined, 100])(
+    "is not read while half-open without a probeTimeout, buckets of %s",
+    async (bucketPeriod) => {
+      const b = new Bench({ interval: 1000, maxRequests: 3, ...(bucketPeriod === undefined ? {} : { bucketPeriod }) });
+      await b.fail(6);
+      b.at += 60_001;
+      expect(b.cb.state()).toBe("half-open");
+      const { readings } = b;
+      await b.succeed();
+      await b.succeed();
+      expect([b.cb.state(), b.readings]).toEqual(["half-open", readings]);
+    },
+  );
+
   test("is not read by counts", async () => {
     const b = new Bench({ interval: 1000 });
     await b.fail();
