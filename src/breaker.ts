@@ -176,11 +176,12 @@ const MAX_BUCKETS = 65_536;
 /** The state machine, which both classes hold. */
 class Machine {
   // Between any two calls:
-  //   tally has the requests of this generation alone; a new one begins with each change of the state, and while
-  //   closed, with a fixed window, after each interval; since is when the generation began, if the window rolls; expiry
-  //   is when it ends by itself, Infinity if it does not; timed says whether anything can become due in this
-  //   generation: if not, the clock is not read; probes has the probes that have not ended, oldest first; empty unless
-  //   half-open with a probeTimeout.
+  //   tally has the requests of this generation alone. A new one begins with each change of the state and, while closed
+  //     with a fixed window, after each interval;
+  //   since is when the generation began, if the window rolls;
+  //   expiry is when it ends by itself, Infinity if it does not;
+  //   timed says whether anything can become due in this generation. If not, the clock is not read;
+  //   probes has the probes that have not ended, oldest first. It is empty unless half-open with a probeTimeout.
   // What has become due meanwhile is only seen by `look`, with which each public call that depends on it begins.
   private current: State = "closed";
   private generation = 0;
