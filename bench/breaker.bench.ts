@@ -74,6 +74,10 @@ export const rows: readonly Row[] = [
     floor: wrapped,
     floorIs: "the same call through one async function",
     targets: { floor: 1.3 },
+    next: {
+      targets: { floor: 1.6 },
+      why: "A call is counted when it begins and when it ends, and its completion is charged, so that a loop of calls gives the turn back.",
+    },
   },
   {
     id: "breaker.rolling",
