@@ -100,21 +100,21 @@ export interface Settings {
   readonly name?: string;
 
   /**
-   * How many probes are let through while the breaker is half-open; so many must succeed to close it. A whole number;
-   * 0 means 1, as does leaving it out.
+   * How many probes are let through while the breaker is half-open; all of them must succeed to close it. A whole
+   * number; 0 means 1, as does leaving it out.
    */
   readonly maxRequests?: number;
 
   /**
-   * While the breaker is closed, the counts are cleared after so many milliseconds. With 0 or less, with Infinity, or
+   * While the breaker is closed, the counts are cleared after this many milliseconds. With 0 or less, with Infinity, or
    * left out, they are not cleared before the state changes.
    */
   readonly interval?: number;
 
   /**
    * With a `bucketPeriod`, the counts of a closed breaker are those of the last `interval` milliseconds, rounded up to
-   * whole buckets of so many milliseconds each; the counts of the oldest bucket are forgotten together. With 0 or less,
-   * or left out, all counts are cleared together after an `interval`. Without an `interval` it has no effect.
+   * whole buckets of this many milliseconds each; the counts of the oldest bucket are forgotten together. With 0 or
+   * less, or left out, all counts are cleared together after an `interval`. Without an `interval` it has no effect.
    */
   readonly bucketPeriod?: number;
 
@@ -122,8 +122,8 @@ export interface Settings {
   readonly timeout?: number;
 
   /**
-   * A probe that has not ended after so many milliseconds counts as failed: the breaker opens, as of that instant. Its
-   * function is not stopped, and its result is not counted any more. Above 0; Infinity if left out.
+   * A probe that has not ended after this many milliseconds counts as failed: the breaker opens, as of that instant.
+   * Its function is not stopped, and its result is not counted any more. Above 0; Infinity if left out.
    */
   readonly probeTimeout?: number;
 

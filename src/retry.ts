@@ -58,7 +58,7 @@ export interface RetryOptions {
   readonly attempts?: number;
 
   /**
-   * The wait after the first attempt is up to so many milliseconds, the one after the second up to twice as many, and
+   * The wait after the first attempt is up to this many milliseconds, the one after the second up to twice as many, and
    * so on. Finite, 0 or more; 100 if left out.
    */
   readonly base?: number;
@@ -67,7 +67,7 @@ export interface RetryOptions {
   readonly cap?: number;
 
   /**
-   * No attempt begins so many milliseconds after the call, or later. Does not end an attempt that runs. 0 or more;
+   * No attempt begins this many milliseconds after the call, or later. Does not end an attempt that runs. 0 or more;
    * Infinity if left out.
    */
   readonly total?: number;
@@ -97,7 +97,7 @@ export interface Retry {
    * Gives up with the error of the last attempt itself if
    * - it was wrapped by {@link permanent}: then with the wrapped error;
    * - `ctx` has ended;
-   * - so many `attempts` have been made;
+   * - as many attempts as `attempts` says have been made;
    * - it is a RangeError or SyntaxError, or `retryIf` says no;
    * - the next attempt could only begin when `total` is over, or at the deadline of `ctx` or later;
    * - the `budget` has no token.
