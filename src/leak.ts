@@ -68,6 +68,11 @@ export interface Leak {
   readonly proved: boolean;
   /** For a context: whether its cancel function was collected, so that only its parent or its deadline can end it. */
   readonly lostCancel: boolean;
+  /**
+   * For a wait for a lock: the stack of the call that took the lock, of the first if several hold it; for a wait for a
+   * `Once`, of the call whose function runs. `undefined` without full tracking, and for everything else.
+   */
+  readonly heldAt: string | undefined;
 }
 
 /** What was there at some moment, to be handed to `ignore`. Made by {@link current}. */
@@ -146,7 +151,7 @@ export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
   for (const record of allRecords()) if (!ignore?.entries.has(record)) leaks.push(leakOf(record, false));
   for (const [kind, unrecorded] of unrecordedNow()) {
     const count = unrecorded - (ignore?.unrecorded.get(kind) ?? 0);
-    if (count > 0) leaks.push({ kind, count, ageMs: undefined, stack: undefined, proved: false, lostCancel: false });
+    if (count > 0) leaks.push({ ...UNRECORDED, kind, count });
   }
   return leaks;
 }
@@ -175,9 +180,12 @@ export function onProved(fn: (leak: Leak) => void): () => void {
   return onProvedRecord((record) => fn(leakOf(record, true)));
 }
 
+const UNRECORDED = { ageMs: undefined, stack: undefined, proved: false, lostCancel: false, heldAt: undefined };
+
 function leakOf(record: LeakRecord, proved: boolean): Leak {
-  const { kind, units, stack, lostCancel } = record;
-  return { kind: kind.name, count: units, ageMs: ageOf(record), stack, proved, lostCancel: lostCancel && !proved };
+  const { kind, units, stack, holder } = record;
+  const lostCancel = record.lostCancel && !proved;
+  return { kind: kind.name, count: units, ageMs: ageOf(record), stack, proved, lostCancel, heldAt: holder?.stack };
 }
 
 /** How many groups of leaks a message shows in full. */
@@ -188,14 +196,15 @@ function messageOf(leaks: readonly Leak[]): string {
   for (const { kind, count } of leaks) counts.set(kind, (counts.get(kind) ?? 0) + count);
   const summary = [...counts].map(([kind, n]) => `${n} ${kind}`).join(", ");
   const groups = byPlace(leaks);
-  const details = groups.slice(0, DETAILED).map(({ kind, count, ageMs, stack, proved, lostCancel }) => {
+  const details = groups.slice(0, DETAILED).map(({ kind, count, ageMs, stack, proved, lostCancel, heldAt }) => {
     if (stack === undefined) {
       return `${count} ${kind}: made without full tracking; to see where, call leak.track("full") before it is made`;
     }
     let note = "";
     if (proved) note = ", proved: collected, so nothing could have ended it";
     if (lostCancel) note = ", lost cancel: its cancel function was dropped";
-    return `${count} ${kind}, for ${Math.round(ageMs ?? 0)} ms${note}, made at\n${stack}`;
+    const holder = heldAt === undefined ? "" : `\nheld since the call at\n${heldAt}`;
+    return `${count} ${kind}, for ${Math.round(ageMs ?? 0)} ms${note}, made at\n${stack}${holder}`;
   });
   if (groups.length > DETAILED) {
     const more = groups.slice(DETAILED).reduce((sum, { count }) => sum + count, 0);
@@ -208,7 +217,7 @@ function messageOf(leaks: readonly Leak[]): string {
 function byPlace(leaks: readonly Leak[]): Leak[] {
   const groups = new Map<string, Leak>();
   for (const leak of leaks) {
-    const key = JSON.stringify([leak.kind, leak.stack, leak.proved, leak.lostCancel]);
+    const key = JSON.stringify([leak.kind, leak.stack, leak.proved, leak.lostCancel, leak.heldAt]);
     const group = groups.get(key);
     if (group === undefined) groups.set(key, leak);
     else {

@@ -72,6 +72,14 @@ export interface LeakRecord {
   readonly stack: string;
   /** Whether the collector has taken its cancel function, so that only something else can still end it. */
   lostCancel: boolean;
+  /** For a wait: the one that holds what it waits for, where that is known. */
+  holder: Holder | undefined;
+}
+
+/** What has a lock that others wait for. It must not reach the lock: a record refers to it. */
+export interface Holder {
+  /** Where the lock was taken; undefined while nobody holds it, or that is not recorded. */
+  readonly stack: string | undefined;
 }
 
 /** The age of a record in milliseconds, by the real clock. */
@@ -126,10 +134,11 @@ export interface Watch {
   readonly token: unknown;
 }
 
-/** Begins to watch a wait; see {@link isWatching}. */
-export function watch(kind: Kind, wait: WeakKey): Watch | undefined {
+/** Begins to watch a wait; see {@link isWatching}. `holder` has what it waits for. */
+export function watch(kind: Kind, wait: WeakKey, holder?: Holder): Watch | undefined {
   if (!watching) return undefined;
   const record = full ? makeRecord(kind, 1, wait) : undefined;
+  if (record !== undefined) record.holder = holder;
   let token: unknown;
   guarded(() => {
     token = observer?.parked?.(kind);
@@ -207,7 +216,7 @@ export function makeRecord(
   entryPoints: () => readonly PublicFunction[] = kind.entryPoints,
   stack: string = callerStack(entryPoints()),
 ): LeakRecord {
-  const record = { kind, units, madeAt: realNow(), stack, lostCancel: false };
+  const record = { kind, units, madeAt: realNow(), stack, lostCancel: false, holder: undefined };
   records.add(record);
   if (thing !== undefined) registry.register(thing, record, record);
   return record;

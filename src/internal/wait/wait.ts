@@ -40,7 +40,7 @@
  */
 import { type Element, List } from "../data/list.ts";
 import { charge, defer } from "../time/turn.ts";
-import { isWatching, type Kind, showWaitStack, unwatch, type Watch, watch } from "../track/tracker.ts";
+import { type Holder, isWatching, type Kind, showWaitStack, unwatch, type Watch, watch } from "../track/tracker.ts";
 import { type Ending, isContextError } from "./endings.ts";
 import type { Dependent, Source } from "./source.ts";
 import { PHASE_ADMIT, PHASE_NONE, type Phase } from "./waitable.ts";
@@ -72,6 +72,8 @@ export interface CancelHooks<W> {
 /** What a wait stands in. */
 export interface WaitQueue<W> {
   readonly hooks: CancelHooks<W> | undefined;
+  /** Who holds what the wait waits for, where that is known: reports show it. */
+  readonly holder?: Holder | undefined;
   /** Unlinks the wait; false if it does not stand here. */
   remove(wait: W): boolean;
 }
@@ -80,11 +82,13 @@ export interface WaitQueue<W> {
 export class Waiters<T, V = undefined> extends List<Waiter<T, V>> implements WaitQueue<Wait<T, V>> {
   readonly kind: Kind;
   readonly hooks: CancelHooks<Wait<T, V>> | undefined;
+  readonly holder: Holder | undefined;
 
-  constructor(kind: Kind, hooks?: CancelHooks<Wait<T, V>>) {
+  constructor(kind: Kind, hooks?: CancelHooks<Wait<T, V>>, holder?: Holder) {
     super();
     this.kind = kind;
     this.hooks = hooks;
+    this.holder = holder;
   }
 
   /** Parks a wait at the end of the queue. `source` has been polled and has not ended. */
@@ -196,7 +200,8 @@ class WaitDependent implements Dependent {
    * To be called when the wait stands in its queue: this runs code of observers, of stack formatters, and foreign code.
    */
   listen(): void {
-    const watched = watch(this.wait.kind, this.wait);
+    const queue = this.wait.list as WaitQueue<Wait<never, unknown>> | undefined;
+    const watched = watch(this.wait.kind, this.wait, queue?.holder);
     if (this.claimed) {
       // The code that just ran has claimed the wait.
       if (watched !== undefined) unwatch(this.wait.kind, watched);

@@ -1,0 +1,271 @@
+/**
+ * Locks: the mechanism under Mutex, RWMutex and KeyedMutex.
+ *
+ * A lock has one side to write and, if it can be shared, one to read. A {@link Side} knows how often the lock is held
+ * in this way, by hand or by guards, and what waits for it. {@link Lock} decides which is next.
+ */
+import { Ring } from "../data/ring.ts";
+import { completed, completedWith } from "../time/turn.ts";
+import { exit, type Holder, isFull, type Kind, type LeakRecord, makeRecord } from "../track/tracker.ts";
+import type { Source } from "./source.ts";
+import { type CancelHooks, type Wait, Waiters } from "./wait.ts";
+
+/** What one side is called: by the counters, and where it is misused. */
+export interface SideNames {
+  readonly waits: Kind;
+  readonly held: Kind;
+  /** Go's text for an unlock of what is not locked. */
+  readonly misuse: string;
+}
+
+/**
+ * What a guard of a lock holds. An object of its own, since the lock refers to it: if the lock referred to the guard,
+ * the collector could not prove that a guard was dropped.
+ */
+export class Hold {
+  /** What the caller gets. Set until the lock is taken for the first time. */
+  guard: object | undefined = undefined;
+
+  // The same, while there is a record of it, under full tracking.
+  private weakGuard: WeakRef<object> | undefined = undefined;
+
+  // Set when the lock is taken. Cleared when it is given back, or suspended.
+  private held = false;
+
+  /** Set by the first `unlock`, and never cleared: nobody would give back what is taken after it. */
+  unlocked = false;
+
+  // The record of the hold while the lock is held, under full tracking.
+  private record: LeakRecord | undefined = undefined;
+
+  private readonly side: Side;
+
+  constructor(side: Side) {
+    this.side = side;
+  }
+
+  /** The lock has been taken. Returns the record, under full tracking. */
+  taken(kind: Kind, stack: string | undefined): LeakRecord | undefined {
+    this.held = true;
+    const { guard } = this;
+    this.guard = undefined;
+    if (!isFull()) return undefined;
+    if (guard !== undefined) this.weakGuard = new WeakRef(guard);
+    this.record = makeRecord(kind, 1, this.weakGuard?.deref(), kind.entryPoints, stack);
+    return this.record;
+  }
+
+  /** Gives the lock back. It may be taken for this hold again. */
+  suspend(): void {
+    if (!this.held) return;
+    this.held = false;
+    const { record } = this;
+    this.record = undefined;
+    this.side.giveUp(record);
+  }
+
+  /** Gives the lock back for good. Does nothing the second time. */
+  unlock(): void {
+    this.unlocked = true;
+    this.suspend();
+  }
+}
+
+/** Where a lock was taken by those that hold it. It must not reach the lock, since the records of waits refer to it. */
+class Holders implements Holder {
+  // The records of all that hold the lock, the oldest first.
+  readonly records: Set<LeakRecord> = new Set();
+
+  get stack(): string | undefined {
+    for (const { stack } of this.records) return stack;
+    return undefined;
+  }
+}
+
+/** What a wait for a lock is for: the hold of a guard; undefined if the lock is to be held by hand. */
+type Owner = Hold | undefined;
+
+/** One way to hold a lock, to write or to read. A wait for it resolves to the guard that it is for, if any. */
+export class Side implements CancelHooks<Wait<unknown, Owner>> {
+  // Between any two calls: 0 <= byHand <= held, and the holds beyond byHand are those of guards.
+  held = 0;
+  private byHand = 0;
+
+  // The hold of the guard that took the lock last. Where one holds at a time, it is the holder, if byHand is 0 and held
+  // is not.
+  private lastHold: Hold | undefined = undefined;
+
+  // Made for the first that waits.
+  private waiters: Waiters<unknown, Owner> | undefined = undefined;
+
+  // The records of the holds by hand, oldest first, under full tracking: `unlock` does not say which it gives back.
+  private records: Ring<LeakRecord> | undefined = undefined;
+
+  private readonly lock: Lock;
+  private readonly names: SideNames;
+
+  constructor(lock: Lock, names: SideNames) {
+    this.lock = lock;
+    this.names = names;
+  }
+
+  /** How many wait. */
+  get waiting(): number {
+    return this.waiters === undefined ? 0 : this.waiters.size;
+  }
+
+  /** Takes the lock by hand, or parks until it is granted. `source` has been polled and has not ended. */
+  take(source: Source | undefined): Promise<void> {
+    if (!this.lock.isFree(this)) return this.park(source, undefined) as Promise<void>;
+    this.hold(undefined);
+    return completed();
+  }
+
+  /** As {@link take}, for a guard, which it resolves to. */
+  takeFor<G extends object>(source: Source | undefined, hold: Hold, guard: G): Promise<G> {
+    hold.guard = guard;
+    if (!this.lock.isFree(this)) return this.park(source, hold) as Promise<G>;
+    this.hold(hold);
+    return completedWith(guard);
+  }
+
+  /** Takes the lock by hand if that needs no wait; says whether it did. */
+  tryTake(): boolean {
+    if (!this.lock.isFree(this)) return false;
+    this.hold(undefined);
+    return true;
+  }
+
+  /** Gives back one hold by hand. Throws, with nothing changed, if there is none. */
+  giveBack(): void {
+    if (this.byHand === 0) {
+      throw new Error(this.held === 0 ? this.names.misuse : "sync: a guard holds the lock: it alone can unlock it");
+    }
+    this.byHand--;
+    const { records } = this;
+    this.giveUp(records !== undefined && records.size > 0 ? records.shift() : undefined);
+  }
+
+  /** Gives back a hold that is not counted as one by hand, or not any more. */
+  giveUp(record: LeakRecord | undefined): void {
+    if (record !== undefined) this.lock.holders?.records.delete(record);
+    exit(this.names.held, record);
+    this.held--;
+    this.lock.admit(this);
+  }
+
+  /**
+   * Gives the lock back for a while, whether it is held by hand or for a guard, whose hold is then returned, to be
+   * handed to {@link resume}. For a side that one holds at a time. Throws as {@link giveBack} does.
+   */
+  suspend(): Hold | undefined {
+    const hold = this.byHand === 0 && this.held > 0 ? this.lastHold : undefined;
+    if (hold === undefined) this.giveBack();
+    else hold.suspend();
+    return hold;
+  }
+
+  /** Takes the lock again, for what held it before {@link suspend}. */
+  async resume(hold: Hold | undefined): Promise<void> {
+    if (this.lock.isFree(this)) this.hold(hold);
+    else await this.park(undefined, hold);
+  }
+
+  /** Grants the lock to the first that waits, if anyone does. The lock is free for it. */
+  grantOne(): void {
+    const waiter = this.waiters?.shift();
+    if (waiter === undefined) return;
+    const hold = waiter.value;
+    const guard = hold?.guard;
+    // The record shows where the lock was asked for: the caller here is another task.
+    this.hold(hold, (waiter as Partial<Wait<unknown, Owner>>).dependent?.stack);
+    waiter.resolve(guard);
+  }
+
+  /** Grants the lock to all that wait. */
+  grantAll(): void {
+    while (this.waiting > 0) this.grantOne();
+  }
+
+  afterCancels(): void {
+    this.lock.admit(undefined);
+  }
+
+  private park(source: Source | undefined, owner: Owner): Promise<unknown> {
+    this.waiters ??= new Waiters<unknown, Owner>(this.names.waits, this, this.lock.makeHolders());
+    return this.waiters.park(source, owner);
+  }
+
+  /** Counts a hold; as one by hand, if its guard has been unlocked in the meantime. */
+  private hold(hold: Hold | undefined, stack?: string): void {
+    const kind = this.names.held;
+    this.held++;
+    kind.live++;
+    let record: LeakRecord | undefined;
+    if (hold === undefined || hold.unlocked) {
+      this.byHand++;
+      if (isFull()) {
+        // Once the collector has taken the lock, nobody can unlock it.
+        record = makeRecord(kind, 1, this.lock, kind.entryPoints, stack);
+        this.records ??= new Ring<LeakRecord>();
+        this.records.push(record);
+      }
+    } else {
+      this.lastHold = hold;
+      record = hold.taken(kind, stack);
+    }
+    if (record !== undefined) this.lock.makeHolders().records.add(record);
+  }
+}
+
+/** The state of a lock, and who is next: Go's policy. */
+export class Lock {
+  // Between any two calls:
+  //   write.held is 0 or 1, and if it is 1, nobody reads;
+  //   if anyone waits to write, somebody holds the lock;
+  //   if anyone waits to read, somebody writes, or somebody waits to write.
+  // Exception: from a cancel to `afterCancels`, those that the cancelled wait held back are not admitted yet, since the
+  // same end may be about to cancel them.
+  readonly write: Side;
+  readonly read: Side | undefined;
+
+  /** Made for the first wait, and for the first hold under full tracking. */
+  holders: Holders | undefined = undefined;
+
+  constructor(write: SideNames, read?: SideNames) {
+    this.write = new Side(this, write);
+    this.read = read === undefined ? undefined : new Side(this, read);
+  }
+
+  makeHolders(): Holders {
+    this.holders ??= new Holders();
+    return this.holders;
+  }
+
+  /** Whether the side can be taken now. Those that wait to write hold back those that come to read. */
+  isFree(side: Side): boolean {
+    const { write, read } = this;
+    if (write.held > 0 || write.waiting > 0) return false;
+    return side === read || read === undefined || (read.held === 0 && read.waiting === 0);
+  }
+
+  /**
+   * Admits those that are next, after `side` has been given back, or after a wait has been cancelled.
+   */
+  admit(side: Side | undefined): void {
+    const { write, read } = this;
+    if (write.held > 0) return;
+    if (read !== undefined) {
+      // Those that wait to read have come while somebody wrote, or behind somebody that waits to write. After a write
+      // they come next, all of them, before the next that writes: so neither starves the other. After a read they do
+      // not, unless what held them back was cancelled.
+      if (read.waiting > 0 && (side === write || write.waiting === 0)) read.grantAll();
+      if (read.held > 0) return;
+    }
+    write.grantOne();
+    if (write.held === 0) this.freed();
+  }
+
+  /** Nobody holds the lock any more, and nobody waits. */
+  protected freed(): void {}
+}

@@ -1,0 +1,628 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/**
+ * Locks and the like for tasks that wait: `Mutex`, `RWMutex`, `KeyedMutex`, `WaitGroup`, `Once` and `Cond`.
+ *
+ * Rules of use:
+ *
+ * - Code that does not await needs no lock: nothing runs between two awaits. Use one where state must stay the same
+ *   across an `await`.
+ * - Most callers should use `withLock`, or `guard` with `using`: the lock is given back however the block is left.
+ * - Use `lock` and `unlock` where one function takes the lock and another gives it back. Unlock in `finally`.
+ * - A lock is not re-entrant: a task that holds it and locks it again waits for itself. Under full tracking the leak
+ *   report of the wait shows both calls.
+ * - Call `wait` of a Cond in a loop that tests the condition, as in Go.
+ *
+ * ```ts
+ * import { sync, time } from "gopark";
+ *
+ * const mu = new sync.Mutex();
+ * let balance = 10;
+ * const withdraw = (amount: number) =>
+ *   mu.withLock(async () => {
+ *     const before = balance;
+ *     await time.sleep(1); // the booking
+ *     balance = before - amount;
+ *   });
+ * await Promise.all([withdraw(3), withdraw(4)]);
+ * console.log(balance);
+ * // Output:
+ * // 3
+ * ```
+ *
+ * Ports sync, but for Pool and Map, which are modules of their own. Differences from Go:
+ *
+ * - What waits in Go returns a promise, and takes an optional context or signal that ends the waiting.
+ * - Locks are handed over in the order of the calls. In Go a running goroutine may overtake those that wait.
+ * - To unlock what is not locked throws an Error with Go's text and changes nothing. Go ends the program.
+ * - A lock that a guard holds is unlocked by that guard alone, and once, however often it is unlocked. `wait` of a Cond
+ *   gives it back for a while all the same.
+ * - A grant is final: after `unlock(); cancel()` in one turn of the event loop, the lock that was granted is held.
+ * - `add` below zero throws an Error with Go's text and leaves the counter as it was. Go panics, with the counter
+ *   negative. Go's other panics of a WaitGroup, for `Add` beside `Wait`, are for threads and cannot occur.
+ * - `go` of a WaitGroup returns the promise of its task, as `go` does. Its failure is a rejection, and counts as done.
+ * - `do` of a Once returns a promise, and waits for an async function. The first caller gets the error that the
+ *   function fails with; others return as if it had not failed, as after a panic in Go.
+ * - The functions that `onceFunc` and `onceValue` make return promises. OnceValues is `onceValue` with a tuple.
+ * - `wait` of a Cond that is cancelled takes the lock again and then rejects. Nothing ends the waiting for the lock.
+ * - `guard`, `rGuard`, `withLock`, `withRLock` and `KeyedMutex` are additions.
+ */
+import { callable, noGenerator, show } from "./internal/data/args.ts";
+import { disposable } from "./internal/host/dispose.ts";
+import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
+import { enter, exit, Kind, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
+import { sourceOf } from "./internal/wait/foreign.ts";
+import { Hold, Lock, type Side } from "./internal/wait/lock.ts";
+import type { Cancel, Source } from "./internal/wait/source.ts";
+import { Wait, Waiters } from "./internal/wait/wait.ts";
+
+// The public functions at which the stack of a record begins.
+const locking = (): PublicFunction[] => {
+  const m = Mutex.prototype;
+  const rw = RWMutex.prototype;
+  const keyed = KeyedMutex.prototype;
+  return [
+    ...[Cond.prototype.wait, m.withLock, m.guard, m.lock, m.tryLock],
+    ...[
+      rw.withLock,
+      rw.guard,
+      rw.lock,
+      rw.tryLock,
+      rw.withRLock,
+      rw.rGuard,
+      rw.rLock,
+      rw.tryRLock,
+      RLocker.prototype.lock,
+    ],
+    ...[keyed.withLock, keyed.guard, keyed.lock, keyed.tryLock],
+  ];
+};
+const HELD = new Kind("held lock", "resource", locking);
+const MUTEX = {
+  waits: new Kind("mutex lock", "wait", locking),
+  held: HELD,
+  misuse: "sync: unlock of unlocked mutex",
+};
+const WRITE = {
+  waits: new Kind("rwmutex lock", "wait", locking),
+  held: HELD,
+  misuse: "sync: Unlock of unlocked RWMutex",
+};
+const READ = {
+  waits: new Kind("rwmutex rLock", "wait", locking),
+  held: HELD,
+  misuse: "sync: RUnlock of unlocked RWMutex",
+};
+const KEYED = {
+  waits: new Kind("keyedmutex lock", "wait", locking),
+  held: HELD,
+  misuse: MUTEX.misuse,
+};
+const WAIT = new Kind("waitgroup wait", "wait", () => [WaitGroup.prototype.wait]);
+const DO = new Kind("once do", "wait", () => [Once.prototype.do]);
+const DOING = new Kind("once function", "task", () => [Once.prototype.do]);
+const COND = new Kind("cond wait", "wait", () => [Cond.prototype.wait]);
+
+/** A lock that is held until {@link unlock}. Made by the methods `guard` and `rGuard`. */
+export class Guard {
+  readonly #hold: Hold;
+
+  /** @internal */
+  constructor(hold: Hold) {
+    this.#hold = hold;
+  }
+
+  /** Gives the lock back. Does nothing the second time. Costs as the `unlock` of the lock does. */
+  unlock(): void {
+    this.#hold.unlock();
+  }
+
+  /** Gives the lock back at the end of a `using` block. */
+  declare readonly [Symbol.dispose]: () => void;
+
+  static {
+    disposable(this.prototype, this.prototype.unlock);
+  }
+}
+
+/** What a {@link Cond} needs of a lock. */
+export interface Locker {
+  /** Takes the lock, waiting until it is free. */
+  lock(): PromiseLike<void>;
+  /** Gives it back. */
+  unlock(): void;
+}
+
+// The side of a lock of ours that its `lock` takes; undefined for other lockers. Set by the static blocks.
+const exclusiveSides: ((l: object) => Side | undefined)[] = [];
+
+/** The source behind `cancel`; undefined for none. */
+function optional(cancel: Cancel | undefined): Source | undefined {
+  return cancel === undefined ? undefined : sourceOf(cancel);
+}
+
+/** Takes the lock by hand, unless `cancel` has ended. */
+function take(side: Side, cancel: Cancel | undefined): Promise<void> {
+  const source = optional(cancel);
+  const ending = source?.poll();
+  return ending === undefined ? side.take(source) : failedWith(ending.error());
+}
+
+/** Takes the lock for a guard, unless `cancel` has ended. */
+function takeGuard(side: Side, cancel: Cancel | undefined): Promise<Guard> {
+  const source = optional(cancel);
+  const ending = source?.poll();
+  return ending === undefined ? newGuard(side, source) : failedWith(ending.error());
+}
+
+function newGuard(side: Side, source: Source | undefined): Promise<Guard> {
+  const hold = new Hold(side);
+  return side.takeFor(source, hold, new Guard(hold));
+}
+
+/** Calls `fn` while the guard is held. `what` is the name of `fn`, for errors. */
+async function guarded<R>(taken: Promise<Guard>, fn: () => R | PromiseLike<R>, what: string): Promise<R> {
+  const guard = await taken;
+  try {
+    return noGenerator(await fn(), what);
+  } finally {
+    guard.unlock();
+  }
+}
+
+/**
+ * A mutual exclusion lock: one holds it at a time, and those that wait get it in the order of their calls. It belongs
+ * to no task: one may lock it and another unlock it.
+ */
+export class Mutex {
+  readonly #lock = new Lock(MUTEX);
+
+  static {
+    exclusiveSides.push((l) => (#lock in l ? l.#lock.write : undefined));
+  }
+
+  /**
+   * Takes the lock, waiting until it is free and every earlier caller has had it. It is held from the moment that
+   * `unlock` hands it over, before the awaiting code resumes: a cancel after that comes too late.
+   *
+   * Rejects, with the lock not taken, with the context's error or the signal's reason, if `cancel` has ended (even if
+   * the lock is free) or ends while waiting.
+   */
+  lock(cancel?: Cancel): Promise<void> {
+    return take(this.#lock.write, cancel);
+  }
+
+  /** Takes the lock if it is free; says whether it did. */
+  tryLock(): boolean {
+    return this.#lock.write.tryTake();
+  }
+
+  /**
+   * Gives the lock back, to the first that waits for it. O(1). Throws an Error, with nothing changed, if the lock is
+   * not held, or if a guard holds it.
+   */
+  unlock(): void {
+    this.#lock.write.giveBack();
+  }
+
+  /**
+   * Takes the lock as {@link lock} does, calls `fn`, and gives the lock back when `fn` has thrown or what it returned
+   * has settled. Resolves or rejects as `fn` does. An `fn` that locks the same mutex and awaits it waits for itself.
+   *
+   * Rejects, with `fn` not called, as {@link lock} does, and with TypeError if `fn` is not a function. Rejects with
+   * TypeError also if `fn` returns a generator, since the body of one would run after the lock is given back.
+   */
+  withLock<R>(fn: () => R | PromiseLike<R>, cancel?: Cancel): Promise<R> {
+    if (typeof fn !== "function") return notAFunction(fn, "withLock: fn");
+    return guarded(this.guard(cancel), fn, "withLock: fn");
+  }
+
+  /**
+   * Takes the lock as {@link lock} does, and resolves to a guard that gives it back:
+   * `using guard = await mu.guard(ctx)`. Rejects as `lock` does. Only the guard gives its lock back: {@link unlock}
+   * throws meanwhile.
+   */
+  guard(cancel?: Cancel): Promise<Guard> {
+    return takeGuard(this.#lock.write, cancel);
+  }
+}
+
+/**
+ * A lock that one holds to write, or any number to read. One that waits to write holds back those that come later to
+ * read, so that it gets its turn. After a write, all that wait to read come before the next that writes. Writers get
+ * the lock in the order of their calls.
+ *
+ * A task that holds the lock to read must not take it to read again: if another waits to write in between, each waits
+ * for the other.
+ */
+export class RWMutex {
+  readonly #lock = new Lock(WRITE, READ);
+
+  static {
+    exclusiveSides.push((l) => (#lock in l ? l.#lock.write : undefined));
+  }
+
+  get #read(): Side {
+    return this.#lock.read as Side;
+  }
+
+  /** Takes the lock to write, waiting until nobody has it. Otherwise as {@link Mutex.lock}. */
+  lock(cancel?: Cancel): Promise<void> {
+    return take(this.#lock.write, cancel);
+  }
+
+  /** Takes the lock to write if nobody has it or waits to write; says whether it did. */
+  tryLock(): boolean {
+    return this.#lock.write.tryTake();
+  }
+
+  /**
+   * Gives the lock back: to all that wait to read, or if there are none, to the first that waits to write. O(1), and
+   * O(1) more for each of them. Throws an Error, with nothing changed, if the lock is not held to write, or if a guard
+   * holds it.
+   */
+  unlock(): void {
+    this.#lock.write.giveBack();
+  }
+
+  /** As {@link Mutex.withLock}, to write. */
+  withLock<R>(fn: () => R | PromiseLike<R>, cancel?: Cancel): Promise<R> {
+    if (typeof fn !== "function") return notAFunction(fn, "withLock: fn");
+    return guarded(this.guard(cancel), fn, "withLock: fn");
+  }
+
+  /** As {@link Mutex.guard}, to write. */
+  guard(cancel?: Cancel): Promise<Guard> {
+    return takeGuard(this.#lock.write, cancel);
+  }
+
+  /**
+   * Takes the lock to read, together with others that read. Waits while somebody holds it to write, or waits to.
+   * Otherwise as {@link Mutex.lock}.
+   */
+  rLock(cancel?: Cancel): Promise<void> {
+    return take(this.#read, cancel);
+  }
+
+  /** Takes the lock to read if nobody holds it to write, or waits to; says whether it did. */
+  tryRLock(): boolean {
+    return this.#read.tryTake();
+  }
+
+  /**
+   * Gives back what one {@link rLock} took; the last to do so hands the lock to the first that waits to write. O(1).
+   * Throws an Error, with nothing changed, if the lock is not held to read, or only by guards.
+   */
+  rUnlock(): void {
+    this.#read.giveBack();
+  }
+
+  /** As {@link Mutex.withLock}, to read. */
+  withRLock<R>(fn: () => R | PromiseLike<R>, cancel?: Cancel): Promise<R> {
+    if (typeof fn !== "function") return notAFunction(fn, "withRLock: fn");
+    return guarded(this.rGuard(cancel), fn, "withRLock: fn");
+  }
+
+  /** As {@link Mutex.guard}, to read. */
+  rGuard(cancel?: Cancel): Promise<Guard> {
+    return takeGuard(this.#read, cancel);
+  }
+
+  /** A locker whose `lock` and `unlock` are {@link rLock} and {@link rUnlock}: for a {@link Cond} of readers. */
+  rLocker(): Locker {
+    return new RLocker(this);
+  }
+}
+
+class RLocker implements Locker {
+  readonly #rw: RWMutex;
+
+  constructor(rw: RWMutex) {
+    this.#rw = rw;
+  }
+
+  lock(cancel?: Cancel): Promise<void> {
+    return this.#rw.rLock(cancel);
+  }
+
+  unlock(): void {
+    this.#rw.rUnlock();
+  }
+}
+
+/**
+ * A mutex for each key. Those of different keys do not wait for each other. The mutex of a key exists only while
+ * somebody holds it or waits for it, so any number of keys may come and go. Keys are compared as those of a Map are.
+ */
+export class KeyedMutex<K> {
+  // Between any two calls: the locks that are held, by their keys.
+  readonly #locks = new Map<K, Lock>();
+
+  /** How many keys are locked. */
+  len(): number {
+    return this.#locks.size;
+  }
+
+  /** Takes the lock of the key, as {@link Mutex.lock} does. */
+  lock(key: K, cancel?: Cancel): Promise<void> {
+    const source = optional(cancel);
+    const ending = source?.poll();
+    return ending === undefined ? this.#lockOf(key).write.take(source) : failedWith(ending.error());
+  }
+
+  /** Takes the lock of the key if it is free; says whether it did. */
+  tryLock(key: K): boolean {
+    return !this.#locks.has(key) && this.#lockOf(key).write.tryTake();
+  }
+
+  /** Gives the lock of the key back, as {@link Mutex.unlock} does. */
+  unlock(key: K): void {
+    const lock = this.#locks.get(key);
+    if (lock === undefined) throw new Error(KEYED.misuse);
+    lock.write.giveBack();
+  }
+
+  /** As {@link Mutex.withLock}, with the lock of the key. */
+  withLock<R>(key: K, fn: () => R | PromiseLike<R>, cancel?: Cancel): Promise<R> {
+    if (typeof fn !== "function") return notAFunction(fn, "withLock: fn");
+    return guarded(this.guard(key, cancel), fn, "withLock: fn");
+  }
+
+  /** As {@link Mutex.guard}, with the lock of the key. */
+  guard(key: K, cancel?: Cancel): Promise<Guard> {
+    const source = optional(cancel);
+    const ending = source?.poll();
+    return ending === undefined ? newGuard(this.#lockOf(key).write, source) : failedWith(ending.error());
+  }
+
+  /** The lock of the key; a new one is about to be taken. */
+  #lockOf(key: K): Lock {
+    let lock = this.#locks.get(key);
+    if (lock === undefined) {
+      lock = new KeyLock(this.#locks, key);
+      this.#locks.set(key, lock);
+    }
+    return lock;
+  }
+}
+
+class KeyLock<K> extends Lock {
+  private readonly locks: Map<K, Lock>;
+  private readonly key: K;
+
+  constructor(locks: Map<K, Lock>, key: K) {
+    super(KEYED);
+    this.locks = locks;
+    this.key = key;
+  }
+
+  protected override freed(): void {
+    this.locks.delete(this.key);
+  }
+}
+
+/**
+ * A counter of what is still to be done, and a wait for its zero. It can be used again and again.
+ *
+ * To start tasks and get their errors, an errgroup does more: it ends the others when one fails.
+ */
+export class WaitGroup {
+  // Between any two calls: #n >= 0; if anyone waits, #n > 0.
+  #n = 0;
+  readonly #waiters = new Waiters<void>(WAIT);
+
+  /**
+   * Adds n to the counter; n may be negative. At zero, all that wait are released, and O(1) is spent on each.
+   *
+   * Throws, with nothing changed, an Error with Go's text if the counter would fall below zero, RangeError if n is not
+   * a whole number or the counter would exceed 2⁵³−1, and TypeError if n is not a number.
+   */
+  add(n: number): void {
+    if (typeof n !== "number") throw new TypeError(`add: n must be a whole number, got ${show(n)}`);
+    const sum = this.#n + n;
+    if (!Number.isSafeInteger(n)) throw new RangeError(`add: n must be a whole number, got ${n}`);
+    if (sum > Number.MAX_SAFE_INTEGER) throw new RangeError(`add: the counter must be at most 2^53-1, got ${sum}`);
+    if (sum < 0) throw new Error("sync: negative WaitGroup counter");
+    this.#n = sum;
+    if (sum === 0) this.#waiters.wakeAll(undefined);
+  }
+
+  /** Takes one from the counter, as `add(-1)` does, and throws as it does. */
+  done(): void {
+    this.add(-1);
+  }
+
+  /**
+   * Adds one to the counter, runs `fn` as a task, and takes the one back when the task has ended, also if it has
+   * failed. Resolves or rejects as `fn` does: an error that nobody handles is reported as any unhandled rejection.
+   * Rejects with Go's text if it has not failed, but a `done` too many has taken its one back.
+   *
+   * `fn` starts in a microtask, never inside this call, and runs in the caller's async context. Rejects with TypeError,
+   * with nothing changed, if `fn` is not a function.
+   */
+  async go<T>(fn: () => T | PromiseLike<T>): Promise<T> {
+    if (typeof fn !== "function") return notAFunction(fn, "go: fn");
+    this.add(1);
+    const record = enter(TASK, undefined, () => [WaitGroup.prototype.go]);
+    let result: T;
+    try {
+      await completed();
+      result = await runTask(fn);
+    } catch (error) {
+      exit(TASK, record);
+      if (this.#n > 0) this.done(); // A `done` too many is less than the error of the task.
+      throw error;
+    }
+    exit(TASK, record);
+    this.done();
+    return result;
+  }
+
+  /**
+   * Waits until the counter is zero. Rejects with the context's error or the signal's reason, if `cancel` has ended
+   * (even if the counter is zero) or ends while waiting; the counter and the tasks are not touched.
+   */
+  wait(cancel?: Cancel): Promise<void> {
+    const source = optional(cancel);
+    const ending = source?.poll();
+    if (ending !== undefined) return failedWith(ending.error());
+    return this.#n === 0 ? completed() : this.#waiters.park(source, undefined);
+  }
+}
+
+/** Runs one function, once. */
+export class Once {
+  // Between any two calls: if anyone waits, #state is "running".
+  #state: "new" | "running" | "done" = "new";
+
+  // The call whose function runs. Its stack is set while it runs, under full tracking.
+  readonly #runner: { stack: string | undefined } = { stack: undefined };
+
+  readonly #waiters = new Waiters<void>(DO, undefined, this.#runner);
+
+  /**
+   * Calls `fn`, if no call has come before for this Once, and resolves when it has returned and what it returned has
+   * settled. Every later call, whatever its function, waits for the end of the first and calls nothing.
+   *
+   * `fn` runs inside the first call, up to its first `await`. If it fails, that call rejects with its error, and it
+   * counts as done: the others resolve. An `fn` that calls `do` of the same Once and awaits it waits for itself. An
+   * `fn` that returns a generator is refused with TypeError, and counts as done.
+   *
+   * Rejects, with nothing changed, with the context's error or the signal's reason, if `cancel` has ended or ends while
+   * waiting for the first call, and with TypeError if `fn` is not a function. An `fn` that has begun is not
+   * interrupted.
+   */
+  do(fn: () => unknown, cancel?: Cancel): Promise<void> {
+    if (typeof fn !== "function") return notAFunction(fn, "do: fn");
+    const source = optional(cancel);
+    const ending = source?.poll();
+    if (ending !== undefined) return failedWith(ending.error());
+    if (this.#state === "done") return completed();
+    if (this.#state === "running") return this.#waiters.park(source, undefined);
+    return this.#run(fn);
+  }
+
+  async #run(fn: () => unknown): Promise<void> {
+    this.#state = "running";
+    const record = enter(DOING);
+    this.#runner.stack = record?.stack;
+    try {
+      noGenerator(await fn(), "do: fn");
+    } finally {
+      exit(DOING, record);
+      this.#state = "done";
+      this.#runner.stack = undefined;
+      this.#waiters.wakeAll(undefined);
+    }
+  }
+}
+
+/**
+ * A function that calls `fn` the first time it is called, and never again. Each call resolves when `fn` has ended; if
+ * `fn` fails, each call rejects with the same error. Calls wait, and end by their `cancel`, as those of
+ * {@link Once.do}. Throws TypeError if `fn` is not a function.
+ */
+export function onceFunc(fn: () => unknown): (cancel?: Cancel) => Promise<void> {
+  callable(fn, "onceFunc: fn");
+  return once(async () => {
+    noGenerator(await fn(), "onceFunc: fn");
+  });
+}
+
+/** As {@link onceFunc}; each call resolves to what `fn` returned. */
+export function onceValue<T>(fn: () => T | PromiseLike<T>): (cancel?: Cancel) => Promise<T> {
+  callable(fn, "onceValue: fn");
+  return once(async () => noGenerator(await fn(), "onceValue: fn"));
+}
+
+function once<T>(fn: () => Promise<T>): (cancel?: Cancel) => Promise<T> {
+  const once = new Once();
+  // Dropped once it is called, with all that it keeps alive, as in Go.
+  let first: (() => Promise<T>) | undefined = fn;
+  let outcome: { readonly value: T } | { readonly error: unknown } | undefined;
+  const run = async () => {
+    const running = (first as () => Promise<T>)();
+    first = undefined;
+    try {
+      outcome = { value: await running };
+    } catch (error) {
+      outcome = { error };
+    }
+  };
+  return async (cancel) => {
+    await once.do(run, cancel);
+    const ended = outcome as NonNullable<typeof outcome>;
+    if ("error" in ended) throw ended.error;
+    return ended.value;
+  };
+}
+
+/**
+ * A condition variable: tasks wait for something to change under a lock, and are told that it may have changed.
+ *
+ * Where a value is handed over, use a channel; where something ends once, a context.
+ */
+export class Cond {
+  /** The lock. It is held when the condition is tested or changed. */
+  readonly l: Locker;
+
+  readonly #waiters = new Waiters<void>(COND);
+
+  // Of a lock of ours. It is given back and taken again also for the guard that holds it.
+  readonly #side: Side | undefined = undefined;
+
+  /** Throws TypeError if `l` has no methods `lock` and `unlock`. */
+  constructor(l: Locker) {
+    const { lock, unlock } = (l ?? {}) as Partial<Locker>;
+    if (typeof lock !== "function" || typeof unlock !== "function") {
+      throw new TypeError(`Cond: l must have the methods lock and unlock, got ${show(l)}`);
+    }
+    this.l = l;
+    for (const sideOf of exclusiveSides) this.#side ??= sideOf(l);
+  }
+
+  /**
+   * Gives the lock back, waits for {@link signal} or {@link broadcast}, and takes the lock again. Nobody can signal
+   * between the giving back and the waiting. Signals wake those that wait in the order of their calls; others may take
+   * the lock first, so test the condition again: `while (!condition) await cond.wait()`.
+   *
+   * Rejects with the context's error or the signal's reason, if `cancel` has ended, or ends while waiting for a signal,
+   * and only when the lock has been taken again: the caller holds the lock however `wait` ends. Nothing ends the wait
+   * for the lock. A signal that wakes this call before its cancel comes is not passed on: the call resolves.
+   *
+   * Rejects at once, with nothing changed, with the error of `unlock` if the lock is not held. A locker of another kind
+   * may fail to lock again: then its error is that of the call.
+   */
+  async wait(cancel?: Cancel): Promise<void> {
+    const source = optional(cancel);
+    const ending = source?.poll();
+    if (ending !== undefined) return failedWith(ending.error());
+    const wait = new Wait<void>(COND, source, undefined);
+    this.#waiters.push(wait);
+    wait.dependent?.listen();
+    let hold: Hold | undefined;
+    try {
+      // Not earlier: the unlock of another locker may signal.
+      if (this.#side === undefined) this.l.unlock();
+      else hold = this.#side.suspend();
+    } catch (error) {
+      if (this.#waiters.remove(wait)) wait.resolve();
+      else wait.promise.catch(() => {}); // It has been cancelled meanwhile.
+      throw error;
+    }
+    try {
+      await wait.promise;
+    } finally {
+      await (this.#side === undefined ? this.l.lock() : this.#side.resume(hold));
+    }
+  }
+
+  /** Wakes the first that waits, if anyone does. The caller need not hold the lock. */
+  signal(): void {
+    this.#waiters.wakeOne(undefined);
+  }
+
+  /** Wakes all that wait. The caller need not hold the lock. */
+  broadcast(): void {
+    this.#waiters.wakeAll(undefined);
+  }
+}
