@@ -10,6 +10,7 @@ import { rows as select } from "./select.bench.ts";
 import { rows as semaphore } from "./semaphore.bench.ts";
 import { rows as shardmap } from "./shardmap.bench.ts";
 import type { Row } from "./support/row.ts";
+import { rows as sync } from "./sync.bench.ts";
 import { rows as time } from "./time.bench.ts";
 
 export const files: Readonly<Record<string, readonly Row[]>> = {
@@ -24,6 +25,7 @@ export const files: Readonly<Record<string, readonly Row[]>> = {
   shardmap,
   breaker,
   retry,
+  sync,
 };
 
 export const rows: readonly Row[] = Object.values(files).flat();

@@ -10,6 +10,7 @@ import { go } from "gopark/go";
 import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
+import { Mutex, WaitGroup } from "gopark/sync";
 import { sleep } from "gopark/time";
 import { expect, test, vi } from "vitest";
 import { turns } from "./support/turn.ts";
@@ -54,6 +55,18 @@ const handovers: Record<string, (ran: () => void) => () => unknown> = {
     sem.tryAcquire();
     void sem.withPermit(ctx, ran);
     return () => sem.release();
+  },
+  "withLock's function, by an unlock": (ran) => {
+    const mu = new Mutex();
+    mu.tryLock();
+    void mu.withLock(ran);
+    return () => mu.unlock();
+  },
+  "a wait group's task, and what follows its wait, by a done": (ran) => {
+    const wg = new WaitGroup();
+    wg.add(1);
+    void wg.wait().then(() => wg.go(ran));
+    return () => wg.done();
   },
   "what follows a receive, by a send": (ran) => {
     const ch = new Channel<number>();

@@ -9,6 +9,7 @@ import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
+import { Mutex, RWMutex } from "gopark/sync";
 import { sleep, Ticker, Timer } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { aliveSince } from "./support/alive.ts";
@@ -127,6 +128,19 @@ const recorded: Record<string, () => () => unknown> = {
     const map = new ShardMap<string, number>();
     const all = [map.update("a", () => 1), map.update("a", () => 2), map.getOrLoad("b", () => 3)];
     return () => Promise.all(all);
+  },
+  "locks and guards": () => {
+    const mu = new Mutex();
+    const rw = new RWMutex();
+    const locks = [mu.lock(), mu.lock(), rw.rLock()];
+    const guards = [rw.rGuard(), rw.guard()];
+    mu.unlock();
+    return async () => {
+      await Promise.all(locks);
+      mu.unlock();
+      rw.rUnlock();
+      for (const guard of guards) (await guard).unlock();
+    };
   },
   "a pooled object": () => {
     const pool = new Pool({ create: () => ({}), reset: () => {} });

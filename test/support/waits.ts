@@ -8,6 +8,7 @@ import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
+import { Cond, KeyedMutex, Mutex, Once, onceValue, RWMutex, WaitGroup } from "gopark/sync";
 import { after, sleep, Ticker, Timer } from "gopark/time";
 import { vi } from "vitest";
 
@@ -195,6 +196,63 @@ export const waits: Record<string, (cancel: Cancel) => Waiting> = {
       grant: () => gate.close(),
       answer: 7,
     };
+  },
+  "a mutex's lock": (cancel) => {
+    const mu = new Mutex();
+    mu.tryLock();
+    const promise = mu.lock(cancel).then(() => mu.unlock());
+    return { promise, grant: () => mu.unlock(), answer: undefined };
+  },
+  "a mutex's withLock": (cancel) => {
+    const mu = new Mutex();
+    mu.tryLock();
+    return { promise: mu.withLock(() => 7, cancel), grant: () => mu.unlock(), answer: 7 };
+  },
+  "a lock to write, behind a reader": (cancel) => {
+    const rw = new RWMutex();
+    rw.tryRLock();
+    const promise = rw.guard(cancel).then((guard) => guard.unlock());
+    return {
+      promise,
+      grant: () => rw.rUnlock(),
+      answer: undefined,
+      ghost: () => !rw.tryRLock() || rw.rUnlock() !== undefined,
+    };
+  },
+  "a lock to read": (cancel) => {
+    const rw = new RWMutex();
+    rw.tryLock();
+    const promise = rw.rGuard(cancel).then((guard) => guard.unlock());
+    return { promise, grant: () => rw.unlock(), answer: undefined };
+  },
+  "a lock of a key": (cancel) => {
+    const keyed = new KeyedMutex<string>();
+    keyed.tryLock("key");
+    const promise = keyed.guard("key", cancel).then((guard) => guard.unlock());
+    return { promise, grant: () => keyed.unlock("key"), answer: undefined };
+  },
+  "a wait group's wait": (cancel) => {
+    const wg = new WaitGroup();
+    wg.add(1);
+    return { promise: wg.wait(cancel), grant: () => wg.done(), answer: undefined };
+  },
+  "a Once's do, behind another": (cancel) => {
+    const gate = new Channel<void>();
+    const once = new Once();
+    const first = once.do(() => gate.receive());
+    return { promise: once.do(() => {}, cancel), grant: () => gate.close(), answer: undefined, clear: () => first };
+  },
+  "a call of a onceValue's function, behind another": (cancel) => {
+    const gate = new Channel<void>();
+    const once = onceValue(() => gate.receive().then(() => 7));
+    const first = once();
+    return { promise: once(cancel), grant: () => gate.close(), answer: 7, clear: () => first };
+  },
+  "a wait of a Cond": (cancel) => {
+    const mu = new Mutex();
+    const cond = new Cond(mu);
+    mu.tryLock();
+    return { promise: cond.wait(cancel), grant: () => cond.signal(), answer: undefined, clear: () => mu.unlock() };
   },
   "a wait for another context's done channel": (cancel) => {
     const other = withCancel(background());

@@ -222,10 +222,10 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
 export class Lock {
   // Between any two calls:
   //   write.held is 0 or 1, and if it is 1, nobody reads;
-  //   if anyone waits to write, somebody holds the lock;
+  //   if anyone waits, somebody holds the lock;
   //   if anyone waits to read, somebody writes, or somebody waits to write.
   // Exception: from a cancel to `afterCancels`, those that the cancelled wait held back are not admitted yet, since the
-  // same end may be about to cancel them.
+  // same end may be about to cancel them. Somebody holds the lock then, too.
   readonly write: Side;
   readonly read: Side | undefined;
 
@@ -246,7 +246,7 @@ export class Lock {
   isFree(side: Side): boolean {
     const { write, read } = this;
     if (write.held > 0 || write.waiting > 0) return false;
-    return side === read || read === undefined || (read.held === 0 && read.waiting === 0);
+    return side === read || read === undefined || read.held === 0;
   }
 
   /**
