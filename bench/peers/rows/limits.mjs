@@ -1,5 +1,5 @@
 /** async-sema, async-mutex, p-limit, p-map and limiter. */
-import { Semaphore } from "async-mutex";
+import { Mutex, Semaphore } from "async-mutex";
 import { Sema } from "async-sema";
 import { RateLimiter } from "limiter";
 import pLimit from "p-limit";
@@ -98,6 +98,35 @@ async function mapAll() {
   checkDoubled(await mapWith(items, double));
 }
 
+async function mutexLock() {
+  const mu = new Mutex();
+  let n = 0;
+  for (let i = 0; i < N; i++) {
+    const release = await mu.acquire();
+    n++;
+    release();
+  }
+  check(n, N);
+}
+
+async function mutexLockContend() {
+  const mu = new Mutex();
+  let running = 0;
+  let done = 0;
+  const task = async () => {
+    for (let i = 0; i < N / TASKS; i++) {
+      const release = await mu.acquire();
+      if (++running > 1) throw new Error("too many at once");
+      await DONE;
+      running--;
+      release();
+      done++;
+    }
+  };
+  await Promise.all(Array.from({ length: TASKS }, task));
+  check(done, N);
+}
+
 async function limitAll() {
   checkDoubled(await limitWith(items, double));
 }
@@ -119,6 +148,8 @@ export const rows = [
   { row: "sem.permit", peer: "async-mutex", ops: N, run: mutexExclusive },
   { row: "sem.contend", peer: "async-sema", ops: N, run: semaContend },
   { row: "sem.contend", peer: "async-mutex", ops: N, run: mutexContend },
+  { row: "sync.lock", peer: "async-mutex", ops: N, run: mutexLock },
+  { row: "sync.contend", peer: "async-mutex", ops: N, run: mutexLockContend },
   { row: "group.hundred", peer: "p-limit", ops: GROUPS, run: hundred },
   { row: "group.map100k", peer: "p-map", ops: items.length, run: mapAll, checkOnce: () => atMost(LIMIT, mapWith) },
   {
