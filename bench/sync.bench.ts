@@ -130,6 +130,10 @@ export const rows: readonly Row[] = [
     floor: oneAwait,
     floorIs,
     targets: { floor: 1.3 },
+    next: {
+      targets: { floor: 1.7 },
+      why: "On a busy machine. A lock is counted for the gauge, and looks at its context and at both of its sides.",
+    },
   },
   {
     id: "sync.guard",
@@ -148,6 +152,7 @@ export const rows: readonly Row[] = [
     floor: oneAwait,
     floorIs,
     targets: { floor: 3 },
+    next: { targets: { floor: 5 }, why: "A lock and an entry of a Map are made and dropped for each key." },
   },
   {
     id: "sync.contend",

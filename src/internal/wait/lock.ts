@@ -8,7 +8,7 @@ import { Ring } from "../data/ring.ts";
 import { completed, completedWith } from "../time/turn.ts";
 import { exit, type Holder, isFull, type Kind, type LeakRecord, makeRecord } from "../track/tracker.ts";
 import type { Source } from "./source.ts";
-import { type CancelHooks, type Wait, Waiters } from "./wait.ts";
+import { type CancelHooks, type Wait, type Waiter, Waiters } from "./wait.ts";
 
 /** What one side is called: by the counters, and where it is misused. */
 export interface SideNames {
@@ -148,8 +148,11 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
 
   /** Gives back a hold that is not counted as one by hand, or not any more. */
   giveUp(record: LeakRecord | undefined): void {
-    if (record !== undefined) this.lock.holders?.records.delete(record);
-    exit(this.names.held, record);
+    if (record === undefined) this.names.held.live--;
+    else {
+      this.lock.holders?.records.delete(record);
+      exit(this.names.held, record);
+    }
     this.held--;
     this.lock.admit(this);
   }
@@ -171,10 +174,9 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
     else await this.park(undefined, hold);
   }
 
-  /** Grants the lock to the first that waits, if anyone does. The lock is free for it. */
+  /** Grants the lock to the first that waits. Someone does, and the lock is free for it. */
   grantOne(): void {
-    const waiter = this.waiters?.shift();
-    if (waiter === undefined) return;
+    const waiter = this.waiters?.shift() as Waiter<unknown, Owner>;
     const hold = waiter.value;
     const guard = hold?.guard;
     // The record shows where the lock was asked for: the caller here is another task.
@@ -262,8 +264,8 @@ export class Lock {
       if (read.waiting > 0 && (side === write || write.waiting === 0)) read.grantAll();
       if (read.held > 0) return;
     }
-    write.grantOne();
-    if (write.held === 0) this.freed();
+    if (write.waiting > 0) write.grantOne();
+    else this.freed();
   }
 
   /** Nobody holds the lock any more, and nobody waits. */
