@@ -126,6 +126,20 @@ describe("the report of a wait for a lock shows where the lock is held from", ()
     mu.unlock();
   });
 
+  test("of waits of one place for locks that were taken at two: each", async () => {
+    const locks = [new Mutex(), new Mutex()] as const;
+    const here = () => locks[0].lock();
+    const there = () => locks[1].lock();
+    await Promise.all([here(), there()]);
+    const all = Promise.all(locks.map((mu) => mu.lock()));
+    const report = await verifyNone().catch((error: Error) => error.message);
+    expect(report).toMatch(/1 mutex lock, [\s\S]*held since the call at\n.*here/);
+    expect(report).toMatch(/1 mutex lock, [\s\S]*held since the call at\n.*\bthere/);
+    for (const mu of locks) mu.unlock();
+    await all;
+    for (const mu of locks) mu.unlock();
+  });
+
   test("of withLock inside withLock, of tryLock, and of guards", async () => {
     const mu = new Mutex();
     const controller = new AbortController();
