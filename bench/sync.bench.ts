@@ -1,6 +1,6 @@
 /** Locks, beside one bare await, or a flag with a waiting line. */
 import { context, sync } from "gopark";
-import { Units } from "./support/floor.ts";
+import { BareSemaphore } from "./support/floor.ts";
 import { check, type Row } from "./support/row.ts";
 
 const N = 5_000;
@@ -73,7 +73,7 @@ function contend(): Promise<void> {
 }
 
 function contendFloor(): Promise<void> {
-  const units = new Units(1);
+  const units = new BareSemaphore(1);
   return contended(
     () => units.acquire(),
     () => units.release(),
