@@ -703,6 +703,7 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
   /** Whether it owed an answer when its return() was called; unknown where the answer came in that turn. */
   let owedThen: boolean | undefined;
   let answeredRound = -1;
+  let askedRound = -1;
   /** Whether next() itself failed. */
   let threw = false;
   const returnKind = rnd.pick(["none", "ok", "ok", "throws", "rejects", "getter", "held", "number"] as const);
@@ -806,10 +807,8 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
   };
 
   const nextAsync = (): unknown => {
-    const before = parent.ended;
     ask();
-    // If the parent has ended in here, the iterator is closed while this answer is on its way: some microtasks decide.
-    if (!before && parent.ended) answeredRound = round;
+    askedRound = round;
     if (expected.length >= length) {
       ended();
       return rnd.bool(0.5) ? { done: true, value: 1 } : Promise.resolve({ done: true, value: undefined });
@@ -885,7 +884,8 @@ async function eachProgram(_seed: number, rnd: Random, program: Program): Promis
         return Promise.reject(new Error("return rejected"));
       case "held":
         returning = true;
-        owedThen = answeredRound === round ? undefined : owed !== undefined;
+        // An answer of this round may be on its way: some microtasks decide.
+        owedThen = answeredRound === round || askedRound === round ? undefined : owed !== undefined;
         return new Promise((resolve) => {
           heldReturn = () => {
             returning = false;

@@ -162,9 +162,11 @@ class Queue {
   }
 
   /** Removes all waits that end together. */
-  take(exits: readonly Exit[]): void {
+  take(exits: readonly Exit[]): number {
+    const before = this.cancelled.length;
     this.cancelled.push(...this.waiting.filter((ask) => exits.includes(ask.exit)));
     this.waiting = this.waiting.filter((ask) => !exits.includes(ask.exit));
+    return this.cancelled.length - before;
   }
 
   /**
@@ -361,9 +363,10 @@ async function semaphoreProgram(_seed: number, rnd: Random, program: Program): P
         const signal = exits.all.find((e) => e.name === "signal" && !e.ended);
         if (signal === undefined) return;
         log("signal ends");
-        queue.take(exits.mark(signal));
+        const cancelled = queue.take(exits.mark(signal));
         signal.end();
-        queue.afterCancel();
+        // An end that cancels nothing here admits nothing either; the outer end has not come to it yet.
+        if (cancelled > 0) queue.afterCancel();
       }
     });
   };
