@@ -244,10 +244,10 @@ export class Limiter {
       const source = sourceOf(ctx);
       const deadline = isContext(ctx) ? ctx.deadline() : undefined;
       const t = this.#nanosOf(ms);
+      const ending = source.poll();
       if (n > this.#burst && this.#limit !== Inf) {
         throw new RangeError(`rate: Wait(n=${n}) exceeds limiter's burst ${this.#burst}`);
       }
-      const ending = source.poll();
       if (ending !== undefined) return failedWith(ending.error());
       const longest = deadline === undefined ? Number.POSITIVE_INFINITY : this.#nanosOf(deadline) - t;
       const previousEvent = this.#lastEvent;

@@ -74,9 +74,9 @@ class Exits {
     }
     if (!has("deadline")) {
       const ms = this.#rnd.int(1, 40) * 50 + 0.25;
-      const deadline = now() + ms;
       const [ctx, end] = withTimeout(background(), ms);
-      this.all.push({ name: "deadline", cancels: [ctx], end, deadline, ended: false });
+      // Not now() + ms: a clock that moves has moved since.
+      this.all.push({ name: "deadline", cancels: [ctx], end, deadline: ctx.deadline() as number, ended: false });
     }
   }
 
