@@ -276,7 +276,7 @@ export class RWMutex {
   }
 
   /**
-   * Takes the lock to read, together with others that read. Waits while somebody holds it to write, or waits to.
+   * Takes the lock to read, together with others that read. Waits while another task holds it to write, or waits to.
    * Otherwise as {@link Mutex.lock}.
    */
   rLock(cancel?: Cancel): Promise<void> {
@@ -331,7 +331,7 @@ class RLocker implements Locker {
 
 /**
  * A mutex for each key. Those of different keys do not wait for each other. The mutex of a key exists only while
- * somebody holds it or waits for it, so any number of keys may come and go. Keys are compared as those of a Map are.
+ * a task holds it or waits for it, so any number of keys may come and go. Keys are compared as those of a Map are.
  */
 export class KeyedMutex<K> {
   // Between any two calls: the locks that are held, by their keys.

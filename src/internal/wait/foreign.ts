@@ -14,7 +14,7 @@
  * - *Unsubscribed from* by a reaction, some microtasks after the last wait has left, if by then nothing waits again. So
  *   nothing foreign runs while waits are claimed, and a loop whose next wait begins soon subscribes once. What it
  *   throws is reported.
- * - *Read*, where somebody asks for the cause of an end.
+ * - *Read*, when the cause of an end is asked for.
  */
 import type { Context } from "../../context.ts";
 import { show } from "../data/args.ts";
@@ -289,7 +289,7 @@ function notCancel(value: unknown): TypeError {
   return new TypeError(`expected a Context or an AbortSignal, got ${show(value)}${hintFor(value)}`);
 }
 
-/** What to pass instead, where somebody has passed what holds a context or a signal. */
+/** What to pass instead, where the object that holds a context or a signal was passed. */
 export function hintFor(value: unknown): string {
   try {
     const holder = value as { readonly ctx?: unknown; readonly signal?: unknown } | null | undefined;

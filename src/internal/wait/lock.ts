@@ -224,8 +224,8 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
 export class Lock {
   // Between any two calls:
   //   write.held is 0 or 1, and if it is 1, nobody reads;
-  //   if anyone waits, somebody holds the lock;
-  //   if anyone waits to read, somebody writes, or somebody waits to write.
+  //   if any task waits, another holds the lock;
+  //   if any task waits to read, another writes or waits to write.
   // Exception: from a cancel to `afterCancels`, those that the cancelled wait held back are not admitted yet, since the
   // same end may be about to cancel them. Somebody holds the lock then, too.
   readonly write: Side;
@@ -258,7 +258,7 @@ export class Lock {
     const { write, read } = this;
     if (write.held > 0) return;
     if (read !== undefined) {
-      // Those that wait to read have come while somebody wrote, or behind somebody that waits to write. After a write
+      // Those that wait to read came while a task wrote, or behind one that waits to write. After a write
       // they come next, all of them, before the next that writes: so neither starves the other. After a read they do
       // not, unless what held them back was cancelled.
       if (read.waiting > 0 && (side === write || write.waiting === 0)) read.grantAll();
