@@ -154,6 +154,17 @@ describe("callbacks that throw", () => {
     );
     expect(sem.held()).toBe(0);
   });
+
+  test("a generator function is a TypeError, and its units come back", async () => {
+    const sem = new Weighted(1);
+    const generator = function* () {
+      yield 1;
+    };
+    await expect(sem.withPermit(background(), generator)).rejects.toThrow(
+      new TypeError("withPermit: fn must not be a generator function"),
+    );
+    expect(sem.held()).toBe(0);
+  });
 });
 
 describe("grant and cancel in one turn: the first claim is final", () => {

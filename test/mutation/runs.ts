@@ -10,7 +10,7 @@ const MUTATED = new Set((process.env.MUTATED ?? "").split(",").map((file) => bas
  * How long a thread may neither report nor idle, in milliseconds, on an idle machine. The first run of a process may be
  * the one without a mutant, which counts each pass through each mutant's place: loops take many times as long.
  */
-const STUCK = 20_000;
+const STUCK = 10_000;
 const STUCK_AT_FIRST = 120_000;
 
 interface File {

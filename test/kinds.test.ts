@@ -1,0 +1,55 @@
+/**
+ * Every kind that is counted: its name, which dashboards use, its class, and the public functions that make one, which
+ * is where a stack begins when the library and its caller are bundled into one file.
+ */
+import "gopark";
+import { expect, test } from "vitest";
+import { allKinds } from "../src/internal/track/tracker.ts";
+
+const LOCKING = [
+  "wait", // Cond's, which retakes its lock.
+  ...["withLock", "guard", "lock", "tryLock"], // Mutex
+  ...["withLock", "guard", "lock", "tryLock", "withRLock", "rGuard", "rLock", "tryRLock"], // RWMutex
+  ...["lock", "withLock", "guard", "lock", "tryLock"], // KeyedMutex, and what its `of` returns
+];
+const SEMAPHORE = ["withPermit", "permit", "acquire", "tryAcquire"];
+
+const KINDS: Record<string, [kindClass: string, entryPoints: string[]]> = {
+  task: ["task", []], // `go` and the group name their own.
+  "proved leak": ["wait", []],
+  "chan receive": ["wait", ["receive", "next", "receive"]],
+  "chan send": ["wait", ["send"]],
+  context: ["resource", []], // As the constructors name their own.
+  "iterator next": ["wait", []],
+  "errgroup go": ["wait", ["go", "tryGo"]],
+  "errgroup wait": ["wait", ["wait"]],
+  "pool object": ["resource", ["use", "lease", "get"]],
+  "rate wait": ["wait", ["wait"]],
+  sleep: ["wait", ["sleep"]],
+  timer: ["resource", ["Timer", "reset"]],
+  ticker: ["resource", ["Ticker", "reset"]],
+  select: ["wait", ["select"]],
+  "select (no cases)": ["wait", ["select"]],
+  "semaphore acquire": ["wait", SEMAPHORE],
+  "semaphore permit": ["wait", SEMAPHORE],
+  "semaphore unit": ["resource", SEMAPHORE],
+  "shardmap update": ["wait", ["update"]],
+  "shardmap updater": ["task", ["update"]],
+  "shardmap load": ["wait", ["getOrLoad"]],
+  "shardmap loader": ["task", ["getOrLoad"]],
+  "held lock": ["resource", LOCKING],
+  "mutex lock": ["wait", LOCKING],
+  "rwmutex lock": ["wait", LOCKING],
+  "rwmutex rLock": ["wait", LOCKING],
+  "keyedmutex lock": ["wait", LOCKING],
+  "waitgroup wait": ["wait", ["wait"]],
+  "once do": ["wait", ["do"]],
+  "once function": ["task", ["do"]],
+  "cond wait": ["wait", ["wait"]],
+};
+
+test("every kind has its name, its class and its entry points", () => {
+  const kinds = allKinds().map((kind) => [kind.name, [kind.class, kind.entryPoints().map((entry) => entry.name)]]);
+  expect(Object.fromEntries(kinds)).toEqual(KINDS);
+  expect(kinds).toHaveLength(Object.keys(KINDS).length);
+});
