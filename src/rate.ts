@@ -32,8 +32,9 @@
  * - A `wait` for more than the burst rejects with RangeError that has Go's text.
  * - A `wait` that would last beyond the deadline rejects with an Error that has Go's text and a DeadlineExceeded as its
  *   cause. Go's error has none.
- * - A wait that is cancelled gives back exactly what it took if nothing was reserved after it. Go computes the amount,
- *   and on a real clock loses part of it. `Reservation.cancel` computes it as Go does.
+ * - A wait that is cancelled gives back exactly what it took if nothing was reserved after it, and never more. Go
+ *   computes the amount: on a real clock it loses part of it, and it gives back too much if a later reservation is due
+ *   earlier. `Reservation.cancel` computes it as Go does.
  * - `Sometimes` takes its settings as an object, and `do` takes an instant. If one is given, the interval is counted
  *   from it, otherwise from the end of the function, as in Go.
  */
@@ -235,7 +236,7 @@ export class Limiter {
    *
    * A call that rejects at once takes no token. Waits that are cancelled together, or the newest first, leave the
    * bucket as if they had never waited. Any other cancelled wait gives back the tokens that later reservations do not
-   * depend on, as {@link Reservation.cancel} does.
+   * depend on, but never more than it took.
    */
   wait(ctx: Cancel, n = 1, at: number | Date = now()): Promise<void> {
     if (!(Number.isSafeInteger(n) && n >= 0)) return rejectedByCheck(() => wholeNumber(n, "wait: n"));
@@ -335,21 +336,21 @@ export class Limiter {
   #giveBack(t: number, reserved: number, limit: Limit, timeToAct: number): void {
     if (this.#limit === Inf || reserved === 0 || timeToAct < t) return;
     const isNewest = timeToAct === this.#lastEvent;
-    if (!this.#restore(t, reserved, limit, timeToAct) || !isNewest) return;
+    if (!this.#restore(t, reserved - tokensIn(this.#timeAfter(timeToAct), limit)) || !isNewest) return;
     const previous = timeToAct - timeFor(reserved, limit);
     if (previous >= t) this.#lastEvent = previous;
   }
 
-  /**
-   * Adds, at t, those of the reserved tokens that later reservations do not depend on; says whether there were any.
-   * Tokens that come between `timeToAct` and the last event are promised to later reservations.
-   */
-  #restore(t: number, reserved: number, limit: Limit, timeToAct: number): boolean {
+  /** From `timeToAct` to the last event. The tokens that come in this time are promised to later reservations. */
+  #timeAfter(timeToAct: number): number {
     // A reservation that can never act has none after it; Infinity - Infinity would be NaN.
-    const after = timeToAct === Number.POSITIVE_INFINITY ? 0 : this.#lastEvent - timeToAct;
-    const restored = reserved - tokensIn(after, limit);
-    if (restored <= 0) return false;
-    this.#tokens = Math.min(this.#tokensAt(t) + restored, this.#burst);
+    return timeToAct === Number.POSITIVE_INFINITY ? 0 : this.#lastEvent - timeToAct;
+  }
+
+  /** Adds tokens at t; says whether there were any. */
+  #restore(t: number, tokens: number): boolean {
+    if (tokens <= 0) return false;
+    this.#tokens = Math.min(this.#tokensAt(t) + tokens, this.#burst);
     this.#last = t;
     return true;
   }
@@ -357,8 +358,10 @@ export class Limiter {
   /**
    * Gives back what cancelled waits reserved, the newest first: then each of them is the last event in its turn.
    *
-   * A cancelled wait differs from a cancelled reservation in two ways. It has certainly not acted: the newest gives its
-   * tokens back even if its time has come. And the last event before it was remembered, not computed.
+   * A cancelled wait differs from a cancelled reservation in three ways. It has certainly not acted: the newest gives
+   * its tokens back even if its time has come. The last event before it was remembered, not computed. And it never
+   * gives back more than it took, as Go does if a later reservation is due earlier, which has the tokens of a wait that
+   * was cancelled before it.
    */
   #giveBackCancelled(): void {
     if (this.#cancelled.length === 0) return;
@@ -368,7 +371,8 @@ export class Limiter {
     for (const { tokens, limit, timeToAct, previousEvent } of cancelled) {
       const isNewest = timeToAct === this.#lastEvent;
       if (this.#limit === Inf || (timeToAct < t && !isNewest)) continue;
-      if (this.#restore(t, tokens, limit, timeToAct) && isNewest) this.#lastEvent = previousEvent;
+      const promised = tokensIn(Math.max(this.#timeAfter(timeToAct), 0), limit);
+      if (this.#restore(t, tokens - promised) && isNewest) this.#lastEvent = previousEvent;
     }
   }
 

@@ -182,6 +182,19 @@ describe("with instants as arguments, on a clock that is moved by hand", () => {
     alike(limiter, twin, start + 350);
   });
 
+  test("a wait never gives back more than it took, though a later one is due earlier", () => {
+    const limiter = new Limiter(1, 10);
+    expect(limiter.allow(10, T0)).toBe(true);
+    const cancelFirst = queue(limiter, 1, () => T0, 10);
+    const cancelSecond = queue(limiter, 1, () => T0, 1); // Due after 11 seconds.
+    cancelFirst(); // 9 tokens come back.
+    expect(limiter.tokens(T0)).toBe(-2);
+    const cancelLast = queue(limiter, 1, () => T0, 1); // Due after 3 seconds.
+    cancelSecond();
+    expect(limiter.tokens(T0)).toBe(-2);
+    cancelLast();
+  });
+
   test.each(seeds(150))("random: newest first, for any counts at any instants, seed %d", (seed) => {
     const rnd = random(seed);
     const [limit, burst] = [rnd.next() / 10 + 0.001, rnd.int(1, 4)];

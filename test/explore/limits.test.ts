@@ -516,8 +516,6 @@ class Bucket {
   newest: Taken | undefined;
   /** The latest time to act. Unknown where the contract does not specify it after a cancel. */
   lastEvent: bigint | undefined;
-  /** Whether later calls have later times to act: until a limit is changed, or a clock goes back. */
-  steady = true;
   #base: number | undefined;
 
   constructor(limit: number, burst: number) {
@@ -547,7 +545,6 @@ class Bucket {
     const wait = tokens < 0 ? timeFor(-tokens, this.limit) : 0n;
     if (n > this.burst || wait > most) return undefined;
     const act = wait === FOREVER ? FOREVER : t + wait;
-    if (this.last !== undefined && t < this.last) this.steady = false;
     const taken = { n, limit: this.limit, act, newest: this.newest, lastEvent: this.lastEvent };
     this.last = t;
     this.tokens = tokens;
@@ -566,7 +563,6 @@ class Bucket {
   cancel(taken: Taken, t: bigint): void {
     const restored = this.restored(taken, t);
     if (restored === 0) return;
-    if (this.last !== undefined && t < this.last) this.steady = false;
     this.tokens = Math.min(this.advance(t) + restored, this.burst);
     this.last = t;
     if (taken.act !== this.lastEvent) return;
@@ -578,8 +574,8 @@ class Bucket {
 
   /**
    * Waits that one cancel ends at t, newest first. Those that are the newest of all leave no trace. The others give
-   * back at least as much as in Go, and no more than they took. Returns how many tokens come back, and whether all were
-   * the newest.
+   * back at least as much as in Go, but never more than they took. Returns how many tokens come back, and whether all
+   * were the newest.
    */
   undo(waits: readonly Taken[], t: bigint): { least: number; most: number; clean: boolean } {
     let least = 0;
@@ -594,9 +590,9 @@ class Bucket {
       } else {
         const go = this.restored(wait, t);
         clean = false;
+        // Go gives back more if a later reservation is due earlier.
         least += Math.min(go, wait.n);
-        // Go gives back more than was taken if a later reservation is due earlier.
-        most += this.lastEvent === undefined && !this.steady ? Number.POSITIVE_INFINITY : Math.max(go, wait.n);
+        most += wait.n;
         this.newest = undefined;
         this.lastEvent = undefined;
       }
@@ -823,7 +819,6 @@ async function limiterProgram(_seed: number, rnd: Random, program: Program): Pro
       limiter.setLimit(to, ...given(at));
       bucket.settle(bucket.nanos(at));
       bucket.limit = to;
-      bucket.steady = false;
     } else if (what < 17) {
       const at = instant();
       const to = anyBurst();
