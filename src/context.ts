@@ -56,10 +56,10 @@ import { charge, defer } from "./internal/time/turn.ts";
 import type { PublicFunction } from "./internal/track/tracker.ts";
 import { CancelContext, DeadlineContext, Root, ValueContext } from "./internal/wait/contexts.ts";
 import { AfterFuncCall } from "./internal/wait/dependents.ts";
-import { Canceled, causeOf, DeadlineExceeded, findError, isContextError } from "./internal/wait/endings.ts";
+import { Canceled, causeOf, DeadlineExceeded, isContextError, someError } from "./internal/wait/endings.ts";
 import { hintFor, isContext, isSignal, SOURCE_KEY, sourceOf } from "./internal/wait/foreign.ts";
 import { contextOfSignal } from "./internal/wait/signalcontext.ts";
-import { type Cancel, Source } from "./internal/wait/source.ts";
+import { type Cancel, SOURCE, Source } from "./internal/wait/source.ts";
 
 export { Canceled, DeadlineExceeded } from "./internal/wait/endings.ts";
 export type { Cancel } from "./internal/wait/source.ts";
@@ -249,20 +249,20 @@ export function fromSignal(signal: AbortSignal): Context {
  * own APIs wrap a signal's reason, so it looks through `cause`, and through the errors of an AggregateError; but not
  * behind a {@link Canceled} or {@link DeadlineExceeded}, whose cause is asked by {@link cause}: a task that was
  * cancelled because another one timed out has not itself timed out. A host's own AbortError counts as Canceled, and its
- * TimeoutError as DeadlineExceeded, unless an error of a context is its cause. Throws TypeError if `target` is no
- * class.
+ * TimeoutError as DeadlineExceeded, unless an error of a context is its cause. Throws TypeError if `target` is
+ * not a function.
  */
 export function is(err: unknown, target: abstract new (...args: never[]) => Error): boolean {
   if (typeof target !== "function") {
     throw new TypeError(`is: target must be an error class, such as context.Canceled, got ${show(target)}`);
   }
-  return findError(err, (e) => e instanceof target || isHostsOwn(e, target));
+  return someError(err, (e) => e instanceof target || isHostsOwn(e, target));
 }
 
 /** Whether `e` is what the host itself makes of an abort or time-out, and so counts as one of `target`. */
 function isHostsOwn(e: Error, target: unknown): boolean {
   const name = target === Canceled ? "AbortError" : target === DeadlineExceeded ? "TimeoutError" : undefined;
-  return e.name === name && !isContextError(e) && !findError(e.cause, isContextError);
+  return name !== undefined && e.name === name && !isContextError(e) && !someError(e.cause, isContextError);
 }
 
 /** The parent of a new context. */
@@ -272,7 +272,10 @@ function parentOf(parent: Cancel): Context {
 }
 
 function contextOf(ctx: Cancel): Context {
-  if (isContext(ctx)) return ctx;
+  // A context of ours is told by one property, which is faster than to look for its methods.
+  if ((ctx as { readonly [SOURCE]?: Source } | undefined)?.[SOURCE] !== undefined || isContext(ctx)) {
+    return ctx as Context;
+  }
   if (isSignal(ctx)) return fromSignal(ctx);
   throw new TypeError(`expected a Context or an AbortSignal, got ${show(ctx)}${hintFor(ctx)}`);
 }
@@ -283,7 +286,7 @@ const entryPoints = (): PublicFunction[] => [withCancel, withTimeout, withDeadli
 /** Links a new context to its parent and counts it. Returns the pair for the caller, which is its disposer too. */
 function scopeOf(ctx: CancelContext): CancelScope {
   ctx.linkToParent();
-  // A bound function takes half the bytes of a closure.
+  // A bound function takes fewer bytes than a closure.
   const cancel: CancelFunc = ctx.cancelByFunction.bind(ctx);
   ctx.count(cancel, entryPoints);
   // A true array: an iterable class, or a prototype of its own, would cost more than the context.

@@ -41,7 +41,7 @@ import { callable, isThenable, show, wholeNumber } from "./internal/data/args.ts
 import { asyncDisposable } from "./internal/host/dispose.ts";
 import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
 import { enter, exit, Kind, type PublicFunction, registerOuter, runTask, TASK } from "./internal/track/tracker.ts";
-import { findError } from "./internal/wait/endings.ts";
+import { someError } from "./internal/wait/endings.ts";
 import { isSignal, sourceOf } from "./internal/wait/foreign.ts";
 import { Items } from "./internal/wait/items.ts";
 import { Slots, type UnitRequest } from "./internal/wait/slots.ts";
@@ -73,7 +73,7 @@ interface Failure {
  */
 function formatStacks(error: unknown): void {
   try {
-    findError(error, (e) => {
+    someError(error, (e) => {
       void e.stack;
       return false;
     });
@@ -337,7 +337,7 @@ export class Group {
 
 /** Whether an error comes from a context's end: it is `ended`, that context's error, or has it behind it. */
 function comesFrom(error: unknown, ended: Error | undefined): boolean {
-  return ended !== undefined && findError(error, (e) => e === ended);
+  return ended !== undefined && someError(error, (e) => e === ended);
 }
 
 /**

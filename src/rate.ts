@@ -360,8 +360,8 @@ export class Limiter {
    *
    * A cancelled wait differs from a cancelled reservation in three ways. It has certainly not acted: the newest gives
    * its tokens back even if its time has come. The last event before it was remembered, not computed. And it never
-   * gives back more than it took, as Go does if a later reservation is due earlier, which has the tokens of a wait that
-   * was cancelled before it.
+   * gives back more than it took. Go gives back more if a later reservation is due earlier, as happens once a wait
+   * between the two was cancelled or the limit was raised.
    */
   #giveBackCancelled(): void {
     if (this.#cancelled.length === 0) return;
@@ -369,10 +369,12 @@ export class Limiter {
     const cancelled = this.#cancelled.sort((a, b) => b.sequence - a.sequence);
     this.#cancelled = [];
     for (const { tokens, limit, timeToAct, previousEvent } of cancelled) {
+      // Of two that are due at one instant, as they may be once the limit has changed, each counts as the newest.
       const isNewest = timeToAct === this.#lastEvent;
       if (this.#limit === Inf || (timeToAct < t && !isNewest)) continue;
       const promised = tokensIn(Math.max(this.#timeAfter(timeToAct), 0), limit);
-      if (this.#restore(t, tokens - promised) && isNewest) this.#lastEvent = previousEvent;
+      this.#restore(t, tokens - promised);
+      if (isNewest) this.#lastEvent = previousEvent;
     }
   }
 

@@ -81,10 +81,25 @@ describe("looks through", () => {
     expect([own, pair, circle].map(kindOf)).toEqual([NEITHER, NEITHER, CANCELED]);
   });
 
+  test("an AggregateError of more errors than a call can have arguments", () => {
+    const errors = Array.from({ length: 200_000 }, () => wrap("x"));
+    expect(
+      kindOf(several(...errors.slice(0, 9), Object.assign(several(), { errors: [...errors, new Canceled()] }))),
+    ).toEqual(CANCELED);
+  });
+
   test("an AggregateError whose `errors` is no list", () => {
     const odd = [undefined, null, 7, {}, "Canceled"].map((errors) => Object.assign(several(), { errors }));
     expect(odd.map(kindOf)).toEqual(odd.map(() => NEITHER));
   });
+});
+
+test("an error without a name is of its own class alone", () => {
+  class Other extends Error {}
+  expect([Other, Error].map((cls) => is(Object.assign(new Error("x"), { name: undefined }), cls))).toEqual([
+    false,
+    true,
+  ]);
 });
 
 describe("never looks behind a Canceled or DeadlineExceeded", () => {

@@ -11,6 +11,7 @@ import {
   DeadlineExceeded,
   fromSignal,
   withCancel,
+  withDeadline,
   withTimeout,
   withValue,
 } from "gopark/context";
@@ -21,6 +22,7 @@ import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
 import { after, now, sleep, Ticker, Timer } from "gopark/time";
 import { describe, expect, test, vi } from "vitest";
+import { foreign } from "./support/foreign.ts";
 import { turns } from "./support/turn.ts";
 import { watch } from "./support/watch.ts";
 
@@ -77,6 +79,16 @@ describe("once the instant of a deadline has passed on the clock", () => {
       expect(ctx.err()).toBeInstanceOf(DeadlineExceeded);
       scope.cancel();
     });
+  });
+
+  test("below a foreign context with the same deadline, which has not ended, polls see it", () => {
+    const move = handClock();
+    const at = now() + 20;
+    const { ctx, cancel } = withDeadline(foreign({ deadline: () => at }), at);
+    const child = withDeadline(ctx, at);
+    move(20);
+    for (const each of [child.ctx, ctx]) expect(each.err()).toEqual(passed);
+    cancel();
   });
 
   /** Operations that could complete at once, and must not. */

@@ -182,6 +182,16 @@ describe("with instants as arguments, on a clock that is moved by hand", () => {
     alike(limiter, twin, start + 350);
   });
 
+  test("a cancelled wait for no event leaves no trace either", () => {
+    const limiter = new Limiter(1, 1);
+    expect(limiter.allow(1, T0)).toBe(true);
+    const reservation = limiter.reserve(1, T0);
+    limiter.setLimit(0.5, T0);
+    queue(limiter, 1, () => T0, 0)();
+    reservation.cancel(T0);
+    expect(limiter.tokens(T0)).toBe(0);
+  });
+
   test("a wait never gives back more than it took, though a later one is due earlier", () => {
     const limiter = new Limiter(1, 10);
     expect(limiter.allow(10, T0)).toBe(true);

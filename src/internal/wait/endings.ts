@@ -105,10 +105,10 @@ export function causeOf(err: unknown): unknown {
 }
 
 /**
- * Looks for an error that `match` accepts, in `err` and what is behind it: its `cause`, and the `errors` of an
- * AggregateError. It does not look behind the error of a context, whose cause says why something else happened.
+ * Whether `match` accepts `err` or an error behind it: its `cause`, and the `errors` of an AggregateError. Does not look
+ * behind the error of a context, whose cause says why something else happened.
  */
-export function findError(err: unknown, match: (e: Error) => boolean): boolean {
+export function someError(err: unknown, match: (e: Error) => boolean): boolean {
   const seen = new Set<unknown>(); // Causes may go round in a circle.
   const pending: unknown[] = [err];
   for (const e of pending) {
@@ -117,7 +117,7 @@ export function findError(err: unknown, match: (e: Error) => boolean): boolean {
     if (match(e)) return true;
     if (isContextError(e)) continue;
     pending.push(e.cause);
-    if (e instanceof AggregateError && Array.isArray(e.errors)) pending.push(...e.errors);
+    if (e instanceof AggregateError && Array.isArray(e.errors)) for (const inner of e.errors) pending.push(inner);
   }
   return false;
 }

@@ -46,7 +46,7 @@ export interface Dependent extends Element {
   /**
    * Called in its phase, when everything in the tree has been marked. `byCaller`: a cancel function, an abort event
    * or the callback of a foreign context has ended the tree, and abort listeners run inside that call. Otherwise (a
-   * timer or a poll found the deadline passed) they run in a later microtask.
+   * timer, a poll or a failed listen found the end) they run in a later microtask.
    */
   afterEnd?(ending: Ending, byCaller: boolean): void;
 }
@@ -138,12 +138,36 @@ export class Source implements Dependent {
   /** Ends this source, which has not ended, and everything below it. For `byCaller`, see {@link Dependent.afterEnd}. */
   end(ending: Ending, byCaller: boolean): void {
     this.ended(ending);
-    if (this.dependents !== undefined) spread(this, ending, byCaller);
+    if (this.dependents !== undefined) this.spread(ending, byCaller);
   }
 
-  /** The dependent that is linked first, unlinked; undefined if there is none. */
-  shift(): Dependent | undefined {
-    return this.dependents?.shift();
+  /** Spreads an ending, this source's own or what it failed with, through everything below it. */
+  protected spread(topEnding: Ending, byCaller: boolean): void {
+    // 1. Mark every source and claim every wait; no user code runs. A worklist, not recursion: a chain may be of any
+    // depth.
+    const sources: Source[] = [this];
+    let rest: { readonly d: Dependent; readonly ending: Ending; readonly phase: Phase }[] | undefined;
+    for (let i = 0; i < sources.length; i++) {
+      const { dependents, ending = topEnding } = sources[i] as Source;
+      // If this source could not be listened to, it has not ended, nor has the context of a signal below it. They pass
+      // on the failure.
+      for (let d = dependents?.shift(); d !== undefined; d = dependents?.shift()) {
+        const phase = d.ended(ending);
+        if (d instanceof Source && d.dependents !== undefined) sources.push(d);
+        if (phase === PHASE_NONE) continue;
+        rest ??= [];
+        rest.push({ d, ending, phase });
+      }
+    }
+    if (rest === undefined) return;
+    // 2. Abort the signals, whose listeners are user code. Then admit the waiters behind cancelled ones: not earlier, as
+    // an abort listener may cancel one of those waiters, and a waiter that is to be cancelled must not be granted units.
+    // Then queue reactions.
+    for (const current of [PHASE_ABORT, PHASE_ADMIT, PHASE_REACT]) {
+      for (const { d, ending, phase } of rest) {
+        if (phase === current) guarded(() => d.afterEnd?.(ending, byCaller));
+      }
+    }
   }
 
   // As a waitable, a source is ready when it has ended. READY does not poll: select has done so.
@@ -166,35 +190,6 @@ export class Source implements Dependent {
   /** @internal */
   [DEQUEUE](parked: Parked): void {
     this.unlinkWait(parked);
-  }
-}
-
-/** Spreads an ending through everything below a source. */
-export function spread(top: Source, topEnding: Ending, byCaller: boolean): void {
-  // 1. Mark every source and claim every wait; no user code runs. A worklist, not recursion: a chain may be of any
-  // depth.
-  const sources = [top];
-  let rest: { readonly d: Dependent; readonly ending: Ending; readonly phase: Phase }[] | undefined;
-  for (let i = 0; i < sources.length; i++) {
-    const source = sources[i] as Source;
-    // A source that has not ended, because the top could only not be listened to, passes on the top's failure.
-    const ending = source.ending ?? topEnding;
-    for (let d = source.shift(); d !== undefined; d = source.shift()) {
-      const phase = d.ended(ending);
-      if (d instanceof Source) sources.push(d);
-      if (phase === PHASE_NONE) continue;
-      rest ??= [];
-      rest.push({ d, ending, phase });
-    }
-  }
-  if (rest === undefined) return;
-  // 2. Abort the signals, whose listeners are user code. Then admit the waiters behind cancelled ones: not earlier, as
-  // an abort listener may cancel one of those waiters, and a waiter that is to be cancelled must not be granted units.
-  // Then queue reactions.
-  for (const current of [PHASE_ABORT, PHASE_ADMIT, PHASE_REACT]) {
-    for (const { d, ending, phase } of rest) {
-      if (phase === current) guarded(() => d.afterEnd?.(ending, byCaller));
-    }
   }
 }
 
@@ -240,12 +235,13 @@ function pollDeadline(deadline: DeadlineSource): void {
   readAt = t;
   if (t < deadline.when) return;
   polled = undefined;
-  // Of equal instants, the one above was armed first.
-  let due = deadline;
-  for (let above = due.parentDeadline; above !== undefined && above.when <= t; above = above.parentDeadline) {
-    if (above.when <= due.when) due = above;
+  // Of equal instants, the one above was armed first, and ends those below. A foreign one was not armed, and may not
+  // have ended when it is asked: then the next one below ends by itself.
+  const due = [deadline];
+  for (let above = deadline.parentDeadline; above?.when === deadline.when; above = above.parentDeadline) {
+    due.push(above);
   }
-  due.expire();
+  for (let d = due.pop(); d !== undefined; d = due.pop()) d.expire();
 }
 
 /** Says that the deadline will not be polled again, so that nothing here keeps it. */
