@@ -268,14 +268,12 @@ function isHostsOwn(e: Error, target: unknown): boolean {
 /** The parent of a new context. */
 function parentOf(parent: Cancel): Context {
   if (parent === undefined || parent === null) throw new TypeError("cannot create context from nil parent");
-  return contextOf(parent);
+  // Asked first, as it is faster than to look for the methods of a context, and most parents are ours.
+  return (parent as { readonly [SOURCE]?: Source })[SOURCE] !== undefined ? (parent as Context) : contextOf(parent);
 }
 
 function contextOf(ctx: Cancel): Context {
-  // A context of ours is told by one property, which is faster than to look for its methods.
-  if ((ctx as { readonly [SOURCE]?: Source } | undefined)?.[SOURCE] !== undefined || isContext(ctx)) {
-    return ctx as Context;
-  }
+  if (isContext(ctx)) return ctx;
   if (isSignal(ctx)) return fromSignal(ctx);
   throw new TypeError(`expected a Context or an AbortSignal, got ${show(ctx)}${hintFor(ctx)}`);
 }

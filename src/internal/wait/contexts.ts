@@ -11,7 +11,15 @@ import type { CancelFunc, Context, ContextKey } from "../../context.ts";
 import { show } from "../data/args.ts";
 import { now } from "../time/clock.ts";
 import { type Alarm, arm, disarm, fireNow } from "../time/timers.ts";
-import { enter, exit, Kind, type LeakRecord, noteLostCancel, type PublicFunction } from "../track/tracker.ts";
+import {
+  exit,
+  isFull,
+  Kind,
+  type LeakRecord,
+  makeRecord,
+  noteLostCancel,
+  type PublicFunction,
+} from "../track/tracker.ts";
 import { Done, signalOf } from "./dependents.ts";
 import { Canceled, Cancellation, DeadlineExceeded, type Ending } from "./endings.ts";
 import { SOURCE_KEY, sourceOf } from "./foreign.ts";
@@ -111,9 +119,13 @@ export class CancelContext extends Source implements Context {
   count(cancel: CancelFunc, entryPoints: () => readonly PublicFunction[]): void {
     if (this.ending !== undefined) return;
     this.counted = true;
+    CONTEXT.live++;
+    if (isFull()) this.record(cancel, entryPoints);
+  }
+
+  private record(cancel: CancelFunc, entryPoints: () => readonly PublicFunction[]): void {
     const provable = this.parentSource === NEVER && this.nearestDeadline === undefined;
-    const record = enter(CONTEXT, provable ? cancel : undefined, entryPoints);
-    if (record === undefined) return;
+    const record = makeRecord(CONTEXT, 1, provable ? cancel : undefined, entryPoints);
     this.ensureExtras().record = record;
     if (!provable) noteLostCancel(record, cancel);
   }

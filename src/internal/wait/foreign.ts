@@ -22,7 +22,7 @@ import { guarded } from "../host/async.ts";
 import { builtin } from "../host/host.ts";
 import { afterMicrotasks, DONE } from "../time/turn.ts";
 import { causeOf, type Ending, Failed } from "./endings.ts";
-import { type Cancel, type DeadlineSource, type Dependent, NEVER, SOURCE, Source } from "./source.ts";
+import { type Cancel, type DeadlineSource, type Dependent, NEVER, SOURCE, Source, spread } from "./source.ts";
 import type { Phase } from "./waitable.ts";
 
 /** The key by which `value` answers the source of a context of ours, also through the wrappers of others. */
@@ -84,7 +84,7 @@ export abstract class Listening extends Source {
     } catch (error) {
       // 2. Where that failed, end what is linked, with the error. It was linked for this attempt, or for an earlier one
       // that `resubscribe` repeats.
-      this.spread(new Failed(error), false);
+      spread(this, new Failed(error), false);
       return;
     } finally {
       this.subscribing = false;

@@ -70,9 +70,11 @@ export class Source implements Dependent {
   prev: Element | undefined = undefined;
   next: Element | undefined = undefined;
 
-  // Made for the first dependent. Between any two calls it is empty once `ending` is set: nothing is linked to a source
-  // that has ended.
-  protected dependents: List<Dependent> | undefined = undefined;
+  /**
+   * Made for the first dependent. Between any two calls it is empty once `ending` is set: nothing is linked to a source
+   * that has ended.
+   */
+  dependents: List<Dependent> | undefined = undefined;
 
   /** Set once, when the source ends. */
   ending: Ending | undefined = undefined;
@@ -138,36 +140,7 @@ export class Source implements Dependent {
   /** Ends this source, which has not ended, and everything below it. For `byCaller`, see {@link Dependent.afterEnd}. */
   end(ending: Ending, byCaller: boolean): void {
     this.ended(ending);
-    if (this.dependents !== undefined) this.spread(ending, byCaller);
-  }
-
-  /** Spreads an ending, this source's own or what it failed with, through everything below it. */
-  protected spread(topEnding: Ending, byCaller: boolean): void {
-    // 1. Mark every source and claim every wait; no user code runs. A worklist, not recursion: a chain may be of any
-    // depth.
-    const sources: Source[] = [this];
-    let rest: { readonly d: Dependent; readonly ending: Ending; readonly phase: Phase }[] | undefined;
-    for (let i = 0; i < sources.length; i++) {
-      const { dependents, ending = topEnding } = sources[i] as Source;
-      // If this source could not be listened to, it has not ended, nor has the context of a signal below it. They pass
-      // on the failure.
-      for (let d = dependents?.shift(); d !== undefined; d = dependents?.shift()) {
-        const phase = d.ended(ending);
-        if (d instanceof Source && d.dependents !== undefined) sources.push(d);
-        if (phase === PHASE_NONE) continue;
-        rest ??= [];
-        rest.push({ d, ending, phase });
-      }
-    }
-    if (rest === undefined) return;
-    // 2. Abort the signals, whose listeners are user code. Then admit the waiters behind cancelled ones: not earlier, as
-    // an abort listener may cancel one of those waiters, and a waiter that is to be cancelled must not be granted units.
-    // Then queue reactions.
-    for (const current of [PHASE_ABORT, PHASE_ADMIT, PHASE_REACT]) {
-      for (const { d, ending, phase } of rest) {
-        if (phase === current) guarded(() => d.afterEnd?.(ending, byCaller));
-      }
-    }
+    if (this.dependents !== undefined) spread(this, ending, byCaller);
   }
 
   // As a waitable, a source is ready when it has ended. READY does not poll: select has done so.
@@ -190,6 +163,40 @@ export class Source implements Dependent {
   /** @internal */
   [DEQUEUE](parked: Parked): void {
     this.unlinkWait(parked);
+  }
+}
+
+/**
+ * Spreads an ending through everything below a source: its own ending, or what it failed with. (A method of Source would
+ * make every cancel slower.)
+ */
+export function spread(top: Source, topEnding: Ending, byCaller: boolean): void {
+  // 1. Mark every source and claim every wait; no user code runs. A worklist, not recursion: a chain may be of any
+  // depth.
+  const sources = [top];
+  let rest: { readonly d: Dependent; readonly ending: Ending; readonly phase: Phase }[] | undefined;
+  for (let i = 0; i < sources.length; i++) {
+    const source = sources[i] as Source;
+    // If the top could not be listened to, it has not ended, nor has the context of a signal below it. They pass on the
+    // failure.
+    const ending = source.ending ?? topEnding;
+    const { dependents } = source;
+    for (let d = dependents?.shift(); d !== undefined; d = dependents?.shift()) {
+      const phase = d.ended(ending);
+      if (d instanceof Source && d.dependents !== undefined) sources.push(d);
+      if (phase === PHASE_NONE) continue;
+      rest ??= [];
+      rest.push({ d, ending, phase });
+    }
+  }
+  if (rest === undefined) return;
+  // 2. Abort the signals, whose listeners are user code. Then admit the waiters behind cancelled ones: not earlier, as
+  // an abort listener may cancel one of those waiters, and a waiter that is to be cancelled must not be granted units.
+  // Then queue reactions.
+  for (const current of [PHASE_ABORT, PHASE_ADMIT, PHASE_REACT]) {
+    for (const { d, ending, phase } of rest) {
+      if (phase === current) guarded(() => d.afterEnd?.(ending, byCaller));
+    }
   }
 }
 
@@ -235,8 +242,13 @@ function pollDeadline(deadline: DeadlineSource): void {
   readAt = t;
   if (t < deadline.when) return;
   polled = undefined;
-  // Of equal instants, the one above was armed first, and ends those below. A foreign one was not armed, and may not
-  // have ended when it is asked: then the next one below ends by itself.
+  expire(deadline);
+}
+
+/** Expires a deadline that has passed, after those above it with the same instant, as they would fire. */
+function expire(deadline: DeadlineSource): void {
+  // The uppermost was armed first, and ends those below. A foreign one was not armed, and may not have ended when it is
+  // asked: then the next one below ends by itself.
   const due = [deadline];
   for (let above = deadline.parentDeadline; above?.when === deadline.when; above = above.parentDeadline) {
     due.push(above);
