@@ -6,6 +6,7 @@
  * - Most callers should use `wait`, which paces. Use `allow` to drop what exceeds the rate, and `reserve` to learn the
  *   delay and decide.
  * - `wait` rejects at once if it would last beyond the context's deadline.
+ * - For a limit for each client, use one `KeyedLimiter`. Its memory is bounded, and needs no sweep by the caller.
  * - The bucket starts full. A limit of `Inf` allows everything, even with a burst of 0. A limit of 0 allows the first
  *   burst and nothing after it.
  *
@@ -35,10 +36,12 @@
  * - A wait that is cancelled gives back exactly what it took if nothing was reserved after it, and never more. Go
  *   computes the amount: on a real clock it loses part of it, and it gives back too much if a later reservation is due
  *   earlier. `Reservation.cancel` computes it as Go does.
+ * - `KeyedLimiter` is an addition.
  * - `Sometimes` takes its settings as an object, and `do` takes an instant. If one is given, the interval is counted
  *   from it, otherwise from the end of the function, as in Go.
  */
 import { callable, duration, finiteInstant, show, wholeNumber } from "./internal/data/args.ts";
+import { Bucket, Rate, seconds, type Taken } from "./internal/data/bucket.ts";
 import { withoutStack } from "./internal/host/errors.ts";
 import { now } from "./internal/time/clock.ts";
 import { completed, failedWith, rejectedByCheck } from "./internal/time/turn.ts";
@@ -62,46 +65,29 @@ export function every(ms: number): Limit {
   return duration(ms, "every: ms") <= 0 ? Inf : 1 / seconds(Math.round(ms * 1e6));
 }
 
-const WAIT = new Kind("rate wait", "wait", () => [Limiter.prototype.wait]);
-
-// Go's InfDuration, the longest time.Duration, in nanoseconds: 292 years. A longer time counts as Infinity here.
-const LONGEST_DURATION = 2 ** 63;
-
-/** Nanoseconds as seconds, with Go's rounding: whole seconds and the rest apart. */
-function seconds(ns: number): number {
-  if (!Number.isFinite(ns)) return ns;
-  const whole = Math.trunc(ns / 1e9);
-  return whole + (ns - whole * 1e9) / 1e9;
-}
-
-/** The tokens that come in `ns` nanoseconds. */
-function tokensIn(ns: number, limit: Limit): number {
-  return ns === 0 || limit === 0 ? 0 : seconds(ns) * limit; // Apart, because Infinity * 0 is NaN.
-}
-
-/** How long `tokens` take to come, in whole nanoseconds; Infinity if they never do. */
-function timeFor(tokens: number, limit: Limit): number {
-  const ns = (tokens / limit) * 1e9;
-  return ns > LONGEST_DURATION ? Number.POSITIVE_INFINITY : Math.trunc(ns);
-}
+const WAIT = new Kind("rate wait", "wait", () => [Limiter.prototype.wait, KeyedLimiter.prototype.wait]);
 
 /** Events that may happen after a delay. Made by {@link Limiter.reserve}. */
 export class Reservation {
   /** False if the events are more than the burst. Then nothing was reserved. */
   readonly ok: boolean;
 
-  readonly #limiter: Limiter;
+  readonly #bucket: Bucket;
   readonly #tokens: number;
   readonly #limit: Limit;
   readonly #timeToAct: number;
 
-  /** @internal `timeToAct` is in the limiter's nanoseconds; `limit` is the limiter's at the time of the reservation. */
-  constructor(limiter: Limiter, ok: boolean, tokens: number, limit: Limit, timeToAct: number) {
-    this.ok = ok;
-    this.#limiter = limiter;
-    this.#tokens = tokens;
-    this.#limit = limit;
-    this.#timeToAct = timeToAct;
+  /** @internal Takes n tokens of the bucket at t, in nanoseconds of its rate. */
+  constructor(bucket: Bucket, n: number, t: number) {
+    const { limit } = bucket.rate;
+    // At the limit Inf nothing is taken. As in Go, such a reservation has the limit 0: if it is cancelled after a
+    // finite limit was set, all n tokens are added, because at 0 no later reservation can have used any of them.
+    const wait = limit === Inf ? 0 : bucket.take(n, t, Number.POSITIVE_INFINITY);
+    this.ok = wait >= 0;
+    this.#bucket = bucket;
+    this.#tokens = n;
+    this.#limit = limit === Inf ? 0 : limit;
+    this.#timeToAct = t + wait;
   }
 
   /**
@@ -110,7 +96,7 @@ export class Reservation {
    */
   delay(at: number | Date = now()): number {
     if (!this.ok) return Number.POSITIVE_INFINITY;
-    return Math.max(this.#timeToAct - toNanos(this.#limiter, at, "delay: at"), 0) / 1e6;
+    return Math.max(this.#timeToAct - this.#bucket.rate.nanos(finiteInstant(at, "delay: at")), 0) / 1e6;
   }
 
   /**
@@ -119,45 +105,21 @@ export class Reservation {
    * RangeError, with nothing changed, if `at` is not finite.
    */
   cancel(at: number | Date = now()): void {
-    const t = toNanos(this.#limiter, at, "cancel: at");
-    if (this.ok) giveBack(this.#limiter, t, this.#tokens, this.#limit, this.#timeToAct);
+    const t = this.#bucket.rate.nanos(finiteInstant(at, "cancel: at"));
+    if (this.ok) this.#bucket.giveBack(t, this.#tokens, this.#limit, this.#timeToAct);
   }
 }
 
-/** What a parked wait has reserved, and what is needed to give it back. */
-interface Reserved {
-  /** Waits of one limiter are numbered in the order of their calls. */
+/** A parked wait: what it has taken, and from which bucket. */
+interface Reserved extends Taken {
+  readonly bucket: Bucket;
+  /** Waits are numbered in the order of their calls. */
   readonly sequence: number;
-  readonly tokens: number;
-  readonly limit: Limit;
-  readonly timeToAct: number;
-  /** The limiter's `#lastEvent` before this call. */
-  readonly previousEvent: number;
 }
 
-// For reservations, which live outside the class. Set by its static block.
-let toNanos: (limiter: Limiter, at: number | Date, what: string) => number;
-let giveBack: (limiter: Limiter, t: number, tokens: number, limit: Limit, timeToAct: number) => void;
-
-/**
- * A bucket of up to `burst` tokens that gains `limit` tokens a second. Each event takes one.
- *
- * Methods take an instant as their last argument: epoch milliseconds or a Date, now if left out. Counts and instants of
- * another type are refused with TypeError.
- */
-export class Limiter {
-  // Times are whole nanoseconds from #base, the first instant the limiter saw: a double cannot hold nanoseconds of the
-  // epoch exactly. (From #base they are exact for 104 days.) Between any two calls:
-  //   #tokens is what the bucket held at #last, before it was cut to #burst; it is negative while tokens to come are
-  //   reserved; #last is the instant of the last change, NaN before the first; #lastEvent is the time to act of the
-  //   newest call that was allowed at a finite limit, even for 0 events, and did not give its tokens back, −Infinity
-  //   before the first. (Where `Reservation.cancel` gives back the newest, it computes the one before it, as Go does.)
-  #base = Number.NaN;
-  #limit: Limit;
-  #burst: number;
-  #tokens: number;
-  #last = Number.NaN;
-  #lastEvent = Number.NEGATIVE_INFINITY;
+/** The waits for one or more buckets of a rate. */
+class BucketWaits {
+  readonly #rate: Rate;
 
   // The waits that have been cancelled and not given back yet. Empty but during a cancel: abort listeners run before
   // tokens are given back.
@@ -173,24 +135,84 @@ export class Limiter {
     afterCancels: () => this.#giveBackCancelled(),
   });
 
+  constructor(rate: Rate) {
+    this.#rate = rate;
+  }
+
+  /** See {@link Limiter.wait}. `bucketAt` finds the bucket when all that may run foreign code has been done. */
+  wait(ctx: Cancel, n: number, at: number | Date, bucketAt: (t: number) => Bucket): Promise<void> {
+    if (!(Number.isSafeInteger(n) && n >= 0)) return rejectedByCheck(() => wholeNumber(n, "wait: n"));
+    try {
+      const ms = finiteInstant(at, "wait: at");
+      const source = sourceOf(ctx);
+      const deadline = isContext(ctx) ? ctx.deadline() : undefined;
+      const t = this.#rate.nanos(ms);
+      const ending = source.poll();
+      const { limit, burst } = this.#rate;
+      if (n > burst && limit !== Inf) {
+        throw new RangeError(`rate: Wait(n=${n}) exceeds limiter's burst ${burst}`);
+      }
+      if (ending !== undefined) return failedWith(ending.error());
+      if (limit === Inf) return completed();
+      const bucket = bucketAt(t);
+      const previousEvent = bucket.lastEvent;
+      const wait = bucket.take(
+        n,
+        t,
+        deadline === undefined ? Number.POSITIVE_INFINITY : this.#rate.nanos(deadline) - t,
+      );
+      if (wait < 0) {
+        const cause = withoutStack(() => new DeadlineExceeded());
+        throw new Error(`rate: Wait(n=${n}) would exceed context deadline`, { cause });
+      }
+      if (wait === 0) return completed();
+      const sequence = this.#nextSequence++;
+      const reserved = { bucket, sequence, tokens: n, limit, timeToAct: t + wait, previousEvent };
+      return this.#waiters.parkUntil(ms + wait / 1e6, source, reserved);
+    } catch (error) {
+      return failedWith(error);
+    }
+  }
+
+  /** Gives back what cancelled waits took, the newest first. */
+  #giveBackCancelled(): void {
+    if (this.#cancelled.length === 0) return;
+    const t = this.#rate.nanos(now());
+    const cancelled = this.#cancelled.sort((a, b) => b.sequence - a.sequence);
+    this.#cancelled = [];
+    for (const reserved of cancelled) reserved.bucket.undo(reserved, t);
+  }
+}
+
+/**
+ * A bucket of up to `burst` tokens that gains `limit` tokens a second. Each event takes one.
+ *
+ * Methods take an instant as their last argument: epoch milliseconds or a Date, now if left out. Counts and instants of
+ * another type are refused with TypeError.
+ */
+export class Limiter {
+  readonly #rate: Rate;
+  readonly #bucket: Bucket;
+  readonly #waits: BucketWaits;
+
   /**
    * Allows `limit` events a second and bursts of `burst`. Throws RangeError unless `limit` is from 0 to {@link Inf} and
    * `burst` a whole number from 0 to 2⁵³−1, TypeError if one of them is not a number.
    */
   constructor(limit: Limit, burst: number) {
-    this.#limit = validLimit(limit, "Limiter: limit");
-    this.#burst = wholeNumber(burst, "Limiter: burst");
-    this.#tokens = burst;
+    this.#rate = new Rate(validLimit(limit, "Limiter: limit"), wholeNumber(burst, "Limiter: burst"));
+    this.#bucket = new Bucket(this.#rate);
+    this.#waits = new BucketWaits(this.#rate);
   }
 
   /** The limit, in events a second. */
   limit(): Limit {
-    return this.#limit;
+    return this.#rate.limit;
   }
 
   /** How many events may happen at once. */
   burst(): number {
-    return this.#burst;
+    return this.#rate.burst;
   }
 
   /**
@@ -198,7 +220,7 @@ export class Limiter {
    * Throws RangeError if `at` is not finite.
    */
   tokens(at: number | Date = now()): number {
-    return this.#tokensAt(this.#nanos(at, "tokens: at"));
+    return this.#bucket.tokensAt(this.#nanos(at, "tokens: at"));
   }
 
   /**
@@ -209,7 +231,7 @@ export class Limiter {
   allow(n = 1, at: number | Date = now()): boolean {
     wholeNumber(n, "allow: n");
     const t = this.#nanos(at, "allow: at");
-    return this.#limit === Inf || this.#take(n, t, 0) >= 0;
+    return this.#rate.limit === Inf || this.#bucket.take(n, t, 0) >= 0;
   }
 
   /**
@@ -220,7 +242,7 @@ export class Limiter {
    */
   reserve(n = 1, at: number | Date = now()): Reservation {
     wholeNumber(n, "reserve: n");
-    return this.#reserve(n, this.#nanos(at, "reserve: at"), Number.POSITIVE_INFINITY);
+    return new Reservation(this.#bucket, n, this.#nanos(at, "reserve: at"));
   }
 
   /**
@@ -239,33 +261,7 @@ export class Limiter {
    * depend on, but never more than it took.
    */
   wait(ctx: Cancel, n = 1, at: number | Date = now()): Promise<void> {
-    if (!(Number.isSafeInteger(n) && n >= 0)) return rejectedByCheck(() => wholeNumber(n, "wait: n"));
-    try {
-      const ms = finiteInstant(at, "wait: at");
-      const source = sourceOf(ctx);
-      const deadline = isContext(ctx) ? ctx.deadline() : undefined;
-      const t = this.#nanosOf(ms);
-      const ending = source.poll();
-      if (n > this.#burst && this.#limit !== Inf) {
-        throw new RangeError(`rate: Wait(n=${n}) exceeds limiter's burst ${this.#burst}`);
-      }
-      if (ending !== undefined) return failedWith(ending.error());
-      const longest = deadline === undefined ? Number.POSITIVE_INFINITY : this.#nanosOf(deadline) - t;
-      const previousEvent = this.#lastEvent;
-      const reservation = this.#reserve(n, t, longest);
-      if (!reservation.ok) {
-        const cause = withoutStack(() => new DeadlineExceeded());
-        throw new Error(`rate: Wait(n=${n}) would exceed context deadline`, { cause });
-      }
-      const delay = reservation.delay(ms);
-      if (delay === 0) return completed();
-      // The reservation just made is the last event.
-      const timeToAct = this.#lastEvent;
-      const reserved = { sequence: this.#nextSequence++, tokens: n, limit: this.#limit, timeToAct, previousEvent };
-      return this.#waiters.parkUntil(ms + delay, source, reserved);
-    } catch (error) {
-      return failedWith(error);
-    }
+    return this.#waits.wait(ctx, n, at, () => this.#bucket);
   }
 
   /**
@@ -274,8 +270,8 @@ export class Limiter {
    */
   setLimit(limit: Limit, at: number | Date = now()): void {
     const valid = validLimit(limit, "setLimit: limit");
-    this.#advanceTo(this.#nanos(at, "setLimit: at"));
-    this.#limit = valid;
+    this.#bucket.advanceTo(this.#nanos(at, "setLimit: at"));
+    this.#rate.limit = valid;
   }
 
   /**
@@ -284,103 +280,143 @@ export class Limiter {
    */
   setBurst(burst: number, at: number | Date = now()): void {
     const valid = wholeNumber(burst, "setBurst: burst");
-    this.#advanceTo(this.#nanos(at, "setBurst: at"));
-    this.#burst = valid;
+    this.#bucket.advanceTo(this.#nanos(at, "setBurst: at"));
+    this.#rate.burst = valid;
   }
 
-  /** An instant in nanoseconds from #base. Throws, calling it `what`, if it is not finite. */
+  /** An instant in the nanoseconds of the rate. Throws, calling it `what`, if it is not finite. */
   #nanos(at: number | Date, what: string): number {
-    return this.#nanosOf(finiteInstant(at, what));
+    return this.#rate.nanos(finiteInstant(at, what));
   }
+}
 
-  #nanosOf(ms: number): number {
-    if (Number.isNaN(this.#base)) this.#base = ms;
-    return Math.round((ms - this.#base) * 1e6);
-  }
+/** How a {@link KeyedLimiter} is made. */
+export interface KeyedLimiterOptions {
+  /** How many keys have a bucket of their own at most: a whole number from 1 on. By default 65 536. */
+  readonly maxKeys?: number;
+}
 
-  /** The tokens at t. Time that goes back adds none. */
-  #tokensAt(t: number): number {
-    const elapsed = t > this.#last ? t - this.#last : 0;
-    return Math.min(this.#tokens + tokensIn(elapsed, this.#limit), this.#burst);
-  }
+/** How many buckets a call that adds a key looks at, to find some that are full again. */
+const LOOKS = 2;
 
-  /** Adds the tokens that have come until t. */
-  #advanceTo(t: number): void {
-    this.#tokens = this.#tokensAt(t);
-    this.#last = t;
-  }
+/** As many as that while all places are taken. */
+const LOOKS_FOR_A_PLACE = 16;
 
-  /**
-   * Takes n tokens at t, of a finite limit. Returns how long to wait for them, in nanoseconds. If that is over
-   * `longest`, or n over the burst, returns −1 with nothing changed.
-   */
-  #take(n: number, t: number, longest: number): number {
-    const tokens = this.#tokensAt(t) - n;
-    const wait = tokens < 0 ? timeFor(-tokens, this.#limit) : 0;
-    if (n > this.#burst || wait > longest) return -1;
-    this.#last = t;
-    this.#tokens = tokens;
-    this.#lastEvent = t + wait;
-    return wait;
-  }
+/**
+ * A limiter for each key: for each client, tenant or address. All have one limit and one burst, and a key's bucket is
+ * as a {@link Limiter} is. Keys are compared as a Map does.
+ *
+ * The memory is bounded, and there is no timer. A bucket that is full again is as a new one, so it may be forgotten:
+ * each call that adds a key looks for such buckets. While `maxKeys` keys have buckets that are not full, all other keys
+ * share one bucket. So a flood of keys neither resets the bucket of a key, nor gets more than `limit` events a second
+ * for all keys beyond `maxKeys`. But new keys cannot be told from the flood: choose `maxKeys` above the number of keys
+ * that are busy at one time.
+ *
+ * A call for a key with a bucket costs a lookup in a Map more than one of a {@link Limiter}. A key takes about
+ * 120 bytes.
+ */
+export class KeyedLimiter<K = string> {
+  readonly #rate: Rate;
+  readonly #waits: BucketWaits;
+  readonly #maxKeys: number;
 
-  #reserve(n: number, t: number, longest: number): Reservation {
-    // At the limit Inf nothing is taken. As in Go, such a reservation has the limit 0: if it is cancelled after a
-    // finite limit was set, all n tokens are added, because at 0 no later reservation can have used any of them.
-    if (this.#limit === Inf) return new Reservation(this, true, n, 0, t);
-    const wait = this.#take(n, t, longest);
-    return new Reservation(this, wait >= 0, n, this.#limit, t + wait);
-  }
+  // Between any two calls: at most #maxKeys buckets. A bucket that is not here and not #shared was full when it left.
+  readonly #buckets = new Map<K, Bucket>();
 
-  /** What {@link Reservation.cancel} does, as Go does it. */
-  #giveBack(t: number, reserved: number, limit: Limit, timeToAct: number): void {
-    if (this.#limit === Inf || reserved === 0 || timeToAct < t) return;
-    const isNewest = timeToAct === this.#lastEvent;
-    if (!this.#restore(t, reserved - tokensIn(this.#timeAfter(timeToAct), limit)) || !isNewest) return;
-    const previous = timeToAct - timeFor(reserved, limit);
-    if (previous >= t) this.#lastEvent = previous;
-  }
+  // The bucket of the keys that have no place. Made when it is first needed.
+  #shared: Bucket | undefined = undefined;
 
-  /** From `timeToAct` to the last event. The tokens that come in this time are promised to later reservations. */
-  #timeAfter(timeToAct: number): number {
-    // A reservation that can never act has none after it; Infinity - Infinity would be NaN.
-    return timeToAct === Number.POSITIVE_INFINITY ? 0 : this.#lastEvent - timeToAct;
-  }
-
-  /** Adds tokens at t; says whether there were any. */
-  #restore(t: number, tokens: number): boolean {
-    if (tokens <= 0) return false;
-    this.#tokens = Math.min(this.#tokensAt(t) + tokens, this.#burst);
-    this.#last = t;
-    return true;
-  }
+  // Goes round and round through #buckets, in search of full ones.
+  #hand: Iterator<[K, Bucket], undefined>;
 
   /**
-   * Gives back what cancelled waits reserved, the newest first: then each of them is the last event in its turn.
-   *
-   * A cancelled wait differs from a cancelled reservation in three ways. It has certainly not acted: the newest gives
-   * its tokens back even if its time has come. The last event before it was remembered, not computed. And it never
-   * gives back more than it took. Go gives back more if a later reservation is due earlier, as happens once a wait
-   * between the two was cancelled or the limit was raised.
+   * Allows, for each key, `limit` events a second and bursts of `burst`. Throws RangeError unless `limit` is from 0 to
+   * {@link Inf}, `burst` a whole number from 0 to 2⁵³−1 and `maxKeys` one from 1 on, TypeError if one of them is not a
+   * number.
    */
-  #giveBackCancelled(): void {
-    if (this.#cancelled.length === 0) return;
-    const t = this.#nanosOf(now());
-    const cancelled = this.#cancelled.sort((a, b) => b.sequence - a.sequence);
-    this.#cancelled = [];
-    for (const { tokens, limit, timeToAct, previousEvent } of cancelled) {
-      // Of two that are due at one instant, as they may be once the limit has changed, each counts as the newest.
-      const isNewest = timeToAct === this.#lastEvent;
-      if (this.#limit === Inf || (timeToAct < t && !isNewest)) continue;
-      const promised = tokensIn(Math.max(this.#timeAfter(timeToAct), 0), limit);
-      this.#restore(t, tokens - promised);
-      if (isNewest) this.#lastEvent = previousEvent;
+  constructor(limit: Limit, burst: number, { maxKeys = 65_536 }: KeyedLimiterOptions = {}) {
+    this.#rate = new Rate(validLimit(limit, "KeyedLimiter: limit"), wholeNumber(burst, "KeyedLimiter: burst"));
+    this.#maxKeys = wholeNumber(maxKeys, "KeyedLimiter: maxKeys", 1);
+    this.#waits = new BucketWaits(this.#rate);
+    this.#hand = this.#buckets.entries();
+  }
+
+  /** The limit of each key, in events a second. */
+  limit(): Limit {
+    return this.#rate.limit;
+  }
+
+  /** How many events of one key may happen at once. */
+  burst(): number {
+    return this.#rate.burst;
+  }
+
+  /** How many keys have a bucket of their own. */
+  keys(): number {
+    return this.#buckets.size;
+  }
+
+  /** How many tokens a key has at the instant `at`: see {@link Limiter.tokens}. Adds no key. */
+  tokens(key: K, at: number | Date = now()): number {
+    const t = this.#nanos(at, "tokens: at");
+    const bucket = this.#buckets.get(key) ?? (this.#buckets.size < this.#maxKeys ? undefined : this.#shared);
+    return bucket === undefined ? this.#rate.burst : bucket.tokensAt(t);
+  }
+
+  /** Whether n events of the key may happen at the instant `at`: see {@link Limiter.allow}. */
+  allow(key: K, n = 1, at: number | Date = now()): boolean {
+    wholeNumber(n, "allow: n");
+    const t = this.#nanos(at, "allow: at");
+    return this.#rate.limit === Inf || this.#bucketOf(key, t).take(n, t, 0) >= 0;
+  }
+
+  /** Reserves n events of the key, at `at` or as soon after it as they may happen: see {@link Limiter.reserve}. */
+  reserve(key: K, n = 1, at: number | Date = now()): Reservation {
+    wholeNumber(n, "reserve: n");
+    const t = this.#nanos(at, "reserve: at");
+    return new Reservation(this.#bucketOf(key, t), n, t);
+  }
+
+  /** Waits until n events of the key may happen: see {@link Limiter.wait}. */
+  wait(ctx: Cancel, key: K, n = 1, at: number | Date = now()): Promise<void> {
+    return this.#waits.wait(ctx, n, at, (t) => this.#bucketOf(key, t));
+  }
+
+  /** The bucket of a key at t. If it has none, it gets one, or the shared one. */
+  #bucketOf(key: K, t: number): Bucket {
+    const bucket = this.#buckets.get(key);
+    return bucket ?? this.#newBucket(key, t);
+  }
+
+  #newBucket(key: K, t: number): Bucket {
+    this.#forgetFull(LOOKS, t);
+    if (this.#buckets.size >= this.#maxKeys) this.#forgetFull(LOOKS_FOR_A_PLACE, t);
+    // At the limit Inf nothing is ever taken from a bucket.
+    if (this.#buckets.size >= this.#maxKeys || this.#rate.limit === Inf) {
+      this.#shared ??= new Bucket(this.#rate);
+      return this.#shared;
+    }
+    const bucket = new Bucket(this.#rate);
+    this.#buckets.set(key, bucket);
+    return bucket;
+  }
+
+  /** Looks at the next `looks` buckets, and forgets those that are full at t. */
+  #forgetFull(looks: number, t: number): void {
+    for (let left = Math.min(looks, this.#buckets.size); left > 0; left--) {
+      let next = this.#hand.next();
+      if (next.done === true) {
+        this.#hand = this.#buckets.entries();
+        next = this.#hand.next();
+        if (next.done === true) return;
+      }
+      const [key, bucket] = next.value;
+      if (bucket.isFull(t)) this.#buckets.delete(key);
     }
   }
 
-  static {
-    toNanos = (limiter, at, what) => limiter.#nanos(at, what);
-    giveBack = (limiter, t, tokens, limit, timeToAct) => limiter.#giveBack(t, tokens, limit, timeToAct);
+  #nanos(at: number | Date, what: string): number {
+    return this.#rate.nanos(finiteInstant(at, what));
   }
 }
 

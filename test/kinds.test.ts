@@ -24,7 +24,7 @@ const KINDS: Record<string, [kindClass: string, entryPoints: string[]]> = {
   "errgroup go": ["wait", ["go", "tryGo"]],
   "errgroup wait": ["wait", ["wait"]],
   "pool object": ["resource", ["use", "lease", "get"]],
-  "rate wait": ["wait", ["wait"]],
+  "rate wait": ["wait", ["wait", "wait"]],
   sleep: ["wait", ["sleep"]],
   timer: ["resource", ["Timer", "reset"]],
   ticker: ["resource", ["Ticker", "reset"]],

@@ -105,8 +105,8 @@ export function causeOf(err: unknown): unknown {
 }
 
 /**
- * Whether `match` accepts `err` or an error behind it: its `cause`, and the `errors` of an AggregateError. Does not look
- * behind the error of a context, whose cause says why something else happened.
+ * Whether `match` accepts `err` or an error behind it: its `cause`, and the `errors` of an AggregateError. Does not
+ * look behind the error of a context, whose cause says why something else happened.
  */
 export function someError(err: unknown, match: (e: Error) => boolean): boolean {
   const seen = new Set<unknown>(); // Causes may go round in a circle.

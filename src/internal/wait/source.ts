@@ -167,8 +167,8 @@ export class Source implements Dependent {
 }
 
 /**
- * Spreads an ending through everything below a source: its own ending, or what it failed with. (A method of Source would
- * make every cancel slower.)
+ * Spreads an ending through everything below a source: its own ending, or what it failed with. (A method of Source
+ * would make every cancel slower.)
  */
 export function spread(top: Source, topEnding: Ending, byCaller: boolean): void {
   // 1. Mark every source and claim every wait; no user code runs. A worklist, not recursion: a chain may be of any
