@@ -133,6 +133,24 @@ describe("the memory", () => {
     expect(limiter.allow("later", 1, T0 + 1500)).toBe(true);
   });
 
+  test("a place is found at once, wherever it is", () => {
+    const limiter = new KeyedLimiter(1, 2, { maxKeys: 10 });
+    for (let i = 0; i < 9; i++) limiter.allow(`busy ${i}`, 2, T0);
+    limiter.allow("full after a second", 1, T0);
+    expect(limiter.allow("new", 2, T0 + 1000)).toBe(true);
+    expect([limiter.allow("newer", 2, T0 + 1000), limiter.keys()]).toEqual([true, 10]); // By the shared bucket.
+    expect(limiter.tokens("new", T0 + 1500)).toBe(0.5);
+  });
+
+  test("the bucket that others share is not that of a key which would find a place", () => {
+    const limiter = new KeyedLimiter(1, 2, { maxKeys: 2 });
+    for (const key of ["a", "b"]) limiter.allow(key, 1, T0);
+    expect(limiter.allow("c", 2, T0 + 500)).toBe(true);
+    expect(limiter.tokens("d", T0 + 500)).toBe(0);
+    expect(limiter.allow("d", 1, T0 + 1000)).toBe(true);
+    expect([limiter.keys(), limiter.tokens("e", T0 + 1000)]).toEqual([1, 2]);
+  });
+
   test("idle keys go away as others come", () => {
     const limiter = new KeyedLimiter(1, 1);
     flood(limiter, 1000, T0);

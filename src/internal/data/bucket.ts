@@ -78,9 +78,9 @@ export class Bucket {
     return Math.min(this.tokens + tokensIn(elapsed, limit), burst);
   }
 
-  /** Whether the bucket is at t as a new one is: it holds all it can, and nobody waits to act. */
+  /** Whether the bucket holds at t all that it can, as a new one does. */
   isFull(t: number): boolean {
-    return this.lastEvent <= t && this.tokensAt(t) >= this.rate.burst;
+    return this.tokensAt(t) >= this.rate.burst;
   }
 
   /** Adds the tokens that have come until t. To be called before the rate changes. */
