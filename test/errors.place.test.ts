@@ -284,7 +284,7 @@ describe("an unhandled error is printed with the wait, under full tracking", () 
     ],
     [
       "a deadline",
-      `const { ctx } = context.withTimeout(bg, 5);
+      `const { ctx } = context.withTimeout(bg, 1000); // However busy the machine, the wait parks before.
       function userWaits() { void new Channel().receive(ctx); }
       userWaits();`,
       "context deadline exceeded",
