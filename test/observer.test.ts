@@ -1,0 +1,151 @@
+/** The observer of the tracker: it sees each wait park and end, with its token, and runs tasks; it disturbs nothing. */
+import { Channel } from "gopark/channel";
+import { background, withCancel } from "gopark/context";
+import { Group } from "gopark/errgroup";
+import { go } from "gopark/go";
+import { track } from "gopark/leak";
+import { select } from "gopark/select";
+import { Weighted } from "gopark/semaphore";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { isObserved, isWatching, type Kind, setObserver } from "../src/internal/track/tracker.ts";
+import { collectReported } from "./support/reported.ts";
+import { turn } from "./support/turn.ts";
+import { watch } from "./support/watch.ts";
+
+const bg = background();
+
+beforeEach(() => track("counters"));
+
+afterEach(() => {
+  setObserver(undefined);
+  track("full");
+});
+
+/** What an observer sees, in order: `+kind token` where a wait parks, `-kind token` where it ends. */
+function log(): string[] {
+  const seen: string[] = [];
+  let tokens = 0;
+  setObserver({
+    parked(kind: Kind) {
+      seen.push(`+${kind.name} ${++tokens}`);
+      return tokens;
+    },
+    unparked(kind, token) {
+      seen.push(`-${kind.name} ${token}`);
+    },
+  });
+  return seen;
+}
+
+describe("an observer, without full tracking", () => {
+  test("sees each wait park, and end, with what it answered when it parked", async () => {
+    const seen = log();
+    const ch = new Channel<number>();
+    const sem = new Weighted(1);
+    const [ctx, cancel] = withCancel(bg);
+    const waits = [watch(ch.receive()), watch(ch.receive(ctx)), watch(select({ ch }))];
+    await sem.acquire(bg);
+    waits.push(watch(sem.acquire(ctx)), watch(sem.acquire(bg)));
+    cancel();
+    ch.trySend(1);
+    ch.trySend(2);
+    sem.release();
+    await turn();
+    expect(waits.map(({ state }) => state)).toEqual(["fulfilled", "rejected", "fulfilled", "rejected", "fulfilled"]);
+    expect(seen).toEqual([
+      "+chan receive 1",
+      "+chan receive 2",
+      "+select 3",
+      "+semaphore acquire 4",
+      "+semaphore acquire 5",
+      "-chan receive 2",
+      "-semaphore acquire 4",
+      "-chan receive 1",
+      "-select 3",
+      "-semaphore acquire 5",
+    ]);
+    sem.release();
+  });
+
+  test("sees nothing of what completes at once, and nothing after it is taken away", async () => {
+    const seen = log();
+    const ch = new Channel<number>(1);
+    await ch.send(1);
+    await ch.receive();
+    const parked = watch(ch.receive());
+    setObserver(undefined);
+    expect(isWatching()).toBe(false);
+    const later = watch(ch.receive());
+    ch.close();
+    await turn();
+    expect([parked.state, later.state]).toEqual(["fulfilled", "fulfilled"]);
+    expect(seen).toEqual(["+chan receive 1", "-chan receive 1"]); // The end of what it saw park.
+  });
+
+  test("may claim the wait while it is shown to it", async () => {
+    const seen: string[] = [];
+    const ch = new Channel<number>();
+    setObserver({
+      parked(kind) {
+        seen.push(`+${kind.name}`);
+        ch.close();
+      },
+      unparked: (kind) => seen.push(`-${kind.name}`),
+    });
+    expect(await ch.receive()).toEqual({ value: undefined, ok: false });
+    expect(seen).toEqual(["+chan receive", "-chan receive"]);
+  });
+
+  test("that throws disturbs no wait; its errors are reported", async () => {
+    const boom = new Error("boom");
+    const throwing = () => {
+      throw boom;
+    };
+    setObserver({ parked: throwing, unparked: throwing });
+    const ch = new Channel<number>();
+    const errors = collectReported();
+    const waiting = ch.receive();
+    await ch.send(7);
+    expect(await waiting).toEqual({ value: 7, ok: true });
+    await turn();
+    expect(errors).toEqual([boom, boom]);
+  });
+
+  test("runs tasks; what it throws is the task's error", async () => {
+    const ran: string[] = [];
+    setObserver({
+      task(fn) {
+        ran.push("task");
+        return fn();
+      },
+    });
+    expect(isObserved()).toBe(true);
+    await go(() => ran.push("go"));
+    const group = new Group();
+    await group.go(() => ran.push("group"));
+    await group.wait();
+    expect(ran).toEqual(["task", "go", "task", "group"]);
+    const boom = new Error("boom");
+    setObserver({
+      task() {
+        throw boom;
+      },
+    });
+    await expect(go(() => {})).rejects.toBe(boom);
+    setObserver({});
+    expect(isObserved()).toBe(false);
+    expect(await go(() => 1)).toBe(1);
+  });
+});
+
+test("with full tracking too, a wait has a record and a token", async () => {
+  track("full");
+  const seen = log();
+  const ch = new Channel<number>();
+  const waiting = watch(ch.receive());
+  ch.close();
+  await turn();
+  expect([waiting.state, seen]).toEqual(["fulfilled", ["+chan receive 1", "-chan receive 1"]]);
+  setObserver(undefined);
+  expect(isWatching()).toBe(true);
+});
