@@ -87,7 +87,7 @@ export interface ReceiveChannel<out T> extends AsyncIterable<T> {
   [Symbol.asyncIterator](): AsyncIterableIterator<T>;
 }
 
-/** A send that waits in a select's case. Made by {@link Channel.sending}. */
+/** A send, as a case of a select. Made by {@link Channel.sending}. */
 export interface SendCase<out T = unknown> {
   readonly channel: SendChannel<never>;
   readonly value: T;

@@ -31,7 +31,8 @@
  * - `go` returns a promise that resolves once the task has started: await it if there is a limit. The task's own error
  *   comes from `wait`.
  * - `go` and `wait` take an optional context or signal of the caller's, which ends the waiting and not the tasks.
- * - `setLimit`, while tasks that were started under a limit are running, throws an Error with Go's text. Go panics.
+ * - `setLimit` of 0 or more, while tasks that were started under a limit are running, throws an Error with Go's text.
+ *   Go panics.
  * - An error that nobody has waited for is reported as an unhandled rejection once the garbage collector has freed the
  *   group. Go loses it.
  * - `scope`, `map`, `forEach` and `await using group` are additions.

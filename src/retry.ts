@@ -91,8 +91,9 @@ export interface RetryOptions {
 /** The function {@link retry}, and what belongs to it. */
 export interface Retry {
   /**
-   * Calls `fn` until it succeeds, and resolves to its result. `fn` gets `ctx` as a context, and the number of the
-   * attempt, from 1. It is first called before `retry` returns, and runs in the caller's async context.
+   * Calls `fn` until it succeeds, and resolves to its result. `fn` gets `ctx` as a context (`background()` if it is
+   * undefined), and the number of the attempt, from 1. It is first called before `retry` returns, and runs in the
+   * caller's async context.
    *
    * Gives up with the error of the last attempt itself if
    * - it was wrapped by {@link permanent}: then with the wrapped error;
@@ -271,21 +272,22 @@ function notNegative(ms: number, what: string): number {
 /**
  * Calls a function until it succeeds: see {@link Retry}.
  *
- * Costs, when the first attempt succeeds, little more than the call: the clock is read only if there is a `total`.
+ * When the first attempt succeeds, the clock is read only if there is a `total`. For the cost, see the retry rows of
+ * the benchmark.
  */
 export const retry: Retry = /* @__PURE__ */ Object.assign(
   async function retry<T>(
-    cancel: Cancel | undefined,
+    given: Cancel | undefined,
     fn: (ctx: Context, attempt: number) => T | PromiseLike<T>,
     options?: RetryOptions,
   ): Promise<T> {
     if (typeof fn !== "function") return notAFunction(fn, "retry: fn");
-    const given = cancel === undefined ? background() : cancel;
+    const cancel = given === undefined ? background() : given;
     const policy = new Policy(options ?? {});
-    const source = sourceOf(given);
+    const source = sourceOf(cancel);
     const ended = source.poll();
     if (ended !== undefined) return failedWith(ended.error());
-    const ctx = isSignal(given) ? fromSignal(given) : given;
+    const ctx = isSignal(cancel) ? fromSignal(cancel) : cancel;
     const { total, budget } = policy;
     const lastStart = total === Number.POSITIVE_INFINITY ? total : now() + total;
     for (let attempt = 1; ; attempt++) {
@@ -299,7 +301,7 @@ export const retry: Retry = /* @__PURE__ */ Object.assign(
         if (!canBeginIn(delay, Math.min(lastStart, ctx.deadline() ?? Number.POSITIVE_INFINITY))) throw thrown;
         if (budget !== undefined && !budget.spend()) throw thrown;
         try {
-          await sleep(delay, given);
+          await sleep(delay, cancel);
           // It may have ended since the sleep did.
           const ending = source.poll();
           if (ending !== undefined) throw ending.error();

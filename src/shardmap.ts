@@ -39,7 +39,7 @@
  * Ports sync.Map, and does the job of sharded maps such as orcaman/concurrent-map. Differences from Go:
  *
  * - `Load` and `Store` are `get` and `set`. `get` returns `undefined` where there is no entry; where `undefined` is a
- *   value, `has` or `loadOrStore` tells the two apart.
+ *   value, `has` tells the two apart.
  * - Keys and compared values are equal if a Map takes them for the same key: `NaN` equals `NaN`. In Go it does not.
  * - `compareAndSwap` and `compareAndDelete` compare anything. Go panics for values that cannot be compared.
  * - `Range` is `forEach` or `for ... of`. As in Go, no key comes twice, whatever is written meanwhile.

@@ -4,8 +4,8 @@
  *
  * Rules of use:
  *
- * - Code that does not await needs no lock: nothing runs between two awaits. Use one where state must stay the same
- *   across an `await`.
+ * - Code that does not await needs no lock: no other code runs between two awaits. Use one where state must stay the
+ *   same across an `await`.
  * - Most callers should use `withLock`, or `guard` with `using`: the lock is given back however the block is left.
  * - Use `lock` and `unlock` where one function takes the lock and another gives it back. Unlock in `finally`.
  * - A lock is not re-entrant: a task that holds it and locks it again waits for itself. Under full tracking the leak
@@ -606,7 +606,8 @@ export class Cond {
       else hold = this.#side.suspend();
     } catch (error) {
       if (this.#waiters.remove(wait)) wait.resolve();
-      else wait.promise.catch(() => {}); // It has been cancelled meanwhile.
+      // It was signalled or cancelled meanwhile. A cancel must not be reported as an unhandled rejection.
+      else wait.promise.catch(() => {});
       throw error;
     }
     try {

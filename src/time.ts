@@ -37,8 +37,8 @@
  * - There is no `AfterFunc` for durations. Use a task that sleeps, and that the end of a context stops:
  *   `void go(() => time.sleep(ms, ctx).then(f, () => {}))`.
  * - What is due is seen before the event loop turns, by whatever looks at it: `timer.c.tryReceive()`.
- * - A process stays alive while something waits for a finite instant, a deadline included. An armed timer or ticker
- *   that nothing waits for lets it exit.
+ * - A process stays alive while something waits for a finite instant, a deadline included, unless it is that of a
+ *   context of another implementation. An armed timer or ticker that nothing waits for lets it exit.
  */
 import type { ReceiveChannel, Received } from "./channel.ts";
 import { duration } from "./internal/data/args.ts";
@@ -80,7 +80,7 @@ export function sleep(ms: number, cancel?: Cancel): Promise<void> {
   return ms <= 0 ? completed() : sleepers.parkUntil(now() + ms, source, undefined);
 }
 
-/** A timeout in a select's case. Made by {@link after}. */
+/** A timeout, as a case of a select. Made by {@link after}. */
 export class After {
   /** When it becomes ready, in epoch milliseconds. */
   readonly when: number;

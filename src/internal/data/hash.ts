@@ -28,15 +28,15 @@ function draw(): Int32Array {
   return seed;
 }
 
-// Where the two lanes of a string start, their multipliers, the multiplier of their sum, and the start and multiplier
-// of an integer. Multipliers are odd, so that a multiplication loses no bit. Drawn at loading, not at the first hash,
-// since the compiler puts constants into the code.
+// Where the two lanes of a string start, their multipliers, the multiplier that joins them, and the start and
+// multiplier of an integer. Multipliers are odd, so that a multiplication loses no bit. Drawn at loading, not at the
+// first hash, since the compiler puts constants into the code.
 const seed = draw();
 const startA = seed[0] as number;
 const timesA = (seed[1] as number) | 1;
 const startB = seed[2] as number;
 const timesB = (seed[3] as number) | 1;
-const lastTimes = (seed[4] as number) | 1;
+const joinTimes = (seed[4] as number) | 1;
 const integerStart = seed[5] as number;
 const integerTimes = (seed[6] as number) | 1;
 
@@ -99,9 +99,12 @@ function ofUnits(s: string, type: number): number {
   return ofLanes(even, odd, length, type);
 }
 
-/** The lanes' end. Their sum under a secret multiplier, so that no change of the one cancels one of the other. */
+/**
+ * Joins the lanes. One is multiplied by a secret number before the other is added, so that nobody can choose a change
+ * of one that cancels a change of the other.
+ */
 function ofLanes(even: number, odd: number, length: number, type: number): number {
-  return mix(Math.imul(even ^ (4 * length + type), lastTimes) + odd);
+  return mix(Math.imul(even ^ (4 * length + type), joinTimes) + odd);
 }
 
 const float = new Float64Array(1);

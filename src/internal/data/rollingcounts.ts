@@ -56,8 +56,8 @@ class Tally implements Counts {
  * bucket in which its request began, and dropped if that is in the window no more.
  */
 export class RollingCounts {
-  // Between any two calls: each count but the consecutive ones is the sum of that count over the buckets; the bucket of
-  // age a is #buckets[a mod size], for the `size` ages up to `age`.
+  // Between any two calls, with a size above 1: each count except the consecutive ones is the sum of that count over
+  // the buckets; the bucket of age a is #buckets[a mod size], for the `size` ages up to `age`.
   private total = new Tally();
   private buckets: Tally[] = [];
   private readonly size: number;

@@ -219,9 +219,9 @@ export function deferred<T>(value: T): Promise<T> {
 /**
  * Calls `fn` in a macrotask: after the timers and events that are due.
  *
- * Where there is no setImmediate, a message does it: browsers delay a setTimeout by 4 ms. Each call has a channel of
- * its own, which is closed at once: an open port keeps a Node process alive, and the messages of one port would be
- * served before the timers.
+ * Where there is no setImmediate, a message does it: browsers delay a setTimeout by 4 ms. Each call has its own
+ * channel, which is closed when its message arrives: an open port keeps a Node process alive, and the messages of one
+ * port would be served before the timers.
  */
 function macrotask(fn: () => void): void {
   if (realSetImmediate !== undefined) {

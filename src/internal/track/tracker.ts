@@ -72,13 +72,16 @@ export interface LeakRecord {
   readonly stack: string;
   /** Whether the collector has taken its cancel function, so that only something else can still end it. */
   lostCancel: boolean;
-  /** For a wait: the one that holds what it waits for, where that is known. */
+  /** For a wait: the holder of what it waits for, where that is known. */
   holder: Holder | undefined;
 }
 
-/** What has a lock that others wait for. It must not reach the lock: a record refers to it. */
+/**
+ * The holder of what a wait waits for: of a lock, or the running call of a `Once`. Records of waits refer to it, so it
+ * must not refer to the lock: the collector could then never prove a leak.
+ */
 export interface Holder {
-  /** Where the lock was taken; undefined while nobody holds it, or that is not recorded. */
+  /** Where the lock was taken, or `do` was called; undefined while there is no holder, or that is not recorded. */
   readonly stack: string | undefined;
 }
 
@@ -134,7 +137,7 @@ export interface Watch {
   readonly token: unknown;
 }
 
-/** Begins to watch a wait; see {@link isWatching}. `holder` has what it waits for. */
+/** Begins to watch a wait; see {@link isWatching}. `holder` holds what it waits for. */
 export function watch(kind: Kind, wait: WeakKey, holder?: Holder): Watch | undefined {
   if (!watching) return undefined;
   const record = full ? makeRecord(kind, 1, wait) : undefined;
@@ -164,8 +167,8 @@ export function runTask<R>(fn: () => R): R {
 
 const records = new Set<LeakRecord>();
 
-// Proved leaks that nobody has asked for yet, so that what the collector took is still reported. Of more than
-// MAX_PROVED the oldest are dropped; the listeners see all.
+// Proved leaks that `verifyNone` has not reported yet, so that they are still reported after the collector took the
+// objects. Of more than MAX_PROVED the oldest are dropped; the listeners see all.
 const proved: LeakRecord[] = [];
 const MAX_PROVED = 1000;
 

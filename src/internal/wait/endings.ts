@@ -74,7 +74,8 @@ export class Cancellation implements Ending {
  *
  * - As the answer of a poll, it fails the operation that polled, and nothing else.
  * - Met while a source is being listened to, it ends the waits and child contexts that are linked to the source then.
- *   The source itself has not ended: a later wait listens again.
+ *   (The context of a signal does not end; it passes the failure on.) The source itself has not ended: a later wait
+ *   listens again.
  * - Met when the outside calls back, it ends the source.
  */
 export class Failed implements Ending {

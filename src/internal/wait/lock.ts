@@ -26,7 +26,8 @@ export class Hold {
   /** What the caller gets. Set until the lock is taken for the first time. */
   guard: object | undefined = undefined;
 
-  // The same, while there is a record of it, under full tracking.
+  // A weak reference to it, for records: set when the lock is first taken under full tracking, and kept, since a Cond
+  // takes the lock again.
   private weakGuard: WeakRef<object> | undefined = undefined;
 
   // Set when the lock is taken. Cleared when it is given back, or suspended.

@@ -27,9 +27,10 @@ import {
 } from "./waitable.ts";
 
 /**
- * What can end a wait early. Where one is required, it is the first parameter and called `ctx`; where it is optional,
- * it is the last and called `cancel`. Every function that takes one fails with TypeError for anything else, and with
- * what a foreign one throws when it is asked.
+ * What can end a wait early. Where one is required, it is the first parameter, called `ctx`, or `parent` if a context
+ * is made from it. Where it is optional, it is the last, called `cancel`. (`retry` takes `undefined` for its `ctx`.)
+ * Every function that takes one fails with TypeError for anything else, and with what a foreign one throws when it is
+ * asked.
  */
 export type Cancel = Context | AbortSignal;
 
@@ -95,8 +96,8 @@ export class Source implements Dependent {
   }
 
   /**
-   * Links a wait; the process stays alive for it if there is a deadline to end it. The caller then calls
-   * {@link listen}.
+   * Links a wait. The process stays alive for it if there is a deadline to end it, unless it is that of a foreign
+   * context. The caller then calls {@link listen}.
    */
   linkWait(d: Dependent): void {
     this.link(d);
@@ -256,7 +257,10 @@ function expire(deadline: DeadlineSource): void {
   for (let d = due.pop(); d !== undefined; d = due.pop()) d.expire();
 }
 
-/** Says that the deadline will not be polled again, so that nothing here keeps it. */
+/**
+ * Says that the deadline will not be polled again, so that nothing here keeps it. (A foreign one does not say so, and
+ * is kept until another deadline is polled.)
+ */
 export function forgetDeadline(deadline: DeadlineSource): void {
   if (polled === deadline) polled = undefined;
 }

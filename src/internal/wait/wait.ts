@@ -72,7 +72,7 @@ export interface CancelHooks<W> {
 /** What a wait stands in. */
 export interface WaitQueue<W> {
   readonly hooks: CancelHooks<W> | undefined;
-  /** Who holds what the wait waits for, where that is known: reports show it. */
+  /** The holder of what a wait waits for, where that is known: reports show it. */
   readonly holder?: Holder | undefined;
   /** Unlinks the wait; false if it does not stand here. */
   remove(wait: W): boolean;

@@ -1,6 +1,6 @@
 /**
- * The protocol between `select` and what can stand in its cases. Channels, send cases, contexts, signals and `after`
- * implement it, so that `select` imports none of them.
+ * The protocol between `select` and what can stand in its cases. Channels, send cases, `after`, and the sources behind
+ * contexts and signals implement it, so that `select` imports none of their modules.
  *
  * Select asks a waitable to `poll`, looks at its `READY`, and calls `TAKE` for the one case it chooses; or else it
  * calls `ENQUEUE` for each case, and then `listen`. The four calls by symbol are synchronous, run no user code, and
