@@ -159,14 +159,14 @@ export interface Settings {
 class Request {
   // The generation and the bucket in which it began.
   readonly generation: number;
-  readonly age: number;
+  readonly bucket: number;
 
   // When a probe began; only kept if there is a `probeTimeout`.
   readonly startedAt: number;
 
-  constructor(generation: number, age: number, startedAt: number) {
+  constructor(generation: number, bucket: number, startedAt: number) {
     this.generation = generation;
-    this.age = age;
+    this.bucket = bucket;
     this.startedAt = startedAt;
   }
 }
@@ -182,7 +182,7 @@ class Machine {
   //   expiry is when it ends by itself, Infinity if it does not;
   //   timed says whether anything can become due in this generation. If not, the clock is not read;
   //   probes has the probes that have not ended, oldest first. It is empty unless half-open with a probeTimeout.
-  // What has become due meanwhile is only seen by `look`, with which each public call that depends on it begins.
+  // Only `advance` does what has become due meanwhile. Each public call that depends on it begins with `advance`.
   private current: State = "closed";
   private generation = 0;
   private since = 0;
@@ -220,8 +220,9 @@ class Machine {
     const window = Math.max(duration(interval, `${what}: interval`), 0);
     const buckets = window > 0 && period > 0 ? Math.ceil(window / period) : 1;
     if (!(buckets <= MAX_BUCKETS)) {
-      const most = `${what}: interval must be at most ${MAX_BUCKETS} times bucketPeriod`;
-      throw new RangeError(`${most}, got ${window} and ${period}`);
+      throw new RangeError(
+        `${what}: interval must be at most ${MAX_BUCKETS} times bucketPeriod, got ${window} and ${period}`,
+      );
     }
     this.interval = window > 0 && period > 0 ? buckets * period : window;
     this.bucketPeriod = period;
@@ -229,17 +230,17 @@ class Machine {
     this.timeout = duration(timeout, `${what}: timeout`) > 0 ? timeout : 60_000;
     this.probeTimeout = duration(probeTimeout, `${what}: probeTimeout`);
     if (probeTimeout <= 0) throw new RangeError(`${what}: probeTimeout must be above 0, got ${probeTimeout}`);
-    this.readyToTrip = optional(settings.readyToTrip, `${what}: readyToTrip`);
-    this.onStateChange = optional(settings.onStateChange, `${what}: onStateChange`);
-    this.isSuccessful = optional(settings.isSuccessful, `${what}: isSuccessful`);
-    this.isExcluded = optional(settings.isExcluded, `${what}: isExcluded`);
+    this.readyToTrip = optionalCallable(settings.readyToTrip, `${what}: readyToTrip`);
+    this.onStateChange = optionalCallable(settings.onStateChange, `${what}: onStateChange`);
+    this.isSuccessful = optionalCallable(settings.isSuccessful, `${what}: isSuccessful`);
+    this.isExcluded = optionalCallable(settings.isExcluded, `${what}: isExcluded`);
     this.now = callable(now, `${what}: now`);
     this.tally = new RollingCounts(buckets);
     this.renew(this.interval > 0 ? this.readClock() : 0);
   }
 
   state(): State {
-    this.look();
+    this.advance();
     return this.current;
   }
 
@@ -248,8 +249,8 @@ class Machine {
   }
 
   /** The error for a call that is refused now; undefined if a request may begin. (Returned, as a throw costs more.) */
-  refuses(): Error | undefined {
-    this.look();
+  findRefusal(): Error | undefined {
+    this.advance();
     if (this.current === "closed") return undefined;
     if (this.current === "open") {
       this.refusal ??= withoutStack(() => new OpenStateError());
@@ -261,17 +262,17 @@ class Machine {
     return this.refusal;
   }
 
-  /** Lets a request through. {@link refuses} has just returned undefined. */
+  /** Lets a request through. {@link findRefusal} has just returned undefined. */
   begin(): Request {
     if (this.current === "half-open" && this.probeTimeout !== Number.POSITIVE_INFINITY) return this.beginProbe();
     this.tally.request();
-    this.shared ??= new Request(this.generation, this.tally.age, 0);
+    this.shared ??= new Request(this.generation, this.tally.newest, 0);
     return this.shared;
   }
 
   private beginProbe(): Request {
     const startedAt = this.readClock(); // First: it may throw.
-    const probe = new Request(this.generation, this.tally.age, startedAt);
+    const probe = new Request(this.generation, this.tally.newest, startedAt);
     this.tally.request();
     this.probes.add(probe);
     this.timed = true;
@@ -283,7 +284,7 @@ class Machine {
    * request has then failed.
    */
   end(request: Request, err: unknown): void {
-    this.look();
+    this.advance();
     if (request.generation !== this.generation) return;
     if (this.current !== "closed") this.probes.delete(request);
     if (this.isExcluded === undefined && this.isSuccessful === undefined) {
@@ -313,7 +314,7 @@ class Machine {
 
   private record(request: Request, outcome: Outcome): void {
     if (this.current === "closed") {
-      this.tally.result(outcome, request.age);
+      this.tally.result(outcome, request.bucket);
       // readyToTrip may have called the breaker, and begun another generation.
       if (outcome === "failure" && this.trips() && request.generation === this.generation) {
         this.change("open", this.readClock());
@@ -321,7 +322,7 @@ class Machine {
     } else if (outcome === "failure") {
       this.change("open", this.readClock());
     } else {
-      this.tally.result(outcome, request.age);
+      this.tally.result(outcome, request.bucket);
       if (this.tally.current.consecutiveSuccesses < this.maxRequests) return;
       this.change("closed", this.interval > 0 ? this.readClock() : 0);
     }
@@ -334,12 +335,12 @@ class Machine {
   }
 
   /** Does what has become due. */
-  private look(): void {
-    if (this.timed) this.lookAt(this.readClock());
+  private advance(): void {
+    if (this.timed) this.advanceTo(this.readClock());
   }
 
   /** Does what has become due at t. As in Go, that is what lies strictly before t. */
-  private lookAt(t: number): void {
+  private advanceTo(t: number): void {
     if (this.current === "closed") {
       if (this.rolls) this.roll(t);
       else if (this.expiry < t) this.renew(t);
@@ -354,9 +355,9 @@ class Machine {
   }
 
   private roll(t: number): void {
-    const age = Math.floor((t - this.since) / this.bucketPeriod);
-    if (age <= this.tally.age) return;
-    this.tally.advanceTo(age);
+    const bucket = Math.floor((t - this.since) / this.bucketPeriod);
+    if (bucket <= this.tally.newest) return;
+    this.tally.advanceTo(bucket);
     this.shared = undefined;
   }
 
@@ -388,7 +389,7 @@ class Machine {
   }
 }
 
-function optional<F>(fn: F | undefined, what: string): F | undefined {
+function optionalCallable<F>(fn: F | undefined, what: string): F | undefined {
   return fn === undefined ? undefined : callable(fn, what);
 }
 
@@ -431,7 +432,7 @@ export class CircuitBreaker {
     const machine = this.#machine;
     let request: Request;
     try {
-      const refusal = machine.refuses();
+      const refusal = machine.findRefusal();
       if (refusal !== undefined) return failedWith(refusal);
       request = machine.begin();
     } catch (error) {
@@ -494,7 +495,7 @@ export class TwoStepCircuitBreaker {
    */
   allow(): Done {
     const machine = this.#machine;
-    const refusal = machine.refuses();
+    const refusal = machine.findRefusal();
     if (refusal !== undefined) throw refusal;
     let request: Request | undefined = machine.begin();
     return (err) => {

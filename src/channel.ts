@@ -46,7 +46,15 @@ import { sourceOf } from "./internal/wait/foreign.ts";
 import { addReceiveEntryPoint, RECEIVE, type Receivers, Values } from "./internal/wait/receive.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";
 import { Wait, Waiters } from "./internal/wait/wait.ts";
-import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./internal/wait/waitable.ts";
+import {
+  type CaseResult,
+  DEQUEUE,
+  ENQUEUE,
+  type Parked,
+  READY,
+  TAKE,
+  type Waitable,
+} from "./internal/wait/waitable.ts";
 
 export type { Cancel } from "./internal/wait/source.ts";
 
@@ -281,7 +289,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   }
 
   /** @internal */
-  [TAKE](key: string): Outcome {
+  [TAKE](key: string): CaseResult {
     const { value, ok } = this.tryReceive() as Received<T>;
     return { case: key, value, ok };
   }
@@ -339,7 +347,7 @@ class Sending<T> implements SendCase<T>, Waitable {
     return canSend(this.channel);
   }
 
-  [TAKE](key: string): Outcome {
+  [TAKE](key: string): CaseResult {
     if (isClosed(this.channel)) throw errorAtCall(this.value);
     if (!this.channel.trySend(this.value)) throw new Error("gopark: internal error: a ready send found no receiver");
     return { case: key };

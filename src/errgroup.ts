@@ -43,7 +43,7 @@ import { asyncDisposable } from "./internal/host/dispose.ts";
 import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
 import { enter, exit, Kind, type PublicFunction, registerOuter, runTask, TASK } from "./internal/track/tracker.ts";
 import { someError } from "./internal/wait/endings.ts";
-import { isSignal, sourceOf } from "./internal/wait/foreign.ts";
+import { isSignal, optionalSource, sourceOf } from "./internal/wait/foreign.ts";
 import { Items } from "./internal/wait/items.ts";
 import { Slots, type UnitRequest } from "./internal/wait/slots.ts";
 import type { Source } from "./internal/wait/source.ts";
@@ -83,8 +83,8 @@ function formatStacks(error: unknown): void {
   }
 }
 
-/** What {@link map} and {@link forEach} take their items from. */
-export type Every<T> = Iterable<T> | AsyncIterable<T>;
+/** An iterable, async or not: {@link map} and {@link forEach} take their items from it. */
+export type AnyIterable<T> = Iterable<T> | AsyncIterable<T>;
 
 type EachFunction<T> = (item: T, ctx: Context, index: number) => unknown;
 
@@ -92,7 +92,7 @@ type EachFunction<T> = (item: T, ctx: Context, index: number) => unknown;
 let startEach: <T>(
   group: Group,
   ctx: Context,
-  items: Every<T>,
+  items: AnyIterable<T>,
   work: EachFunction<T>,
   results: unknown[] | undefined,
 ) => Promise<void>;
@@ -149,12 +149,9 @@ export class Group {
    */
   go(task: Task, cancel?: Cancel): Promise<void> {
     if (typeof task !== "function") return notAFunction(task, "go: task");
-    let source: Source | undefined;
-    if (cancel !== undefined) {
-      source = sourceOf(cancel);
-      const ending = source.poll();
-      if (ending !== undefined) return failedWith(ending.error());
-    }
+    const source = optionalSource(cancel);
+    const ending = source?.poll();
+    if (ending !== undefined) return failedWith(ending.error());
     if (this.#slots.free < 1) return this.#startLater(task, source);
     void this.#start(task, this.#admit());
     return completed();
@@ -195,12 +192,9 @@ export class Group {
    * tasks go on then, and the group's context is not cancelled.
    */
   wait(cancel?: Cancel): Promise<void> {
-    let source: Source | undefined;
-    if (cancel !== undefined) {
-      source = sourceOf(cancel);
-      const ending = source.poll();
-      if (ending !== undefined) return failedWith(ending.error());
-    }
+    const source = optionalSource(cancel);
+    const ending = source?.poll();
+    if (ending !== undefined) return failedWith(ending.error());
     if (this.#running > 0) return this.#waiters.park(source, undefined);
     this.#conclude();
     return this.#failure === undefined ? completed() : failedWith(this.#failure.error);
@@ -274,7 +268,7 @@ export class Group {
    */
   async #startEach<T>(
     ctx: Context,
-    items: Every<T>,
+    items: AnyIterable<T>,
     work: EachFunction<T>,
     results: unknown[] | undefined,
   ): Promise<void> {
@@ -286,14 +280,14 @@ export class Group {
         const limited = this.#slots.free < 1 ? await this.#slots.park(source, this.#slotRequest) : this.#admit();
         let next: IteratorResult<T>;
         try {
-          check(ctx);
+          throwIfEnded(ctx);
           next = input.isAsync ? await input.nextLater(source) : input.next();
           if (!input.isAsync && !next.done && isThenable(next.value)) {
             // A promise among the items of a synchronous iterable is awaited, as by `for await`.
-            check(ctx);
+            throwIfEnded(ctx);
             next = { done: false, value: await input.awaitItem(next.value as PromiseLike<T>, source) };
           }
-          check(ctx);
+          throwIfEnded(ctx);
         } catch (error) {
           this.#done(limited);
           throw error;
@@ -408,7 +402,7 @@ export interface EachOptions {
  */
 export async function map<T, R>(
   ctx: Cancel,
-  items: Every<T>,
+  items: AnyIterable<T>,
   fn: (item: T, ctx: Context, index: number) => R | PromiseLike<R>,
   options: EachOptions,
 ): Promise<R[]> {
@@ -421,7 +415,7 @@ export async function map<T, R>(
 /** As {@link map}, but the results are not kept. */
 export async function forEach<T>(
   ctx: Cancel,
-  items: Every<T>,
+  items: AnyIterable<T>,
   fn: (item: T, ctx: Context, index: number) => unknown,
   options: EachOptions,
 ): Promise<void> {
@@ -431,7 +425,7 @@ export async function forEach<T>(
 
 async function runEach<T>(
   ctx: Cancel,
-  items: Every<T>,
+  items: AnyIterable<T>,
   work: EachFunction<T>,
   limit: number,
   results?: unknown[],
@@ -463,7 +457,7 @@ function limitOf(options: EachOptions, what: string): number {
   return limit === Number.POSITIVE_INFINITY ? limit : wholeNumber(limit, what, 1);
 }
 
-function check(ctx: Context): void {
+function throwIfEnded(ctx: Context): void {
   const error = ctx.err();
   if (error !== undefined) throw error;
 }

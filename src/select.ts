@@ -48,9 +48,9 @@ import { hintFor, isContext, isSignal, sourceOf } from "./internal/wait/foreign.
 import { type Cancel, type Dependent, Source } from "./internal/wait/source.ts";
 import { Wait } from "./internal/wait/wait.ts";
 import {
+  type CaseResult,
   DEQUEUE,
   ENQUEUE,
-  type Outcome,
   type Parked,
   PHASE_NONE,
   type Phase,
@@ -105,8 +105,8 @@ const SELECT_NOTHING = new Kind("select (no cases)", "wait", () => [select]);
 export function select<C extends { readonly [name: string]: Selectable }>(cases: C): Promise<Selected<C>> {
   try {
     const first = read(cases);
-    const outcome = takeReady(first);
-    return (outcome === undefined ? parkOnAll(first) : completedWith(outcome)) as Promise<Selected<C>>;
+    const result = takeReady(first);
+    return (result === undefined ? parkOnAll(first) : completedWith(result)) as Promise<Selected<C>>;
   } catch (error) {
     return failedWith(error);
   }
@@ -138,7 +138,7 @@ class Case implements Parked, Dependent {
   sibling: Case | undefined = undefined;
 
   /** The select's wait, if it parks. The wait's `value` is the first case. */
-  selection: Wait<Outcome, Case | undefined> | undefined = undefined;
+  selection: Wait<CaseResult, Case | undefined> | undefined = undefined;
 
   constructor(name: string, waitable: Waitable) {
     this.name = name;
@@ -167,12 +167,12 @@ class Case implements Parked, Dependent {
     return PHASE_NONE;
   }
 
-  private win(outcome: Outcome): void {
-    this.claimSelect().resolve(outcome);
+  private win(result: CaseResult): void {
+    this.claimSelect().resolve(result);
   }
 
-  private claimSelect(): Wait<Outcome, Case | undefined> {
-    const selection = this.selection as Wait<Outcome, Case | undefined>;
+  private claimSelect(): Wait<CaseResult, Case | undefined> {
+    const selection = this.selection as Wait<CaseResult, Case | undefined>;
     for (let c = selection.value; c !== undefined; c = c.sibling) c.waitable[DEQUEUE](c);
     return selection;
   }
@@ -213,7 +213,7 @@ function isOneCase(cases: object): boolean {
  * Pass 2: lets one of the cases that are ready take effect. Each gets the same chance: the k-th to be found ready
  * replaces the choice with a chance of 1/k.
  */
-function takeReady(first: Case | undefined): Outcome | undefined {
+function takeReady(first: Case | undefined): CaseResult | undefined {
   let ready = 0;
   let chosen: Case | undefined;
   for (let c = first; c !== undefined; c = c.sibling) {
@@ -222,20 +222,20 @@ function takeReady(first: Case | undefined): Outcome | undefined {
   return chosen?.waitable[TAKE](chosen.name);
 }
 
-function parkOnAll(first: Case | undefined): Promise<Outcome> {
+function parkOnAll(first: Case | undefined): Promise<CaseResult> {
   const kind = first === undefined ? SELECT_NOTHING : SELECT;
-  const selection = new Wait<Outcome, Case | undefined>(kind, undefined, first);
+  const selection = new Wait<CaseResult, Case | undefined>(kind, undefined, first);
   // Pass 3: parks on all of the cases, of which none is ready.
-  let foreign = false;
+  let listens = false;
   for (let c = first; c !== undefined; c = c.sibling) {
     c.selection = selection;
     c.waitable[ENQUEUE](c);
     if (c.prev !== undefined && (c.prev as Partial<Case>).selection === selection) mixTwins(c);
-    if (c.waitable.listen !== undefined) foreign = true;
+    if (c.waitable.listen !== undefined) listens = true;
   }
-  // Pass 4: listens to what is foreign, which may call back and claim the select.
+  // Pass 4: listens, where something foreign can end a case. That may call back and claim the select.
   selection.dependent?.listen();
-  if (foreign) {
+  if (listens) {
     for (let c = first; c !== undefined; c = c.sibling) {
       if (c.list !== undefined) c.waitable.listen?.();
     }

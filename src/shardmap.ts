@@ -51,8 +51,8 @@ import { Shards } from "./internal/data/shards.ts";
 import { completed, completedWith, failedWith, notAFunction } from "./internal/time/turn.ts";
 import { enter, exit, Kind, type LeakRecord, type PublicFunction } from "./internal/track/tracker.ts";
 import { Flights } from "./internal/wait/flight.ts";
-import { sourceOf } from "./internal/wait/foreign.ts";
-import type { Cancel, Source } from "./internal/wait/source.ts";
+import { optionalSource } from "./internal/wait/foreign.ts";
+import type { Cancel } from "./internal/wait/source.ts";
 import { Waiters } from "./internal/wait/wait.ts";
 
 // The public functions at which the stack of a record begins.
@@ -234,12 +234,9 @@ export class ShardMap<K, V> {
    */
   async update(key: K, fn: Updater<V>, cancel?: Cancel): Promise<V> {
     if (typeof fn !== "function") return notAFunction(fn, "update: fn");
-    let source: Source | undefined;
-    if (cancel !== undefined) {
-      source = sourceOf(cancel);
-      const ending = source.poll();
-      if (ending !== undefined) return failedWith(ending.error());
-    }
+    const source = optionalSource(cancel);
+    const ending = source?.poll();
+    if (ending !== undefined) return failedWith(ending.error());
     let record: LeakRecord | undefined;
     const queue = this.#updates.get(key);
     if (queue === undefined) {
@@ -280,12 +277,9 @@ export class ShardMap<K, V> {
    */
   getOrLoad(key: K, load: Loader<K, V>, cancel?: Cancel): Promise<V> {
     if (typeof load !== "function") return notAFunction(load, "getOrLoad: load");
-    let source: Source | undefined;
-    if (cancel !== undefined) {
-      source = sourceOf(cancel);
-      const ending = source.poll();
-      if (ending !== undefined) return failedWith(ending.error());
-    }
+    const source = optionalSource(cancel);
+    const ending = source?.poll();
+    if (ending !== undefined) return failedWith(ending.error());
     const { value, loaded } = this.#find(key);
     if (loaded) return completedWith(value);
     return this.#loads.join(key, (signal) => load(normal(key), signal), source);

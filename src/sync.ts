@@ -50,7 +50,7 @@ import { callable, noGenerator, show } from "./internal/data/args.ts";
 import { disposable } from "./internal/host/dispose.ts";
 import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
 import { enter, exit, Kind, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
-import { sourceOf } from "./internal/wait/foreign.ts";
+import { optionalSource } from "./internal/wait/foreign.ts";
 import { Hold, Lock, type Side } from "./internal/wait/lock.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";
 import { Wait, Waiters } from "./internal/wait/wait.ts";
@@ -78,29 +78,29 @@ const locking = (): PublicFunction[] => {
 };
 const HELD = new Kind("held lock", "resource", locking);
 const MUTEX = {
-  waits: new Kind("mutex lock", "wait", locking),
-  held: HELD,
+  waitKind: new Kind("mutex lock", "wait", locking),
+  heldKind: HELD,
   misuse: "sync: unlock of unlocked mutex",
 };
 const WRITE = {
-  waits: new Kind("rwmutex lock", "wait", locking),
-  held: HELD,
+  waitKind: new Kind("rwmutex lock", "wait", locking),
+  heldKind: HELD,
   misuse: "sync: Unlock of unlocked RWMutex",
 };
 const READ = {
-  waits: new Kind("rwmutex rLock", "wait", locking),
-  held: HELD,
+  waitKind: new Kind("rwmutex rLock", "wait", locking),
+  heldKind: HELD,
   misuse: "sync: RUnlock of unlocked RWMutex",
 };
 const KEYED = {
-  waits: new Kind("keyedmutex lock", "wait", locking),
-  held: HELD,
+  waitKind: new Kind("keyedmutex lock", "wait", locking),
+  heldKind: HELD,
   misuse: MUTEX.misuse,
 };
-const WAIT = new Kind("waitgroup wait", "wait", () => [WaitGroup.prototype.wait]);
-const DO = new Kind("once do", "wait", () => [Once.prototype.do]);
-const DOING = new Kind("once function", "task", () => [Once.prototype.do]);
-const COND = new Kind("cond wait", "wait", () => [Cond.prototype.wait]);
+const WAITGROUP_WAIT = new Kind("waitgroup wait", "wait", () => [WaitGroup.prototype.wait]);
+const ONCE_WAIT = new Kind("once do", "wait", () => [Once.prototype.do]);
+const ONCE_TASK = new Kind("once function", "task", () => [Once.prototype.do]);
+const COND_WAIT = new Kind("cond wait", "wait", () => [Cond.prototype.wait]);
 
 /** A lock that is held until {@link unlock}. Made by the methods `guard` and `rGuard`. */
 export class Guard {
@@ -132,24 +132,19 @@ export interface Locker {
   unlock(): void;
 }
 
-// The side of a lock of ours that its `lock` takes; undefined for other lockers. Set by the static blocks.
-const exclusiveSides: ((l: object) => Side | undefined)[] = [];
+// Each returns the side that `lock` of its class takes; undefined for other lockers. Filled by the static blocks.
+const exclusiveSideOf: ((l: object) => Side | undefined)[] = [];
 
-/** The source behind `cancel`; undefined for none. */
-function optional(cancel: Cancel | undefined): Source | undefined {
-  return cancel === undefined ? undefined : sourceOf(cancel);
-}
-
-/** Takes the lock by hand, unless `cancel` has ended. */
+/** Takes the lock without a guard, unless `cancel` has ended. */
 function take(side: Side, cancel: Cancel | undefined): Promise<void> {
-  const source = optional(cancel);
+  const source = optionalSource(cancel);
   const ending = source?.poll();
   return ending === undefined ? side.take(source) : failedWith(ending.error());
 }
 
 /** Takes the lock for a guard, unless `cancel` has ended. */
 function takeGuard(side: Side, cancel: Cancel | undefined): Promise<Guard> {
-  const source = optional(cancel);
+  const source = optionalSource(cancel);
   const ending = source?.poll();
   return ending === undefined ? newGuard(side, source) : failedWith(ending.error());
 }
@@ -159,8 +154,8 @@ function newGuard(side: Side, source: Source | undefined): Promise<Guard> {
   return side.takeFor(source, hold, new Guard(hold));
 }
 
-/** Calls `fn` while the guard is held. `what` is the name of `fn`, for errors. */
-async function guarded<R>(taken: Promise<Guard>, fn: () => R | PromiseLike<R>, what: string): Promise<R> {
+/** Awaits the guard, calls `fn`, and unlocks. `what` is the name of `fn`, for errors. */
+async function callHolding<R>(taken: Promise<Guard>, fn: () => R | PromiseLike<R>, what: string): Promise<R> {
   const guard = await taken;
   try {
     return noGenerator(await fn(), what);
@@ -177,7 +172,7 @@ export class Mutex {
   readonly #lock = new Lock(MUTEX);
 
   static {
-    exclusiveSides.push((l) => (#lock in l ? l.#lock.write : undefined));
+    exclusiveSideOf.push((l) => (#lock in l ? l.#lock.write : undefined));
   }
 
   /**
@@ -213,7 +208,7 @@ export class Mutex {
    */
   withLock<R>(fn: () => R | PromiseLike<R>, cancel?: Cancel): Promise<R> {
     if (typeof fn !== "function") return notAFunction(fn, "withLock: fn");
-    return guarded(this.guard(cancel), fn, "withLock: fn");
+    return callHolding(this.guard(cancel), fn, "withLock: fn");
   }
 
   /**
@@ -227,18 +222,17 @@ export class Mutex {
 }
 
 /**
- * A lock that one holds to write, or any number to read. One that waits to write holds back those that come later to
- * read, so that it gets its turn. After a write, all that wait to read come before the next that writes. Writers get
- * the lock in the order of their calls.
+ * A lock held by one writer or by any number of readers. A waiting writer holds back later readers, so that it gets its
+ * turn. After a write, all waiting readers come before the next writer. Writers get the lock in the order of their
+ * calls.
  *
- * A task that holds the lock to read must not take it to read again: if another waits to write in between, each waits
- * for the other.
+ * A reader must not take the lock to read again: if a writer has begun to wait in between, each waits for the other.
  */
 export class RWMutex {
   readonly #lock = new Lock(WRITE, READ);
 
   static {
-    exclusiveSides.push((l) => (#lock in l ? l.#lock.write : undefined));
+    exclusiveSideOf.push((l) => (#lock in l ? l.#lock.write : undefined));
   }
 
   get #read(): Side {
@@ -250,15 +244,14 @@ export class RWMutex {
     return take(this.#lock.write, cancel);
   }
 
-  /** Takes the lock to write if nobody has it or waits to write; says whether it did. */
+  /** Takes the lock to write if nobody has it and no writer waits; says whether it did. */
   tryLock(): boolean {
     return this.#lock.write.tryTake();
   }
 
   /**
-   * Gives the lock back: to all that wait to read, or if there are none, to the first that waits to write. O(1), and
-   * O(1) more for each of them. Throws an Error, with nothing changed, if the lock is not held to write, or if a guard
-   * holds it.
+   * Gives the lock back: to all waiting readers, or if there are none, to the first waiting writer. O(1), and O(1) more
+   * for each of them. Throws an Error, with nothing changed, if the lock is not held to write, or if a guard holds it.
    */
   unlock(): void {
     this.#lock.write.giveBack();
@@ -267,7 +260,7 @@ export class RWMutex {
   /** As {@link Mutex.withLock}, to write. */
   withLock<R>(fn: () => R | PromiseLike<R>, cancel?: Cancel): Promise<R> {
     if (typeof fn !== "function") return notAFunction(fn, "withLock: fn");
-    return guarded(this.guard(cancel), fn, "withLock: fn");
+    return callHolding(this.guard(cancel), fn, "withLock: fn");
   }
 
   /** As {@link Mutex.guard}, to write. */
@@ -276,21 +269,21 @@ export class RWMutex {
   }
 
   /**
-   * Takes the lock to read, together with others that read. Waits while another task holds it to write, or waits to.
-   * Otherwise as {@link Mutex.lock}.
+   * Takes the lock to read, together with other readers. Waits while a writer holds it or waits for it. Otherwise as
+   * {@link Mutex.lock}.
    */
   rLock(cancel?: Cancel): Promise<void> {
     return take(this.#read, cancel);
   }
 
-  /** Takes the lock to read if nobody holds it to write, or waits to; says whether it did. */
+  /** Takes the lock to read if no writer holds it or waits for it; says whether it did. */
   tryRLock(): boolean {
     return this.#read.tryTake();
   }
 
   /**
-   * Gives back what one {@link rLock} took; the last to do so hands the lock to the first that waits to write. O(1).
-   * Throws an Error, with nothing changed, if the lock is not held to read, or only by guards.
+   * Gives back what one {@link rLock} took; the last reader hands the lock to the first waiting writer. O(1). Throws an
+   * Error, with nothing changed, if the lock is not held to read, or only by guards.
    */
   rUnlock(): void {
     this.#read.giveBack();
@@ -299,7 +292,7 @@ export class RWMutex {
   /** As {@link Mutex.withLock}, to read. */
   withRLock<R>(fn: () => R | PromiseLike<R>, cancel?: Cancel): Promise<R> {
     if (typeof fn !== "function") return notAFunction(fn, "withRLock: fn");
-    return guarded(this.rGuard(cancel), fn, "withRLock: fn");
+    return callHolding(this.rGuard(cancel), fn, "withRLock: fn");
   }
 
   /** As {@link Mutex.guard}, to read. */
@@ -344,7 +337,7 @@ export class KeyedMutex<K> {
 
   /** Takes the lock of the key, as {@link Mutex.lock} does. */
   lock(key: K, cancel?: Cancel): Promise<void> {
-    const source = optional(cancel);
+    const source = optionalSource(cancel);
     const ending = source?.poll();
     return ending === undefined ? this.#lockOf(key).write.take(source) : failedWith(ending.error());
   }
@@ -364,12 +357,12 @@ export class KeyedMutex<K> {
   /** As {@link Mutex.withLock}, with the lock of the key. */
   withLock<R>(key: K, fn: () => R | PromiseLike<R>, cancel?: Cancel): Promise<R> {
     if (typeof fn !== "function") return notAFunction(fn, "withLock: fn");
-    return guarded(this.guard(key, cancel), fn, "withLock: fn");
+    return callHolding(this.guard(key, cancel), fn, "withLock: fn");
   }
 
   /** As {@link Mutex.guard}, with the lock of the key. */
   guard(key: K, cancel?: Cancel): Promise<Guard> {
-    const source = optional(cancel);
+    const source = optionalSource(cancel);
     const ending = source?.poll();
     return ending === undefined ? newGuard(this.#lockOf(key).write, source) : failedWith(ending.error());
   }
@@ -408,7 +401,7 @@ class KeyLock<K> extends Lock {
 export class WaitGroup {
   // Between any two calls: #n >= 0; if anyone waits, #n > 0.
   #n = 0;
-  readonly #waiters = new Waiters<void>(WAIT);
+  readonly #waiters = new Waiters<void>(WAITGROUP_WAIT);
 
   /**
    * Adds n to the counter; n may be negative. At zero, all that wait are released, and O(1) is spent on each.
@@ -462,7 +455,7 @@ export class WaitGroup {
    * (even if the counter is zero) or ends while waiting; the counter and the tasks are not touched.
    */
   wait(cancel?: Cancel): Promise<void> {
-    const source = optional(cancel);
+    const source = optionalSource(cancel);
     const ending = source?.poll();
     if (ending !== undefined) return failedWith(ending.error());
     return this.#n === 0 ? completed() : this.#waiters.park(source, undefined);
@@ -477,7 +470,7 @@ export class Once {
   // The call whose function runs. Its stack is set while it runs, under full tracking.
   readonly #runner: { stack: string | undefined } = { stack: undefined };
 
-  readonly #waiters = new Waiters<void>(DO, undefined, this.#runner);
+  readonly #waiters = new Waiters<void>(ONCE_WAIT, undefined, this.#runner);
 
   /**
    * Calls `fn`, if no call has come before for this Once, and resolves when it has returned and what it returned has
@@ -493,7 +486,7 @@ export class Once {
    */
   do(fn: () => unknown, cancel?: Cancel): Promise<void> {
     if (typeof fn !== "function") return notAFunction(fn, "do: fn");
-    const source = optional(cancel);
+    const source = optionalSource(cancel);
     const ending = source?.poll();
     if (ending !== undefined) return failedWith(ending.error());
     if (this.#state === "done") return completed();
@@ -503,12 +496,12 @@ export class Once {
 
   async #run(fn: () => unknown): Promise<void> {
     this.#state = "running";
-    const record = enter(DOING);
+    const record = enter(ONCE_TASK);
     this.#runner.stack = record?.stack;
     try {
       noGenerator(await fn(), "do: fn");
     } finally {
-      exit(DOING, record);
+      exit(ONCE_TASK, record);
       this.#state = "done";
       this.#runner.stack = undefined;
       this.#waiters.wakeAll(undefined);
@@ -523,7 +516,7 @@ export class Once {
  */
 export function onceFunc(fn: () => unknown): (cancel?: Cancel) => Promise<void> {
   callable(fn, "onceFunc: fn");
-  return once(async () => {
+  return callOnce(async () => {
     noGenerator(await fn(), "onceFunc: fn");
   });
 }
@@ -531,26 +524,27 @@ export function onceFunc(fn: () => unknown): (cancel?: Cancel) => Promise<void> 
 /** As {@link onceFunc}; each call resolves to what `fn` returned. */
 export function onceValue<T>(fn: () => T | PromiseLike<T>): (cancel?: Cancel) => Promise<T> {
   callable(fn, "onceValue: fn");
-  return once(async () => noGenerator(await fn(), "onceValue: fn"));
+  return callOnce(async () => noGenerator(await fn(), "onceValue: fn"));
 }
 
-function once<T>(fn: () => Promise<T>): (cancel?: Cancel) => Promise<T> {
-  const once = new Once();
-  // Dropped once it is called, with all that it keeps alive, as in Go.
+/** A function whose calls share one call of `fn` and its result. */
+function callOnce<T>(fn: () => Promise<T>): (cancel?: Cancel) => Promise<T> {
+  const runner = new Once();
+  // Dropped when it is called, with all that it keeps alive, as in Go.
   let first: (() => Promise<T>) | undefined = fn;
-  let outcome: { readonly value: T } | { readonly error: unknown } | undefined;
+  let result: { readonly value: T } | { readonly error: unknown } | undefined;
   const run = async () => {
     const running = (first as () => Promise<T>)();
     first = undefined;
     try {
-      outcome = { value: await running };
+      result = { value: await running };
     } catch (error) {
-      outcome = { error };
+      result = { error };
     }
   };
   return async (cancel) => {
-    await once.do(run, cancel);
-    const ended = outcome as NonNullable<typeof outcome>;
+    await runner.do(run, cancel);
+    const ended = result as NonNullable<typeof result>;
     if ("error" in ended) throw ended.error;
     return ended.value;
   };
@@ -565,7 +559,7 @@ export class Cond {
   /** The lock. It is held when the condition is tested or changed. */
   readonly l: Locker;
 
-  readonly #waiters = new Waiters<void>(COND);
+  readonly #waiters = new Waiters<void>(COND_WAIT);
 
   // Of a lock of ours. It is given back and taken again also for the guard that holds it.
   readonly #side: Side | undefined = undefined;
@@ -577,7 +571,7 @@ export class Cond {
       throw new TypeError(`Cond: l must have the methods lock and unlock, got ${show(l)}`);
     }
     this.l = l;
-    for (const sideOf of exclusiveSides) this.#side ??= sideOf(l);
+    for (const sideOf of exclusiveSideOf) this.#side ??= sideOf(l);
   }
 
   /**
@@ -593,10 +587,10 @@ export class Cond {
    * may fail to lock again: then its error is that of the call.
    */
   async wait(cancel?: Cancel): Promise<void> {
-    const source = optional(cancel);
+    const source = optionalSource(cancel);
     const ending = source?.poll();
     if (ending !== undefined) return failedWith(ending.error());
-    const wait = new Wait<void>(COND, source, undefined);
+    const wait = new Wait<void>(COND_WAIT, source, undefined);
     this.#waiters.push(wait);
     wait.dependent?.listen();
     let hold: Hold | undefined;

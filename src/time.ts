@@ -48,11 +48,11 @@ import { now } from "./internal/time/clock.ts";
 import { type Alarm, arm, disarm, fireNow, refTimer, unrefTimer } from "./internal/time/timers.ts";
 import { completed, failedWith, rejectedByCheck } from "./internal/time/turn.ts";
 import { enter, exit, Kind, type LeakRecord } from "./internal/track/tracker.ts";
-import { sourceOf } from "./internal/wait/foreign.ts";
+import { optionalSource } from "./internal/wait/foreign.ts";
 import { InternalChannel } from "./internal/wait/receive.ts";
-import type { Cancel, Source } from "./internal/wait/source.ts";
+import type { Cancel } from "./internal/wait/source.ts";
 import { TimedWaiters } from "./internal/wait/timed.ts";
-import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE } from "./internal/wait/waitable.ts";
+import { type CaseResult, DEQUEUE, ENQUEUE, type Parked, READY, TAKE } from "./internal/wait/waitable.ts";
 
 export { now } from "./internal/time/clock.ts";
 
@@ -71,12 +71,9 @@ const sleepers = new TimedWaiters<undefined>(SLEEP);
  */
 export function sleep(ms: number, cancel?: Cancel): Promise<void> {
   if (typeof ms !== "number" || Number.isNaN(ms)) return rejectedByCheck(() => duration(ms, "sleep: ms"));
-  let source: Source | undefined;
-  if (cancel !== undefined) {
-    source = sourceOf(cancel);
-    const ending = source.poll();
-    if (ending !== undefined) return failedWith(ending.error());
-  }
+  const source = optionalSource(cancel);
+  const ending = source?.poll();
+  if (ending !== undefined) return failedWith(ending.error());
   return ms <= 0 ? completed() : sleepers.parkUntil(now() + ms, source, undefined);
 }
 
@@ -121,7 +118,7 @@ export class After {
   }
 
   /** @internal */
-  [TAKE](key: string): Outcome {
+  [TAKE](key: string): CaseResult {
     this.#taken = true;
     return { case: key, value: now() };
   }

@@ -18,7 +18,7 @@ function expectCounts(rc: RollingCounts, wanted: Partial<Counts>): void {
 
 test.each([1, 2, 5])("a new window of %d buckets has no counts", (size) => {
   const rc = new RollingCounts(size);
-  expect(rc.age).toBe(0);
+  expect(rc.newest).toBe(0);
   expectCounts(rc, {});
 });
 
@@ -67,7 +67,7 @@ test("the oldest bucket leaves with all that was counted in it", () => {
   rc.result("success", 1);
   expectCounts(rc, { ...first, requests: 4, totalSuccesses: 2, consecutiveSuccesses: 1, consecutiveFailures: 0 });
   rc.advanceTo(2);
-  expect(rc.age).toBe(2);
+  expect(rc.newest).toBe(2);
   expectCounts(rc, { requests: 1, totalSuccesses: 1, consecutiveSuccesses: 1 });
 });
 
@@ -132,7 +132,7 @@ test("an age that is the same or goes back changes nothing", () => {
   rc.request();
   rc.advanceTo(1);
   rc.advanceTo(0);
-  expect(rc.age).toBe(1);
+  expect(rc.newest).toBe(1);
   expectCounts(rc, { requests: 1 });
 });
 
@@ -141,7 +141,7 @@ test.each([2, 3, 1e15])("an age %d buckets ahead forgets all, however far it is"
   rc.request();
   rc.result("failure", 0);
   rc.advanceTo(by);
-  expect(rc.age).toBe(by);
+  expect(rc.newest).toBe(by);
   expectCounts(rc, {});
   rc.request();
   rc.result("success", by);

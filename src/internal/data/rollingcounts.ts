@@ -39,12 +39,12 @@ class Tally implements Counts {
     }
   }
 
-  /** Takes out what is in `bucket`, but for the consecutive ones: they depend on the buckets that stay. */
-  subtract(bucket: Counts): void {
-    this.requests -= bucket.requests;
-    this.totalSuccesses -= bucket.totalSuccesses;
-    this.totalFailures -= bucket.totalFailures;
-    this.totalExclusions -= bucket.totalExclusions;
+  /** Takes these counts out, except the consecutive ones, which depend on the buckets that stay. */
+  subtract(counts: Counts): void {
+    this.requests -= counts.requests;
+    this.totalSuccesses -= counts.totalSuccesses;
+    this.totalFailures -= counts.totalFailures;
+    this.totalExclusions -= counts.totalExclusions;
   }
 }
 
@@ -52,18 +52,18 @@ class Tally implements Counts {
  * Counts over a window of `size` buckets; with a size of 1, counts that are forgotten by {@link clear} alone, and no
  * buckets.
  *
- * The caller numbers the buckets by their age: the first is 0, and `age` is the newest. A result is counted in the
- * bucket in which its request began, and dropped if that is in the window no more.
+ * The caller numbers the buckets from 0, and `newest` is the current one. A result is counted in the bucket in which
+ * its request began, and dropped if that bucket has left the window.
  */
 export class RollingCounts {
   // Between any two calls, with a size above 1: each count except the consecutive ones is the sum of that count over
-  // the buckets; the bucket of age a is #buckets[a mod size], for the `size` ages up to `age`.
+  // the buckets; bucket b is buckets[b mod size], for the last `size` buckets up to `newest`.
   private total = new Tally();
   private buckets: Tally[] = [];
   private readonly size: number;
 
-  /** The age of the newest bucket. */
-  age = 0;
+  /** The number of the newest bucket. */
+  newest = 0;
 
   constructor(size: number) {
     this.size = size;
@@ -83,43 +83,46 @@ export class RollingCounts {
   /** Counts a request, in the newest bucket. */
   request(): void {
     this.total.requests++;
-    if (this.size > 1) this.bucketOf(this.age).requests++;
+    if (this.size > 1) this.tallyOf(this.newest).requests++;
   }
 
-  /** Counts how a request ended that began in the bucket `age`. */
-  result(outcome: Outcome, age: number): void {
-    if (this.age - age >= this.size) return;
+  /** Counts the result of a request that began in `bucket`. */
+  result(outcome: Outcome, bucket: number): void {
+    if (this.newest - bucket >= this.size) return;
     this.total.add(outcome);
-    if (this.size > 1) this.bucketOf(age).add(outcome);
+    if (this.size > 1) this.tallyOf(bucket).add(outcome);
   }
 
-  /** Begins the buckets up to `age`, and forgets those that leave the window. An age that goes back changes nothing. */
-  advanceTo(age: number): void {
-    if (age - this.age >= this.size) {
+  /**
+   * Begins the buckets up to `bucket`, and forgets those that leave the window. A number that goes back changes
+   * nothing.
+   */
+  advanceTo(bucket: number): void {
+    if (bucket - this.newest >= this.size) {
       this.clear();
-      this.age = age;
+      this.newest = bucket;
     }
-    while (this.age < age) {
-      this.age++;
+    while (this.newest < bucket) {
+      this.newest++;
       this.forgetOldest();
     }
   }
 
-  /** Sets all counts, and the age, to 0. */
+  /** Sets all counts, and the number of the newest bucket, to 0. */
   clear(): void {
-    this.age = 0;
+    this.newest = 0;
     this.total = new Tally();
     if (this.size > 1) this.buckets = Array.from({ length: this.size }, () => new Tally());
   }
 
-  private bucketOf(age: number): Tally {
-    return this.buckets[age % this.size] as Tally;
+  private tallyOf(bucket: number): Tally {
+    return this.buckets[bucket % this.size] as Tally;
   }
 
   /** The newest bucket takes the place of the oldest. */
   private forgetOldest(): void {
     const { total, buckets } = this;
-    const place = this.age % this.size;
+    const place = this.newest % this.size;
     const oldest = buckets[place] as Tally;
     buckets[place] = new Tally();
     total.subtract(oldest);

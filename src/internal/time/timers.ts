@@ -77,9 +77,9 @@ export function arm(alarm: Alarm): void {
 /** Disarms an alarm; false if it was not armed. */
 export function disarm(alarm: Alarm): boolean {
   if (alarm.index < 0) return false;
-  const first = followsEveryChange() && heap.front === alarm;
+  const mustRearm = followsEveryChange() && heap.front === alarm;
   const disarmed = heap.remove(alarm);
-  if (first) rearm();
+  if (mustRearm) rearm();
   return disarmed;
 }
 

@@ -44,7 +44,7 @@ function areCounted(): boolean {
 }
 
 /** A completion that no wait was needed for. Shared: awaiting it is the cheapest way to continue. */
-export const DONE: Promise<void> = Promise.resolve();
+export const RESOLVED: Promise<void> = Promise.resolve();
 
 // The slice: its size, how many completions are left of it, and when the clock was last read.
 let slice = 1;
@@ -101,7 +101,7 @@ function chargeNextSlice(burst: boolean): boolean {
 function startSlice(): void {
   sliceLeft = slice;
   resumed = false;
-  void DONE.then(markResumed);
+  void RESOLVED.then(markResumed);
 }
 
 /** Whether this turn has another slice, whose size is then set. If not, the macrotask is on its way. */
@@ -160,7 +160,7 @@ function drainLater(): void {
 
 /** Calls `fn` after n microtasks, each queued by the one before. */
 export function afterMicrotasks(n: number, fn: () => void): void {
-  void DONE.then(() => (n > 1 ? afterMicrotasks(n - 1, fn) : fn()));
+  void RESOLVED.then(() => (n > 1 ? afterMicrotasks(n - 1, fn) : fn()));
 }
 
 /** Queues `settle(value)` behind everything deferred: it is called later in this turn, or in the next. */
@@ -171,7 +171,7 @@ export function defer<T>(settle: (value: T) => void, value: T): void {
 
 /** An operation that completed at once, charged. */
 export function completed(): Promise<void> {
-  return chargeOperation() ? DONE : deferred(undefined);
+  return chargeOperation() ? RESOLVED : deferred(undefined);
 }
 
 /** An operation that completed at once with a value, charged. */

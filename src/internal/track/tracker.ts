@@ -77,8 +77,8 @@ export interface LeakRecord {
 }
 
 /**
- * The holder of what a wait waits for: of a lock, or the running call of a `Once`. Records of waits refer to it, so it
- * must not refer to the lock: the collector could then never prove a leak.
+ * The holder of what a wait waits for: of a lock, or the running call of a `Once`. Records of waits refer to the
+ * holder, so it must not refer to the lock: the collector could then never prove a leak.
  */
 export interface Holder {
   /** Where the lock was taken, or `do` was called; undefined while there is no holder, or that is not recorded. */

@@ -20,7 +20,7 @@ import {
   noteLostCancel,
   type PublicFunction,
 } from "../track/tracker.ts";
-import { Done, signalOf } from "./dependents.ts";
+import { DoneChannel, signalOf } from "./dependents.ts";
 import { Canceled, Cancellation, DeadlineExceeded, type Ending } from "./endings.ts";
 import { SOURCE_KEY, sourceOf } from "./foreign.ts";
 import { type DeadlineSource, forgetDeadline, NEVER, SOURCE, Source } from "./source.ts";
@@ -153,7 +153,7 @@ export class CancelContext extends Source implements Context {
 
   done(): ReceiveChannel<never> {
     const extras = this[SOURCE].ensureExtras();
-    extras.done ??= new Done(this[SOURCE]);
+    extras.done ??= new DoneChannel(this[SOURCE]);
     return extras.done;
   }
 
@@ -305,7 +305,7 @@ function describe(from: Context): string {
       const at = Math.abs(ctx.when) <= 8.64e15 ? new Date(ctx.when).toISOString() : ctx.when;
       added.push(`.WithDeadline(${at} [${Math.round(ctx.when - now())}ms])`);
     } else if (ctx instanceof CancelContext) added.push(".WithCancel");
-    else if (ctx instanceof ValueContext) added.push(`.WithValue(${name(ctx.key)}, ${name(ctx.val)})`);
+    else if (ctx instanceof ValueContext) added.push(`.WithValue(${shown(ctx.key)}, ${shown(ctx.val)})`);
     else if (ctx instanceof Root && ctx.parent !== undefined) added.push(ctx.name);
     else return [String(ctx), ...added.reverse()].join("");
     ctx = ctx.parent as Context;
@@ -313,7 +313,7 @@ function describe(from: Context): string {
 }
 
 /** A key or value as a context's string shows it. */
-function name(value: unknown): string {
+function shown(value: unknown): string {
   if (typeof value === "string") return value;
   if (value === undefined || value === null) return "<nil>";
   const { description } = value as Partial<ContextKey<unknown>>;

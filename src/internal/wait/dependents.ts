@@ -93,7 +93,7 @@ export function signalOf(ctx: Context, source: Source): AbortSignal {
  * A channel that is closed when its source ends. A receive keeps the process alive if the source has a deadline, unless
  * it is that of a foreign context.
  */
-export class Done extends InternalChannel<never> implements Dependent {
+export class DoneChannel extends InternalChannel<never> implements Dependent {
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;
   next: Element | undefined = undefined;

@@ -9,11 +9,14 @@ import { type CancelHooks, type Wait, Waiters } from "./wait.ts";
 /** The work for a key. The signal aborts when nobody waits for it any more. */
 export type Work<V> = (signal: AbortSignal) => V | PromiseLike<V>;
 
-/** Who waits: a caller, or the work itself, under its own signal. The work's own wait does not keep it going. */
-type Caller = "caller" | "work";
+/**
+ * Whose wait it is: a caller's, or that of the work itself, which waits under its own signal. The work's own wait does
+ * not keep the work going.
+ */
+type Role = "caller" | "work";
 
-class Flight<V> implements CancelHooks<Wait<V, Caller>> {
-  readonly waiters: Waiters<V, Caller>;
+class Flight<V> implements CancelHooks<Wait<V, Role>> {
+  readonly waiters: Waiters<V, Role>;
   readonly controller: AbortController = new AbortController();
 
   // How many callers have joined and not been cancelled.
@@ -27,7 +30,7 @@ class Flight<V> implements CancelHooks<Wait<V, Caller>> {
   private reason: unknown = undefined;
 
   constructor(kind: Kind, forget: () => void) {
-    this.waiters = new Waiters<V, Caller>(kind, this);
+    this.waiters = new Waiters<V, Role>(kind, this);
     this.forget = forget;
     // Abort listeners run in the async context of the first caller, not of the one that is cancelled last.
     this.abort = reaction(() => this.controller.abort(this.reason));
@@ -39,7 +42,7 @@ class Flight<V> implements CancelHooks<Wait<V, Caller>> {
     return this.waiters.park(source, byWork ? "work" : "caller");
   }
 
-  onCancel(wait: Wait<V, Caller>, reason: unknown): void {
+  onCancel(wait: Wait<V, Role>, reason: unknown): void {
     if (wait.value === "work") return;
     this.callers--;
     this.reason = reason;

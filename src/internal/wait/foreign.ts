@@ -20,7 +20,7 @@ import type { Context } from "../../context.ts";
 import { show } from "../data/args.ts";
 import { guarded } from "../host/async.ts";
 import { builtin } from "../host/host.ts";
-import { afterMicrotasks, DONE } from "../time/turn.ts";
+import { afterMicrotasks, RESOLVED } from "../time/turn.ts";
 import { causeOf, type Ending, Failed } from "./endings.ts";
 import { type Cancel, type DeadlineSource, type Dependent, NEVER, SOURCE, Source, spread } from "./source.ts";
 import type { Phase } from "./waitable.ts";
@@ -165,7 +165,7 @@ class SignalSource extends Listening {
 
   protected override calledBack(): void {
     super.calledBack();
-    if (this.ending === undefined) this.resubscribe(); // Someone dispatched an `abort` event by hand.
+    if (this.ending === undefined) this.resubscribe(); // Other code dispatched an `abort` event.
   }
 }
 
@@ -212,7 +212,7 @@ class ForeignSource extends Listening implements DeadlineSource {
   // Calls back in a later microtask: the context may do it at once, or inside a call that is claiming waits.
   protected override subscribe(callBack: () => void): () => void {
     const { ctx } = this;
-    const callBackLater = () => void DONE.then(callBack);
+    const callBackLater = () => void RESOLVED.then(callBack);
     if (ctx.afterFunc !== undefined) return ctx.afterFunc(callBackLater);
     const unsubscribed = new AbortController();
     ctx
@@ -254,6 +254,11 @@ export function sourceOf(cancel: Cancel): Source {
     failed.ending = new Failed(cancel === undefined || cancel === null ? notCancel(cancel) : error);
     return failed;
   }
+}
+
+/** The source behind a `cancel` that may be left out; undefined if it is. */
+export function optionalSource(cancel: Cancel | undefined): Source | undefined {
+  return cancel === undefined ? undefined : sourceOf(cancel);
 }
 
 function findSource(cancel: Cancel): Source {

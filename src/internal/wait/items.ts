@@ -14,9 +14,9 @@ export class Items<T> {
   readonly isAsync: boolean;
   private readonly iterator: Iterator<T> | AsyncIterator<T>;
 
-  // Whether the iterator has ended, has thrown, or has not answered yet: then `return` is not called, unless a `next`
-  // is pending.
-  private exhausted = false;
+  // Whether `return` must be called to close the iterator: no `next` has been called yet, or the last one gave an item.
+  // It must also be called while a `next` is pending.
+  private open = true;
 
   // Whether an async `next` is pending, which may last longer than the wait for it.
   private pending = false;
@@ -36,7 +36,7 @@ export class Items<T> {
 
   /** The next item of an iterator that is not async. Throws what the iterator throws. */
   next(): IteratorResult<T> {
-    this.exhausted = true;
+    this.open = false;
     return this.read((this.iterator as Iterator<T>).next());
   }
 
@@ -65,7 +65,7 @@ export class Items<T> {
 
   /** Closes the iterator by its `return`, and waits for that unless a `next` is still pending. Never rejects. */
   async close(): Promise<void> {
-    if (this.exhausted && !this.pending) return;
+    if (!this.open && !this.pending) return;
     try {
       const returned = this.iterator.return?.();
       if (this.pending) Promise.resolve(returned).catch(() => {});
@@ -76,7 +76,8 @@ export class Items<T> {
   }
 
   private async pull(): Promise<void> {
-    this.exhausted = this.pending = true;
+    this.open = false;
+    this.pending = true;
     try {
       this.waits.wakeOne(this.read(await this.iterator.next()));
     } catch (error) {
@@ -93,7 +94,7 @@ export class Items<T> {
     }
     if (answer.done) return { done: true, value: undefined };
     const { value } = answer;
-    this.exhausted = false;
+    this.open = true;
     return { done: false, value };
   }
 }

@@ -1,8 +1,9 @@
 /**
  * Locks: the mechanism under Mutex, RWMutex and KeyedMutex.
  *
- * A lock has one side to write and, if it can be shared, one to read. A {@link Side} knows how often the lock is held
- * in this way, by hand or by guards, and what waits for it. {@link Lock} decides which is next.
+ * A lock has one side for writers and, if it can be shared, one for readers. A {@link Side} counts its holds, those of
+ * guards and those without one (`lock` and `unlock`), and has the queue of its waiters. {@link Lock} decides which
+ * waiter is next.
  */
 import { Ring } from "../data/ring.ts";
 import { completed, completedWith } from "../time/turn.ts";
@@ -10,10 +11,10 @@ import { exit, type Holder, isFull, type Kind, type LeakRecord, makeRecord } fro
 import type { Source } from "./source.ts";
 import { type CancelHooks, type Wait, type Waiter, Waiters } from "./wait.ts";
 
-/** What one side is called: by the counters, and where it is misused. */
+/** The names of one side: for the counters, and for the error of a misuse. */
 export interface SideNames {
-  readonly waits: Kind;
-  readonly held: Kind;
+  readonly waitKind: Kind;
+  readonly heldKind: Kind;
   /** Go's text for an unlock of what is not locked. */
   readonly misuse: string;
 }
@@ -33,7 +34,10 @@ export class Hold {
   // Set when the lock is taken. Cleared when it is given back, or suspended.
   private held = false;
 
-  /** Set by the first `unlock`, and never cleared: nobody would give back what is taken after it. */
+  /**
+   * Set by the first `unlock`, and never cleared: after it a `resume` counts as a hold without a guard, as the guard
+   * would not give it back.
+   */
   unlocked = false;
 
   // The record of the hold while the lock is held, under full tracking.
@@ -62,7 +66,7 @@ export class Hold {
     this.held = false;
     const { record } = this;
     this.record = undefined;
-    this.side.giveUp(record);
+    this.side.endHold(record);
   }
 
   /** Gives the lock back for good. Does nothing the second time. */
@@ -72,9 +76,9 @@ export class Hold {
   }
 }
 
-/** Where a lock was taken by those that hold it. It must not reach the lock, since the records of waits refer to it. */
+/** Where the holders of a lock took it. It must not refer to the lock, since the records of waits refer to it. */
 class Holders implements Holder {
-  // The records of all that hold the lock, the oldest first.
+  // The records of all holds, oldest first.
   readonly records: Set<LeakRecord> = new Set();
 
   get stack(): string | undefined {
@@ -83,23 +87,24 @@ class Holders implements Holder {
   }
 }
 
-/** What a wait for a lock is for: the hold of a guard; undefined if the lock is to be held by hand. */
+/** Why a wait wants the lock: for the hold of a guard; undefined if the lock is to be held without one. */
 type Owner = Hold | undefined;
 
-/** One way to hold a lock, to write or to read. A wait for it resolves to the guard that it is for, if any. */
+/** One way to hold a lock, as a writer or as a reader. A wait for it resolves to the guard that it is for, if any. */
 export class Side implements CancelHooks<Wait<unknown, Owner>> {
-  // Between any two calls: 0 <= byHand <= held, and the holds beyond byHand are those of guards.
+  // Between any two calls: 0 <= unguarded <= held, and the other holds are those of guards.
   held = 0;
-  private byHand = 0;
+  private unguarded = 0;
 
-  // The hold of the guard that took the lock last. Where one holds at a time, it is the holder, if byHand is 0 and held
-  // is not.
+  // The hold of the guard that took the lock last. On an exclusive side it is the holder, if held is 1 and unguarded is
+  // 0.
   private lastHold: Hold | undefined = undefined;
 
-  // Made for the first that waits.
+  // Made for the first waiter.
   private waiters: Waiters<unknown, Owner> | undefined = undefined;
 
-  // The records of the holds by hand, oldest first, under full tracking: `unlock` does not say which it gives back.
+  // The records of the holds without a guard, oldest first, under full tracking: `unlock` does not say which it gives
+  // back.
   private records: Ring<LeakRecord> | undefined = undefined;
 
   private readonly lock: Lock;
@@ -110,15 +115,15 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
     this.names = names;
   }
 
-  /** How many wait. */
+  /** How many tasks wait. */
   get waiting(): number {
     return this.waiters === undefined ? 0 : this.waiters.size;
   }
 
-  /** Takes the lock by hand, or parks until it is granted. `source` has been polled and has not ended. */
+  /** Takes the lock without a guard, or parks until it is granted. `source` has been polled and has not ended. */
   take(source: Source | undefined): Promise<void> {
     if (!this.lock.isFree(this)) return this.park(source, undefined) as Promise<void>;
-    this.hold(undefined);
+    this.beginHold(undefined);
     return completed();
   }
 
@@ -126,66 +131,66 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
   takeFor<G extends object>(source: Source | undefined, hold: Hold, guard: G): Promise<G> {
     hold.guard = guard;
     if (!this.lock.isFree(this)) return this.park(source, hold) as Promise<G>;
-    this.hold(hold);
+    this.beginHold(hold);
     return completedWith(guard);
   }
 
-  /** Takes the lock by hand if that needs no wait; says whether it did. */
+  /** Takes the lock without a guard if that needs no wait; says whether it did. */
   tryTake(): boolean {
     if (!this.lock.isFree(this)) return false;
-    this.hold(undefined);
+    this.beginHold(undefined);
     return true;
   }
 
-  /** Gives back one hold by hand. Throws, with nothing changed, if there is none. */
+  /** Gives back one hold without a guard. Throws, with nothing changed, if there is none. */
   giveBack(): void {
-    if (this.byHand === 0) {
+    if (this.unguarded === 0) {
       throw new Error(this.held === 0 ? this.names.misuse : "sync: a guard holds the lock: it alone can unlock it");
     }
-    this.byHand--;
+    this.unguarded--;
     const { records } = this;
-    this.giveUp(records !== undefined && records.size > 0 ? records.shift() : undefined);
+    this.endHold(records !== undefined && records.size > 0 ? records.shift() : undefined);
   }
 
-  /** Gives back a hold that is not counted as one by hand, or not any more. */
-  giveUp(record: LeakRecord | undefined): void {
-    if (record === undefined) this.names.held.live--;
+  /** Ends a hold. If it had no guard, the caller has taken it out of `unguarded`. */
+  endHold(record: LeakRecord | undefined): void {
+    if (record === undefined) this.names.heldKind.live--;
     else {
       this.lock.holders?.records.delete(record);
-      exit(this.names.held, record);
+      exit(this.names.heldKind, record);
     }
     this.held--;
     this.lock.admit(this);
   }
 
   /**
-   * Gives the lock back for a while, whether it is held by hand or for a guard, whose hold is then returned, to be
-   * handed to {@link resume}. For a side that one holds at a time. Throws as {@link giveBack} does.
+   * Gives the lock back for a while. If a guard holds it, returns the guard's hold, for {@link resume}. For an
+   * exclusive side only. Throws as {@link giveBack} does.
    */
   suspend(): Hold | undefined {
-    const hold = this.byHand === 0 && this.held > 0 ? this.lastHold : undefined;
+    const hold = this.unguarded === 0 && this.held > 0 ? this.lastHold : undefined;
     if (hold === undefined) this.giveBack();
     else hold.suspend();
     return hold;
   }
 
-  /** Takes the lock again, for what held it before {@link suspend}. */
+  /** Takes the lock again, with or without a guard as it was held before {@link suspend}. */
   async resume(hold: Hold | undefined): Promise<void> {
-    if (this.lock.isFree(this)) this.hold(hold);
+    if (this.lock.isFree(this)) this.beginHold(hold);
     else await this.park(undefined, hold);
   }
 
-  /** Grants the lock to the first that waits. Someone does, and the lock is free for it. */
+  /** Grants the lock to the first waiter. There is one, and the lock is free for it. */
   grantOne(): void {
     const waiter = this.waiters?.shift() as Waiter<unknown, Owner>;
     const hold = waiter.value;
     const guard = hold?.guard;
     // The record shows where the lock was asked for: the caller here is another task.
-    this.hold(hold, (waiter as Partial<Wait<unknown, Owner>>).dependent?.stack);
+    this.beginHold(hold, (waiter as Partial<Wait<unknown, Owner>>).dependent?.stack);
     waiter.resolve(guard);
   }
 
-  /** Grants the lock to all that wait. */
+  /** Grants the lock to all waiters. */
   grantAll(): void {
     while (this.waiting > 0) this.grantOne();
   }
@@ -195,18 +200,18 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
   }
 
   private park(source: Source | undefined, owner: Owner): Promise<unknown> {
-    this.waiters ??= new Waiters<unknown, Owner>(this.names.waits, this, this.lock.makeHolders());
+    this.waiters ??= new Waiters<unknown, Owner>(this.names.waitKind, this, this.lock.makeHolders());
     return this.waiters.park(source, owner);
   }
 
-  /** Counts a hold; as one by hand, if its guard has been unlocked in the meantime. */
-  private hold(hold: Hold | undefined, stack?: string): void {
-    const kind = this.names.held;
+  /** Counts a hold; as one without a guard, if its guard has been unlocked in the meantime. */
+  private beginHold(hold: Hold | undefined, stack?: string): void {
+    const kind = this.names.heldKind;
     this.held++;
     kind.live++;
     let record: LeakRecord | undefined;
     if (hold === undefined || hold.unlocked) {
-      this.byHand++;
+      this.unguarded++;
       if (isFull()) {
         // Once the collector has taken the lock, nobody can unlock it.
         record = makeRecord(kind, 1, this.lock, kind.entryPoints, stack);
@@ -221,14 +226,14 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
   }
 }
 
-/** The state of a lock, and who is next: Go's policy. */
+/** The state of a lock, and which waiter is next: Go's policy. */
 export class Lock {
   // Between any two calls:
-  //   write.held is 0 or 1, and if it is 1, nobody reads;
-  //   if any task waits, another holds the lock;
-  //   if any task waits to read, another writes or waits to write.
-  // Exception: from a cancel to `afterCancels`, those that the cancelled wait held back are not admitted yet, since the
-  // same end may be about to cancel them. Somebody holds the lock then, too.
+  //   write.held is 0 or 1, and if it is 1, there are no readers;
+  //   if any task waits, the lock is held;
+  //   if any reader waits, a writer holds the lock or waits.
+  // Exception: from a cancel to `afterCancels`, the waiters that the cancelled wait held back are not admitted yet,
+  // since the same end may be about to cancel them. The lock is held then, too.
   readonly write: Side;
   readonly read: Side | undefined;
 
@@ -245,23 +250,21 @@ export class Lock {
     return this.holders;
   }
 
-  /** Whether the side can be taken now. Those that wait to write hold back those that come to read. */
+  /** Whether the side can be taken now. Waiting writers hold back new readers. */
   isFree(side: Side): boolean {
     const { write, read } = this;
     if (write.held > 0 || write.waiting > 0) return false;
     return side === read || read === undefined || read.held === 0;
   }
 
-  /**
-   * Admits those that are next, after `side` has been given back, or after a wait has been cancelled.
-   */
+  /** Admits the next waiters, after `side` has been given back, or after a wait has been cancelled. */
   admit(side: Side | undefined): void {
     const { write, read } = this;
     if (write.held > 0) return;
     if (read !== undefined) {
-      // Those that wait to read came while a task wrote, or behind one that waits to write. After a write
-      // they come next, all of them, before the next that writes: so neither starves the other. After a read they do
-      // not, unless what held them back was cancelled.
+      // A reader waits because a writer holds the lock or waits before it. After a write all waiting readers come next,
+      // before the next writer, so that neither side starves. After a read they do not, unless the writer that held
+      // them back was cancelled.
       if (read.waiting > 0 && (side === write || write.waiting === 0)) read.grantAll();
       if (read.held > 0) return;
     }

@@ -8,7 +8,7 @@ import { sourceOf } from "./foreign.ts";
 import type { Cancel, Source } from "./source.ts";
 import { RefWaiters } from "./timed.ts";
 import { Wait, type Waiter, Waiters } from "./wait.ts";
-import { DEQUEUE, ENQUEUE, type Outcome, type Parked, READY, TAKE, type Waitable } from "./waitable.ts";
+import { type CaseResult, DEQUEUE, ENQUEUE, type Parked, READY, TAKE, type Waitable } from "./waitable.ts";
 
 // The public functions that receive: where the stack of a parked receive begins. Each class registers its own.
 const entryPoints: PublicFunction[] = [];
@@ -82,7 +82,7 @@ export abstract class InternalChannel<T> implements ReceiveChannel<T>, Waitable 
   }
 
   /** @internal */
-  [TAKE](key: string): Outcome {
+  [TAKE](key: string): CaseResult {
     const { value, ok } = this.receiveNow() as Received<T>;
     return { case: key, value, ok };
   }

@@ -1,7 +1,7 @@
 /** The context that an abort signal stands for. */
 import type { ReceiveChannel } from "../../channel.ts";
 import type { Context } from "../../context.ts";
-import { contextBySignal, Done } from "./dependents.ts";
+import { contextBySignal, DoneChannel } from "./dependents.ts";
 import { Canceled, Cancellation, causeOf, DeadlineExceeded, type Ending, isContextError } from "./endings.ts";
 import { SOURCE_KEY, sourceOf } from "./foreign.ts";
 import { type Dependent, SOURCE, Source } from "./source.ts";
@@ -65,7 +65,7 @@ class SignalContext extends Source implements Context {
 
   done(): ReceiveChannel<never> {
     const ctx = this[SOURCE];
-    ctx.lazyDone ??= new Done(ctx);
+    ctx.lazyDone ??= new DoneChannel(ctx);
     return ctx.lazyDone;
   }
 

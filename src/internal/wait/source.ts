@@ -13,9 +13,9 @@ import { now } from "../time/clock.ts";
 import { refTimer, unrefTimer } from "../time/timers.ts";
 import type { Ending } from "./endings.ts";
 import {
+  type CaseResult,
   DEQUEUE,
   ENQUEUE,
-  type Outcome,
   type Parked,
   PHASE_ABORT,
   PHASE_ADMIT,
@@ -152,7 +152,7 @@ export class Source implements Dependent {
   }
 
   /** @internal */
-  [TAKE](key: string): Outcome {
+  [TAKE](key: string): CaseResult {
     return { case: key, value: this.ending?.error() };
   }
 

@@ -8,7 +8,7 @@
  * as `listen`, may run foreign code.
  *
  * The symbols are registered, so that the channels and contexts of one copy of the package work in the `select` of
- * another. With them, all names of {@link Waitable}, {@link Parked}, {@link Outcome}, `Ending` and `Element` and the
+ * another. With them, all names of {@link Waitable}, {@link Parked}, {@link CaseResult}, `Ending` and `Element` and the
  * numbers of {@link Phase} are the protocol. If one of them changes, change the names of the symbols too (v1 to v2).
  */
 import type { Element } from "../data/list.ts";
@@ -26,7 +26,7 @@ export const DEQUEUE: unique symbol = Symbol.for("gopark.v1.dequeue") as never;
 /** What can stand in a case. */
 export interface Waitable {
   [READY](): boolean;
-  [TAKE](key: string): Outcome;
+  [TAKE](key: string): CaseResult;
   [ENQUEUE](parked: Parked): void;
   [DEQUEUE](parked: Parked): void;
   /** Polls what is foreign, if the waitable depends on it. A failed ending is an error of the select. */
@@ -35,8 +35,8 @@ export interface Waitable {
   listen?(): void;
 }
 
-/** What select answers; `value` and `ok` as the sort of case has them. */
-export interface Outcome {
+/** The answer of a select; `value` and `ok` as the sort of case has them. */
+export interface CaseResult {
   readonly case: string;
   readonly value?: unknown;
   readonly ok?: boolean;
