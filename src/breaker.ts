@@ -52,10 +52,10 @@
  *   the breaker half-open for ever.
  * - `now` is an addition. While the breaker is closed without an `interval`, or half-open without a `probeTimeout`, the
  *   clock is not read until the state changes.
- * - `onStateChange` is called after the change, inside the call that found it, and may call the breaker. What it throws
- *   is reported as an uncaught error, and that call goes on.
- * - What `readyToTrip`, `isSuccessful` or `isExcluded` throws rejects the call whose result it was asked about, which
- *   counts as failed. An answer that is a promise is refused so too.
+ * - `onStateChange` is called after the change, inside the call that found it, and may call the breaker. An error that
+ *   it throws is reported as an uncaught error, and that call goes on.
+ * - An error that `readyToTrip`, `isSuccessful` or `isExcluded` throws rejects the call whose result it was asked
+ *   about, which counts as failed. So does the TypeError for a promise that one of them returns.
  * - Settings are checked. Numbers that are NaN are refused with RangeError, as are a negative or fractional
  *   `maxRequests`, a `probeTimeout` of 0 or less, and more than 65 536 buckets. Other types are refused with TypeError.
  * - There is no distributed breaker.
@@ -83,7 +83,7 @@ export class OpenStateError extends Error {
   }
 }
 
-/** The call was refused because the breaker is half-open, and as many probes as may have been let through. */
+/** The call was refused because the breaker is half-open, and `maxRequests` probes have been let through already. */
 export class TooManyRequestsError extends Error {
   static {
     brand(this, "TooManyRequestsError");
@@ -128,8 +128,8 @@ export interface Settings {
   readonly probeTimeout?: number;
 
   /**
-   * Asked when a call has failed while the breaker is closed: whether to open it. Left out: whether more than 5 calls
-   * have failed in a row. Must not return a promise.
+   * Asked when a call has failed while the breaker is closed: whether to open it. If left out, it opens when more than
+   * 5 calls have failed in a row. Must not return a promise.
    */
   readonly readyToTrip?: (counts: Counts) => boolean;
 
@@ -137,14 +137,14 @@ export interface Settings {
   readonly onStateChange?: (name: string, from: State, to: State) => void;
 
   /**
-   * Whether a call that ended with `err` was a success; `undefined` if it did not fail. Left out: if it did not fail.
-   * Must not return a promise.
+   * Whether a call that ended with `err` was a success. `err` is `undefined` if the call did not fail. If left out,
+   * every call that did not fail was one. Must not return a promise.
    */
   readonly isSuccessful?: (err: unknown) => boolean;
 
   /**
-   * Whether a call that ended with `err`, `undefined` if it did not fail, counts as neither a success nor a failure.
-   * Asked before `isSuccessful`. Left out: no call. Must not return a promise.
+   * Whether a call that ended with `err` counts as neither a success nor a failure. `err` is `undefined` if the call
+   * did not fail. Asked before `isSuccessful`. If left out, no call does. Must not return a promise.
    */
   readonly isExcluded?: (err: unknown) => boolean;
 
@@ -153,7 +153,7 @@ export interface Settings {
 }
 
 /**
- * Where a request began that has been let through. All that began in one bucket share it, but for probes under a
+ * A request that has been let through, by where it began. All that began in one bucket share it, except probes under a
  * `probeTimeout`: each has its own.
  */
 class Request {
@@ -469,7 +469,7 @@ async function run<T>(machine: Machine, request: Request, fn: () => T | PromiseL
   return result;
 }
 
-/** Reports how a call ended: without an error, `undefined` or `null`, that it did not fail. */
+/** Reports how a call ended: with its error, or with `undefined` or `null` if it did not fail. */
 export type Done = (err?: unknown) => void;
 
 /** A breaker for calls that do not end where they began. {@link CircuitBreaker} is simpler to use. */

@@ -278,7 +278,7 @@ function contextOf(ctx: Cancel): Context {
   throw new TypeError(`expected a Context or an AbortSignal, got ${show(ctx)}${hintFor(ctx)}`);
 }
 
-// The public functions that make a context to be cancelled: where the stack of one begins.
+// The public functions at which the stack of a record begins.
 const entryPoints = (): PublicFunction[] => [withCancel, withTimeout, withDeadline];
 
 /** Links a new context to its parent and counts it. Returns the pair for the caller, which is its disposer too. */

@@ -427,7 +427,8 @@ function validLimit(limit: Limit, what: string): Limit {
 }
 
 /**
- * Which calls of a {@link Sometimes} act: a call that any of the three names. Each is off if left out, 0 or negative.
+ * Which calls of a {@link Sometimes} act: those that at least one of the three options selects. Each is off if left
+ * out, 0 or negative.
  */
 export interface SometimesOptions {
   /** The first `first` calls. */

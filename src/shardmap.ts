@@ -56,12 +56,12 @@ import type { Cancel } from "./internal/wait/source.ts";
 import { Waiters } from "./internal/wait/wait.ts";
 
 // The public functions at which the stack of a record begins.
-const updating = (): PublicFunction[] => [ShardMap.prototype.update];
-const loading = (): PublicFunction[] => [ShardMap.prototype.getOrLoad];
-const UPDATE_WAIT = new Kind("shardmap update", "wait", updating);
-const UPDATE_TASK = new Kind("shardmap updater", "task", updating);
-const LOAD_WAIT = new Kind("shardmap load", "wait", loading);
-const LOAD_TASK = new Kind("shardmap loader", "task", loading);
+const updateEntryPoints = (): PublicFunction[] => [ShardMap.prototype.update];
+const loadEntryPoints = (): PublicFunction[] => [ShardMap.prototype.getOrLoad];
+const UPDATE_WAIT = new Kind("shardmap update", "wait", updateEntryPoints);
+const UPDATE_TASK = new Kind("shardmap updater", "task", updateEntryPoints);
+const LOAD_WAIT = new Kind("shardmap load", "wait", loadEntryPoints);
+const LOAD_TASK = new Kind("shardmap loader", "task", loadEntryPoints);
 
 /** The value that a key had, and whether it had one. */
 export type Loaded<V> =

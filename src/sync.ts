@@ -56,44 +56,34 @@ import type { Cancel, Source } from "./internal/wait/source.ts";
 import { Wait, Waiters } from "./internal/wait/wait.ts";
 
 // The public functions at which the stack of a record begins.
-const locking = (): PublicFunction[] => {
+const lockEntryPoints = (): PublicFunction[] => {
   const m = Mutex.prototype;
   const rw = RWMutex.prototype;
   const keyed = KeyedMutex.prototype;
-  return [
-    ...[Cond.prototype.wait, m.withLock, m.guard, m.lock, m.tryLock],
-    ...[
-      rw.withLock,
-      rw.guard,
-      rw.lock,
-      rw.tryLock,
-      rw.withRLock,
-      rw.rGuard,
-      rw.rLock,
-      rw.tryRLock,
-      RLocker.prototype.lock,
-    ],
-    ...[keyed.withLock, keyed.guard, keyed.lock, keyed.tryLock],
-  ];
+  const mutex = [m.withLock, m.guard, m.lock, m.tryLock];
+  const rwMutexToWrite = [rw.withLock, rw.guard, rw.lock, rw.tryLock];
+  const rwMutexToRead = [rw.withRLock, rw.rGuard, rw.rLock, rw.tryRLock, RLocker.prototype.lock];
+  const keyedMutex = [keyed.withLock, keyed.guard, keyed.lock, keyed.tryLock];
+  return [Cond.prototype.wait, ...mutex, ...rwMutexToWrite, ...rwMutexToRead, ...keyedMutex];
 };
-const HELD = new Kind("held lock", "resource", locking);
+const HELD = new Kind("held lock", "resource", lockEntryPoints);
 const MUTEX = {
-  waitKind: new Kind("mutex lock", "wait", locking),
+  waitKind: new Kind("mutex lock", "wait", lockEntryPoints),
   heldKind: HELD,
   misuse: "sync: unlock of unlocked mutex",
 };
 const WRITE = {
-  waitKind: new Kind("rwmutex lock", "wait", locking),
+  waitKind: new Kind("rwmutex lock", "wait", lockEntryPoints),
   heldKind: HELD,
   misuse: "sync: Unlock of unlocked RWMutex",
 };
 const READ = {
-  waitKind: new Kind("rwmutex rLock", "wait", locking),
+  waitKind: new Kind("rwmutex rLock", "wait", lockEntryPoints),
   heldKind: HELD,
   misuse: "sync: RUnlock of unlocked RWMutex",
 };
 const KEYED = {
-  waitKind: new Kind("keyedmutex lock", "wait", locking),
+  waitKind: new Kind("keyedmutex lock", "wait", lockEntryPoints),
   heldKind: HELD,
   misuse: MUTEX.misuse,
 };
@@ -425,9 +415,9 @@ export class WaitGroup {
   }
 
   /**
-   * Adds one to the counter, runs `fn` as a task, and takes the one back when the task has ended, also if it has
-   * failed. Resolves or rejects as `fn` does: an error that nobody handles is reported as any unhandled rejection.
-   * Rejects with Go's text if it has not failed, but a `done` too many has taken its one back.
+   * Adds one to the counter, runs `fn` as a task, and takes the one back when the task has ended, even if it has
+   * failed. Resolves or rejects as `fn` does: an error that nobody handles is reported as any unhandled rejection. If
+   * the task has succeeded but an extra `done` has already taken its one back, rejects with Go's text.
    *
    * `fn` starts in a microtask, never inside this call, and runs in the caller's async context. Rejects with TypeError,
    * with nothing changed, if `fn` is not a function.
@@ -442,7 +432,7 @@ export class WaitGroup {
       result = await runTask(fn);
     } catch (error) {
       exit(TASK, record);
-      if (this.#n > 0) this.done(); // A `done` too many is less than the error of the task.
+      if (this.#n > 0) this.done(); // The task's error matters more than an extra `done`.
       throw error;
     }
     exit(TASK, record);
@@ -590,12 +580,12 @@ export class Cond {
     const source = optionalSource(cancel);
     const ending = source?.poll();
     if (ending !== undefined) return failedWith(ending.error());
+    // Park before the unlock: another locker's `unlock` may signal.
     const wait = new Wait<void>(COND_WAIT, source, undefined);
     this.#waiters.push(wait);
     wait.dependent?.listen();
     let hold: Hold | undefined;
     try {
-      // Not earlier: the unlock of another locker may signal.
       if (this.#side === undefined) this.l.unlock();
       else hold = this.#side.suspend();
     } catch (error) {

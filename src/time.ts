@@ -36,7 +36,8 @@
  * - `new Ticker(0)` throws RangeError, and so do negative periods and Infinity. Go panics for 0 and negative periods.
  * - There is no `AfterFunc` for durations. Use a task that sleeps, and that the end of a context stops:
  *   `void go(() => time.sleep(ms, ctx).then(f, () => {}))`.
- * - What is due is seen before the event loop turns, by whatever looks at it: `timer.c.tryReceive()`.
+ * - An instant that is due is seen before the event loop turns, by any operation that looks for it:
+ *   `timer.c.tryReceive()`.
  * - A process stays alive while something waits for a finite instant, a deadline included, unless it is that of a
  *   context of another implementation. An armed timer or ticker that nothing waits for lets it exit.
  */
@@ -112,7 +113,7 @@ export class After {
     if (this.index >= 0 && now() >= this.when) fireNow(this);
   }
 
-  /** @internal False while a select is parked on it: what is looked at here must not claim that one. */
+  /** @internal False while a select is parked on it: that one comes first, and READY must not claim it. */
   [READY](): boolean {
     return !this.#taken && this.index < 0 && now() >= this.when;
   }

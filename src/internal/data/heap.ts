@@ -77,7 +77,7 @@ export class Heap<T extends HeapItem> {
 
   // The moves take an item's numbers from its place `from`, where they stand already. As arguments they would be boxed.
 
-  /** Moves the item from a place that may be too far from the front to the one where it belongs. */
+  /** Moves the item towards the front, from `from` to where it belongs. */
   private up(item: T, from: number): void {
     const { items, keys } = this;
     const when = keys[2 * from] as number;
@@ -100,7 +100,7 @@ export class Heap<T extends HeapItem> {
     keys[2 * i + 1] = push;
   }
 
-  /** Moves the item from a place that may be too near to the front to the one where it belongs. */
+  /** Moves the item away from the front, from `from` to where it belongs. */
   private down(item: T, from: number): void {
     const { items, keys } = this;
     const size = items.length;
@@ -108,28 +108,29 @@ export class Heap<T extends HeapItem> {
     const push = keys[2 * from + 1] as number;
     let i = from;
     for (;;) {
-      let below = 4 * i + 1;
-      if (below >= size) break;
-      const end = Math.min(below + 4, size);
-      let least = keys[2 * below] as number;
-      let leastPush = keys[2 * below + 1] as number;
-      for (let other = below + 1; other < end; other++) {
+      const first = 4 * i + 1;
+      if (first >= size) break;
+      const end = Math.min(first + 4, size);
+      let least = first;
+      let leastWhen = keys[2 * first] as number;
+      let leastPush = keys[2 * first + 1] as number;
+      for (let other = first + 1; other < end; other++) {
         const its = keys[2 * other] as number;
-        if (its > least) continue;
+        if (its > leastWhen) continue;
         const itsPush = keys[2 * other + 1] as number;
-        if (its < least || itsPush < leastPush) {
-          below = other;
-          least = its;
+        if (its < leastWhen || itsPush < leastPush) {
+          least = other;
+          leastWhen = its;
           leastPush = itsPush;
         }
       }
-      if (when < least || (when === least && push < leastPush)) break;
-      const child = items[below] as T;
+      if (when < leastWhen || (when === leastWhen && push < leastPush)) break;
+      const child = items[least] as T;
       items[i] = child;
       child.index = i;
-      keys[2 * i] = least;
+      keys[2 * i] = leastWhen;
       keys[2 * i + 1] = leastPush;
-      i = below;
+      i = least;
     }
     items[i] = item;
     item.index = i;

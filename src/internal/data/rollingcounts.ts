@@ -126,9 +126,9 @@ export class RollingCounts {
     const oldest = buckets[place] as Tally;
     buckets[place] = new Tally();
     total.subtract(oldest);
-    // Which of the consecutive ones were in the oldest bucket is not recorded. As in Go: if there are as many of them
-    // as there can be, all that the other buckets hold and the last ones of the oldest, then these are forgotten with
-    // it.
+    // Which of the consecutive ones were in the oldest bucket is not recorded. As in Go: if the run covers every
+    // success (or failure) of the buckets that stay and the run at the end of the oldest, then it began there, and that
+    // part of it is forgotten.
     const { consecutiveSuccesses: successes, consecutiveFailures: failures } = oldest;
     if (total.consecutiveSuccesses === total.totalSuccesses + successes) total.consecutiveSuccesses -= successes;
     if (total.consecutiveFailures === total.totalFailures + failures) total.consecutiveFailures -= failures;

@@ -9,8 +9,8 @@ import { hash } from "./hash.ts";
 
 /**
  * How many entries fill a shard. A size at which V8's own table is full, so that the split comes instead of a rehash.
- * With smaller shards, smaller maps would already pay for hashing, for a pause that is short enough: see the steps in
- * docs/performance.md.
+ * With smaller shards, smaller maps would already pay for hashing, to shorten a pause that is short enough already: see
+ * the steps in docs/performance.md.
  */
 export const FULL: number = 2 ** 13;
 
@@ -89,7 +89,7 @@ export class Shards<K, V> {
   *entries(): Generator<[K, V], void, undefined> {
     for (let at = 0; at < 2 ** DEEPEST; ) {
       const shard = this.at(at);
-      // After a clear the shard that comes may have begun before `at`. What it has from there is done with.
+      // After a clear, the next shard may begin before `at`. Its keys before `at` have been passed.
       const isPast = (key: K) => shard.first < at && hash(key) >>> (32 - DEEPEST) < at;
       for (const key of [...shard.map.keys()]) {
         const map = this.at(shard.first) === shard ? shard.map : this.of(key);

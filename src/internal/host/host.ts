@@ -40,14 +40,14 @@ export const realSetTimeout: Host["setTimeout"] = original("setTimeout");
 /** The same of `setImmediate`, where the host has one. */
 export const realSetImmediate: Host["setImmediate"] = original("setImmediate");
 
+/** The same of `Date`. */
+export const realDate: DateConstructor = (fakes?._Date as DateConstructor | undefined) ?? Date;
+
 /** The same of the performance object. */
 export const realPerformance: Performance = original("performance");
 
 /** Milliseconds since `realPerformance.timeOrigin`, whatever is mocked. */
 export const realNow: () => number = realPerformance.now.bind(realPerformance);
-
-/** The same of `Date`. */
-export const realDate: DateConstructor = (fakes?._Date as DateConstructor | undefined) ?? Date;
 
 /** Whether `setTimeout` is another function than at loading: fake timers, or a wrapper. */
 export function timersAreReplaced(): boolean {

@@ -29,6 +29,9 @@ const MAX_SLICE = 64;
 // After this many microtasks a resumed task has usually come to its work, a few functions up the stack.
 const MICROTASKS_TO_WORK = 3;
 
+/** After this many it has usually begun its next wait. */
+export const MICROTASKS_TO_NEXT_WAIT: number = MICROTASKS_TO_WORK + 1;
+
 // While `setTimeout` is replaced, or a test asks for it, a turn is two slices of this many completions, whatever the
 // clock reads: nothing depends on the speed of the machine then.
 const COUNTED_SLICE = 256;
@@ -46,7 +49,8 @@ function areCounted(): boolean {
 /** A completion that no wait was needed for. Shared: awaiting it is the cheapest way to continue. */
 export const RESOLVED: Promise<void> = Promise.resolve();
 
-// The slice: its size, how many completions are left of it, and when the clock was last read.
+// The slice: its size, how many completions are left of it, and when the clock was last read. The first slice is whole.
+// After it the size grows from 1, as the pace is not known yet.
 let slice = 1;
 let sliceLeft = MAX_SLICE;
 let readAt = Number.NEGATIVE_INFINITY;

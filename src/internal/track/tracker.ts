@@ -91,15 +91,16 @@ export function ageOf(record: LeakRecord): number {
 }
 
 /**
- * Sees everything that parks or runs: for sampling, profiles, traces and virtual time. There is one at most. What
- * `parked` and `unparked` throw is reported and changes nothing.
+ * Sees everything that parks or runs. For the observers of a later version: sampling, profiles, traces, virtual time.
+ * Nothing in this one sets it. There is at most one. An error that `parked` or `unparked` throws is reported and
+ * changes nothing.
  */
 export interface Observer {
-  /** A wait of the kind has parked. What this returns is handed to `unparked`. */
+  /** A wait of the kind has parked. The result is handed to `unparked`. */
   parked?(kind: Kind): unknown;
   /** That wait is being claimed, and its promise is not settled yet. Must not call the library. */
   unparked?(kind: Kind, token: unknown): void;
-  /** Runs a task's function; called instead of it. What it throws counts as the task's error. */
+  /** Runs a task's function; called instead of it. An error that it throws counts as the task's. */
   task?<R>(fn: () => R): R;
 }
 

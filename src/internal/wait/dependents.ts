@@ -76,17 +76,14 @@ export const contextBySignal: WeakMap<AbortSignal, Context> = new WeakMap();
 
 /** A signal that is aborted when `source` ends. */
 export function signalOf(ctx: Context, source: Source): AbortSignal {
-  source.poll();
+  source.poll(); // A failed poll is no ending, so what it returns does not count.
   const { ending } = source;
   const abort = new Abort();
   const { signal } = abort.controller;
   contextBySignal.set(signal, ctx);
   setSource(signal, source);
   if (ending !== undefined) abort.controller.abort(ending.error());
-  else {
-    source.link(abort);
-    source.listen();
-  }
+  else source.link(abort); // Needs no `listen`: the source is NEVER, or a context that is linked to its parent.
   return signal;
 }
 /**

@@ -81,7 +81,7 @@ export class Flights<K, V> {
     return joined;
   }
 
-  /** The next caller for the key starts new work. Those that wait now still get the result of the old. */
+  /** The next caller for the key starts new work. The callers that wait now still get the result of the old. */
   forget(key: K): void {
     if (this.#flights.size > 0) this.#flights.delete(key);
   }
@@ -97,6 +97,8 @@ export class Flights<K, V> {
 
   async #run(flight: Flight<V>, key: K, work: Work<V>): Promise<void> {
     const record = enter(this.#workKind);
+    // Called last: when the callers are woken, the work is no longer counted, and its key is free for new work. Outside
+    // the `try`, so that nothing that it throws is taken for an error of the work.
     let deliver: () => void;
     try {
       await completed();

@@ -20,16 +20,13 @@ import type { Context } from "../../context.ts";
 import { show } from "../data/args.ts";
 import { guarded } from "../host/async.ts";
 import { builtin } from "../host/host.ts";
-import { afterMicrotasks, RESOLVED } from "../time/turn.ts";
+import { afterMicrotasks, MICROTASKS_TO_NEXT_WAIT, RESOLVED } from "../time/turn.ts";
 import { causeOf, type Ending, Failed } from "./endings.ts";
-import { type Cancel, type DeadlineSource, type Dependent, NEVER, SOURCE, Source, spread } from "./source.ts";
+import { type Cancel, type DeadlineSource, type Dependent, SOURCE, Source, spread } from "./source.ts";
 import type { Phase } from "./waitable.ts";
 
 /** The key by which `value` answers the source of a context of ours, also through the wrappers of others. */
 export const SOURCE_KEY: object = { toString: () => "gopark.source" };
-
-/** After this many microtasks a resumed task has usually begun its next wait, a few functions up the stack. */
-const MICROTASKS_TO_NEXT_WAIT = 4;
 
 /**
  * A source that listens to something foreign, the outside, and only while anything is linked to it.
@@ -269,9 +266,8 @@ function findSource(cancel: Cancel): Source {
   if (isContext(cancel)) {
     // A wrapper around a context of ours has that one's source, unless it has a done channel of its own.
     const inner = cancel.value(SOURCE_KEY);
-    if (inner instanceof Source && inner !== NEVER && (inner as unknown as Context).done() === cancel.done()) {
-      return inner;
-    }
+    // Only contexts that are their own source answer SOURCE_KEY.
+    if (inner instanceof Source && (inner as unknown as Context).done() === cancel.done()) return inner;
     source = new ForeignSource(cancel);
   } else {
     source = new SignalSource(cancel);

@@ -10,7 +10,7 @@ import { RefWaiters } from "./timed.ts";
 import { Wait, type Waiter, Waiters } from "./wait.ts";
 import { type CaseResult, DEQUEUE, ENQUEUE, type Parked, READY, TAKE, type Waitable } from "./waitable.ts";
 
-// The public functions that receive: where the stack of a parked receive begins. Each class registers its own.
+// The public functions at which the stack of a record begins. Each class registers its own.
 const entryPoints: PublicFunction[] = [];
 
 export const RECEIVE: Kind = new Kind("chan receive", "wait", () => entryPoints);

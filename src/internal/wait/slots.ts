@@ -66,7 +66,7 @@ export class Slots<T> {
     this.admit();
   }
 
-  /** A waiter has been cancelled. Where it was the last, nobody is overtaken by a later call. */
+  /** A waiter has been cancelled. If none is left, a later call overtakes nobody, and may take what is free. */
   onCancel(): void {
     if (this.waiters.size === 0) this.free = this.size - this.held;
   }
