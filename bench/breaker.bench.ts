@@ -1,4 +1,4 @@
-/** The circuit breaker, beside the same call through one async function. */
+/** The circuit breaker, compared with the same call through one async function. */
 import { breaker } from "gopark";
 import { check, type Row } from "./support/row.ts";
 

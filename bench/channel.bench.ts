@@ -1,5 +1,5 @@
 /**
- * Channels, beside the same hand-off written with bare promises.
+ * Channels, compared with the same hand-off written with bare promises.
  *
  * Each floor has loops of its own: V8 compiles a loop over one class to faster code than one over several.
  */

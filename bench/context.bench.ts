@@ -1,4 +1,4 @@
-/** Contexts, beside the host's own means. */
+/** Contexts, compared with the host's own means. */
 import { context } from "gopark";
 import { check, type Row } from "./support/row.ts";
 

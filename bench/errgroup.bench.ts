@@ -1,4 +1,4 @@
-/** Tasks and groups of tasks, beside bare promises. */
+/** Tasks and groups of tasks, compared with bare promises. */
 import { context, errgroup, go } from "gopark";
 import { BareGroup } from "./support/floor.ts";
 import { check, type Row } from "./support/row.ts";

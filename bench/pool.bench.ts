@@ -1,4 +1,4 @@
-/** The object pool, beside a bare array, and beside a new allocation each time. */
+/** The object pool, compared with a bare array, and with a new allocation each time. */
 import { pool } from "gopark";
 import { check, type Row } from "./support/row.ts";
 
@@ -46,7 +46,7 @@ function getPutFloor(): void {
   check(clean, N);
 }
 
-/** From which size a pool is worth it: a zeroed Buffer from the pool, reset when it is put back, beside a new one. */
+/** From which size a pool is worth it: a zeroed Buffer from the pool, reset when it is put back, or a new one. */
 function sized(size: number): Row {
   const buffers = new pool.Pool({ create: () => Buffer.alloc(size), reset: (buffer: Buffer) => void buffer.fill(0) });
   return {

@@ -1,4 +1,4 @@
-/** The token bucket, beside one reading of the clock. */
+/** The token bucket, compared with one reading of the clock. */
 import { rate } from "gopark";
 import { check, type Row } from "./support/row.ts";
 

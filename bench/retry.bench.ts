@@ -1,4 +1,4 @@
-/** Retrying, beside the same call through one async function, and beside a loop without waits. */
+/** Retrying, compared with the same call through one async function, and with a loop without waits. */
 import { context, retry } from "gopark";
 import { check, type Row } from "./support/row.ts";
 

@@ -1,4 +1,4 @@
-/** The weighted semaphore, beside one bare await, or a counter with a queue of promises. */
+/** The weighted semaphore, compared with one bare await, or a counter with a queue of promises. */
 import { context, semaphore } from "gopark";
 import { BareSemaphore } from "./support/floor.ts";
 import { check, type Row } from "./support/row.ts";

@@ -1,4 +1,4 @@
-/** The sharded map, beside a raw Map. */
+/** The sharded map, compared with a raw Map. */
 import { shardmap } from "gopark";
 import { check, type Row } from "./support/row.ts";
 

@@ -1,4 +1,4 @@
-/** Locks, beside one bare await, or a flag with a waiting line. */
+/** Locks, compared with one bare await, or a flag with a waiting line. */
 import { context, sync } from "gopark";
 import { BareSemaphore } from "./support/floor.ts";
 import { check, type Row } from "./support/row.ts";

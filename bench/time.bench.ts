@@ -1,4 +1,4 @@
-/** Many timers at once, beside the host's. */
+/** Many timers at once, compared with the host's. */
 import { context, time } from "gopark";
 import { check, type Row } from "./support/row.ts";
 import { Tally } from "./support/tally.ts";

@@ -2,8 +2,8 @@
  * Channels: typed conduits between tasks, with Go's semantics.
  *
  * An unbuffered channel hands a value over only when sender and receiver meet. A buffered one holds up to `capacity`
- * values; a send waits while it is full, a receive while it is empty. Those that wait are served in the order of their
- * calls, and a waiting receiver gets its value at the call of the sender: no other task can take it in between.
+ * values; a send waits while it is full, a receive while it is empty. Waiters are served in the order of their calls,
+ * and a waiting receiver gets its value at the call of the sender: no other task can take it in between.
  *
  * Rules of use:
  *
@@ -31,8 +31,8 @@
  *
  * - A receive always resolves to `{ value, ok }`. The `value` of a closed channel is `undefined`, as there are no zero
  *   values.
- * - What panics in Go rejects or throws here: a send on a closed channel with {@link ClosedChannelError}, which carries
- *   the unsent value; a second close with an Error.
+ * - An operation that panics in Go rejects or throws here: a send on a closed channel with {@link ClosedChannelError},
+ *   which carries the unsent value; a second close with an Error.
  * - There is no nil channel. In a select, `null` stands for one.
  * - A wait that was granted stays granted, even if its context ends before the task resumes.
  */
@@ -58,7 +58,7 @@ import {
 
 export type { Cancel } from "./internal/wait/source.ts";
 
-/** What a receive answers: a value, or the news that the channel is closed and drained. */
+/** The result of a receive: a value, or the news that the channel is closed and drained. */
 export type Received<T> = { readonly value: T; readonly ok: true } | { readonly value: undefined; readonly ok: false };
 
 /**
@@ -126,10 +126,13 @@ let sendersOf: <T>(ch: Channel<T>) => Waiters<void, T>;
 // The buffer of every unbuffered channel: nothing is ever put into it.
 const EMPTY = new Ring<never>();
 
+/**
+ * A channel of values of type T, unbuffered unless a capacity is given. Waiters are served in the order of their calls.
+ */
 export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   // Between any two calls:
   //   0 <= #buffer.size <= #capacity;
-  //   if anyone waits to receive, the buffer is empty, and nobody waits to send, but for a select that does both here;
+  //   if anyone waits to receive, the buffer is empty, and nobody waits to send, except a select that does both here;
   //   if anyone waits to send, the buffer is full;
   //   if the channel is closed, nobody waits.
   readonly #buffer: Ring<T>;
@@ -172,7 +175,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   }
 
   /**
-   * Sends `value` if that needs no waiting; says whether it did. Throws {@link ClosedChannelError} if the channel is
+   * Sends `value` if that needs no waiting; reports whether it did. Throws {@link ClosedChannelError} if the channel is
    * closed.
    */
   trySend(value: T): boolean {
@@ -187,7 +190,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
 
   /**
    * Receives the next value, waiting until there is one, after every earlier receiver. Once the channel is closed and
-   * its buffer drained, answers `ok: false`.
+   * its buffer drained, resolves to `ok: false`.
    *
    * Rejects, with nothing received, with the context's error or the signal's reason, if `cancel` has ended (even if a
    * value is there) or ends while waiting.
@@ -224,12 +227,13 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
   }
 
   /**
-   * Closes the channel: no more sends. What is buffered can still be received. Waiting receivers get `ok: false`,
+   * Closes the channel: no more sends. Buffered values can still be received. Waiting receivers get `ok: false`,
    * waiting senders {@link ClosedChannelError}. Throws an Error if the channel is closed already.
    */
   close(): void {
     if (this.#closed) throw new Error("close of closed channel");
     this.#closed = true;
+    // Not `wakeAll`: each receiver gets an object of its own, so that nothing that one does to it reaches another.
     for (let r = this.#receivers.shift(); r !== undefined; r = this.#receivers.shift()) {
       r.resolve({ value: undefined, ok: false });
     }

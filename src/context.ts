@@ -2,9 +2,9 @@
 /**
  * Context: carries deadlines, cancellation and request-scoped values down a tree of calls.
  *
- * A context is made from a parent. When a context is cancelled, every context made from it is cancelled too (but for
+ * A context is made from a parent. When a context is cancelled, every context made from it is cancelled too (except
  * those of `withoutCancel`), at once: before `cancel()` returns, every `err()` below says so and every wait on any of
- * them has been claimed. What is below a context of another implementation follows a microtask later.
+ * them has been claimed. Contexts and waits below a context of another implementation follow a microtask later.
  *
  * Rules of use:
  *
@@ -78,7 +78,7 @@ export interface Context {
   done(): ReceiveChannel<never> | null;
   /**
    * Why the context ended: {@link Canceled} or {@link DeadlineExceeded}, or what a context of another implementation
-   * above it answers; `undefined` while it has not ended.
+   * above it returns; `undefined` while it has not ended.
    */
   err(): Error | undefined;
   /** What {@link withValue} stored for the key here or above; `undefined` if nothing. */
@@ -131,7 +131,7 @@ export function todo(): Context {
  * Where `parent` has ended, the child has ended when it is returned. A parent may be an AbortSignal.
  *
  * `cancel(cause)` sets the cause too (Go's WithCancelCause). Throws TypeError if `parent` is neither a context nor a
- * signal, and what a `parent` of another implementation throws when it is asked. For the cost beside an
+ * signal, and what a `parent` of another implementation throws when it is asked. For the cost compared with an
  * AbortController, see the row ctx.cancel of the benchmark.
  */
 export function withCancel(parent: Cancel): CancelScope {
@@ -174,8 +174,8 @@ function deadlineAt(parent: Context, when: number, cause: unknown, t: number): C
 }
 
 /**
- * A child of `parent` that answers `val` for `key`. Keys are compared by `===`; make them by {@link contextKey}, so
- * that packages cannot collide. Throws TypeError if `key` is undefined or null.
+ * A child of `parent` whose `value(key)` is `val`. Keys are compared by `===`; make them by {@link contextKey}, so that
+ * packages cannot collide. Throws TypeError if `key` is undefined or null.
  */
 export function withValue<T>(parent: Cancel, key: ContextKey<T>, val: T): Context;
 export function withValue(parent: Cancel, key: unknown, val: unknown): Context;

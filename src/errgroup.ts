@@ -30,7 +30,7 @@
  * - A task fails by throwing or rejecting. There is no `err` to return, and what a task resolves to is ignored.
  * - `go` returns a promise that resolves once the task has started: await it if there is a limit. The task's own error
  *   comes from `wait`.
- * - `go` and `wait` take an optional context or signal of the caller's, which ends the waiting and not the tasks.
+ * - `go` and `wait` take an optional context or signal of the caller, which ends the waiting and not the tasks.
  * - `setLimit` of 0 or more, while tasks that were started under a limit are running, throws an Error with Go's text.
  *   Go panics.
  * - An error that nobody has waited for is reported as an unhandled rejection once the garbage collector has freed the
@@ -117,7 +117,7 @@ export class Group {
 
   readonly #cancelScope: CancelScope | undefined;
 
-  // What a caller that waits for a slot asks for. It is admitted when the slot is granted; the answer is that of
+  // What a caller that waits for a slot asks for. It is admitted when the slot is granted; the result is that of
   // #admit.
   readonly #slotRequest: UnitRequest<boolean> = {
     n: 1,
@@ -158,8 +158,8 @@ export class Group {
   }
 
   /**
-   * Runs `task` in the group if there is a slot for it and nobody waits for one; says whether it does. `task` starts in
-   * a microtask. Throws TypeError if it is not a function.
+   * Runs `task` in the group if there is a slot for it and nobody waits for one; reports whether it does. `task` starts
+   * in a microtask. Throws TypeError if it is not a function.
    */
   tryGo(task: Task): boolean {
     callable(task, "tryGo: task");
@@ -188,7 +188,7 @@ export class Group {
    * Waits until no task is running, then cancels the group's context. Rejects with the first error of a task, if there
    * was one, and so does every later call. Tasks may be added again afterwards.
    *
-   * Rejects also with the context's error or the signal's reason, if `cancel` has ended or ends while waiting. The
+   * It also rejects with the context's error or the signal's reason, if `cancel` has ended or ends while waiting. The
    * tasks go on then, and the group's context is not cancelled.
    */
   wait(cancel?: Cancel): Promise<void> {
@@ -231,7 +231,7 @@ export class Group {
     return this.#slots.size !== Number.POSITIVE_INFINITY;
   }
 
-  /** Counts one more task; says whether it takes a slot, to be given back by {@link #done}. A slot is free. */
+  /** Counts one more task; reports whether it takes a slot, to be given back by {@link #done}. A slot is free. */
   #admit(): boolean {
     const limited = this.#isLimited();
     if (limited) this.#slots.take(1);
@@ -394,8 +394,8 @@ export interface EachOptions {
  * The work stops at the first of three errors: one of `fn`; one of the iterator; that of `ctx`, which may end at any
  * time before the last call has ended. Then the context that `fn` got is cancelled, no more items are taken, the
  * iterator's `return` is called and waited for unless the iterator has ended or thrown, the calls that run are waited
- * for, and the promise rejects with that error. What `return` throws is dropped, as by `for await`. While a `next` is
- * pending, neither it nor `return` is waited for.
+ * for, and the promise rejects with that error. An error that `return` throws is dropped, as by `for await`. While a
+ * `next` is pending, neither it nor `return` is waited for.
  *
  * Rejects at once, with no item taken, with the context's error or the signal's reason if `ctx` has ended, TypeError if
  * `items` is not iterable, `fn` not a function or `limit` not a number, and RangeError if `limit` is out of its range.

@@ -106,7 +106,7 @@ export class LeakError extends Error {
  * - "counters", the default: how many there are of each kind. Costs an increment and a decrement for each.
  * - "full": also when and where each was made, and whether the collector takes it. Costs some microseconds for each.
  *
- * What was made under "counters" has no record, also after "full" is set.
+ * Things made under "counters" have no record, even after "full" is set.
  */
 export function track(level: "counters" | "full"): void {
   if (level !== "counters" && level !== "full") {
@@ -129,7 +129,7 @@ export function current(): Snapshot {
   return { unrecorded: unrecordedNow(), entries: new Set(allRecords()), proved: new Set(provedRecords()) };
 }
 
-/** How many of each kind have no record, but for the proved leaks, which are reported by their own. */
+/** How many of each kind have no record, except the proved leaks, which are reported separately. */
 function unrecordedNow(): Map<string, number> {
   const unrecorded = new Map(allKinds().map(({ name, live }) => [name, live]));
   unrecorded.delete(PROVED.name);
@@ -144,7 +144,7 @@ function unrecordedNow(): Map<string, number> {
  */
 export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
   const { ignore } = options;
-  // What the snapshot knew is ignored, also if the collector has taken it since.
+  // A record that the snapshot has is ignored, even if the collector has taken its object since.
   const leaks = provedRecords()
     .filter((record) => !ignore?.entries.has(record) && !ignore?.proved.has(record))
     .map((record) => leakOf(record, true));
@@ -159,7 +159,7 @@ export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
 /**
  * Resolves if nothing is there, or only what `ignore` knows. Otherwise looks again up to 20 times, with growing pauses
  * of about half a second in all, as what is there may be about to end, and then rejects with {@link LeakError}. The
- * pauses are on real timers. Each proved leak is reported once: a later call does not know it.
+ * pauses are on real timers. Each proved leak is reported once: a later call does not report it again.
  */
 export async function verifyNone(options: { readonly ignore?: Snapshot } = {}): Promise<void> {
   for (let look = 0; look < 20 && find(options).length > 0; look++) {

@@ -47,8 +47,8 @@
  * at any time, and the caller does not choose which one it gets. It is not a connection pool: `get` never waits, and
  * nothing limits how many objects are out; use a semaphore for that.
  *
- * When it pays on V8: rarely for small objects, which V8 makes and collects in about the time of a get and a put. Of
- * zeroed Buffers it pays from a few hundred bytes on, if they are needed often. The figures are in docs/pool.md,
+ * When it pays on V8: rarely for small objects, which V8 makes and collects in about the time of a get and a put. For
+ * zeroed Buffers it pays from a few hundred bytes upwards, if they are needed often. The figures are in docs/pool.md,
  * measured by `npm run bench -- pool`.
  */
 import { callable, duration, isThenable, noGenerator, show, wholeNumber } from "./internal/data/args.ts";
@@ -76,8 +76,7 @@ export interface PoolOptions<T extends object> {
   readonly maxIdle?: number;
 
   /**
-   * Milliseconds, above 0; 60 000 if left out. An object that stays idle is dropped after
-   * `idleMs` to 2 · `idleMs`.
+   * Milliseconds, above 0; 60 000 if left out. An object that stays idle is dropped after `idleMs` to 2 · `idleMs`.
    * Infinity keeps it for ever.
    */
   readonly idleMs?: number;
@@ -236,8 +235,8 @@ export class Pool<T extends object> {
    * Takes an object, calls `fn` with it, and gives it back when `fn` has thrown or what it returned has settled.
    * Resolves or rejects as `fn` does.
    *
-   * Rejects, with `fn` not called, with what {@link get} throws, and with TypeError if `fn` is not a function. Rejects
-   * with TypeError also if `fn` returns a generator, since the body of one would run after the object is given back.
+   * Rejects, with `fn` not called, with what {@link get} throws, and with TypeError if `fn` is not a function. It also
+   * rejects with TypeError if `fn` returns a generator, since the body of one would run after the object is given back.
    *
    * If giving the object back fails as {@link Lease.release} does, rejects with that error; if `fn` has failed too,
    * with the error of `fn`, and the other one is reported as an unhandled rejection.

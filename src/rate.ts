@@ -235,8 +235,9 @@ export class Limiter {
   }
 
   /**
-   * Reserves n events, at `at` or as soon after it as they may happen. The answer says how long to wait before acting.
-   * If you decide not to wait, call its `cancel`. If n is more than the burst, it is not `ok`, and nothing has changed.
+   * Reserves n events, at `at` or as soon after it as they may happen. The reservation says how long to wait before
+   * acting. If you decide not to wait, call its `cancel`. If n is more than the burst, it is not `ok`, and nothing has
+   * changed.
    *
    * Throws RangeError, with nothing changed, if n is not a whole number from 0 to 2⁵³−1 or `at` is not finite.
    */

@@ -8,7 +8,7 @@
  * - Give each attempt a deadline, from the context that it gets: a hung attempt is not retried.
  * - Share a `Budget` between the callers of one service. Without it, retries multiply the load at the very moment at
  *   which the service cannot bear it.
- * - Wrap by `retry.permanent` what no retry can mend, such as a refusal: `throw retry.permanent(err)`.
+ * - Wrap an error that no retry can cure, such as a refusal, with `retry.permanent`: `throw retry.permanent(err)`.
  *
  * ```ts
  * import { context, retry } from "gopark";
@@ -41,8 +41,8 @@
  *   deadline.
  * - Only the end of the context counts, not the class of an error: an attempt that rejects with its own
  *   DeadlineExceeded is retried while `ctx` goes on.
- * - What `retryAfter` says is waited for in addition to the backoff, and not instead of it, so that callers that were
- *   told the same do not come back together.
+ * - The time that `retryAfter` gives is waited in addition to the backoff, and not instead of it, so that callers that
+ *   were told the same do not come back together.
  * - `Budget` is an addition.
  */
 import { background, type Cancel, type Context, fromSignal } from "./context.ts";
@@ -108,7 +108,7 @@ export interface Retry {
    *   error or the signal's reason if `ctx` has ended;
    * - with the context's error or the signal's reason if `ctx` ends during a wait. The token of the retry is given
    *   back;
-   * - with what `retryIf`, `retryAfter` or `random` throws, and with TypeError or RangeError for an answer of another
+   * - with what `retryIf`, `retryAfter` or `random` throws, and with TypeError or RangeError for a result of another
    *   type or range;
    * - with TypeError if `fn` returns a generator, since its body has not run.
    */

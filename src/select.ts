@@ -2,8 +2,8 @@
  * Select: waits for whichever of several operations can go ahead first, and lets exactly that one happen.
  *
  * A case is a channel (receive), `ch.sending(v)` (send), a context or an abort signal (its end), `after(ms)` (a
- * timeout), or `null` (never ready: switch a case off by it). If several are ready, one is chosen uniformly at random,
- * so that no case can starve another. If none is, select parks on all of them.
+ * timeout), or `null` (never ready: use it to switch a case off). If several are ready, one is chosen uniformly at
+ * random, so that no case can starve another. If none is, select parks on all of them.
  *
  * Rules of use:
  *
@@ -63,7 +63,7 @@ import type { After } from "./time.ts";
 /** What can stand in a case; `null` and `undefined` are never ready. */
 export type Selectable = ReceiveChannel<unknown> | SendCase<unknown> | Cancel | After | null | undefined;
 
-/** The answer of a select over cases of type C: a union told apart by `case`. */
+/** The result of a select over cases of type C: a union told apart by `case`. */
 export type Selected<C> = { [K in keyof C & (string | number)]: Answer<`${K}`, C[K]> }[keyof C & (string | number)];
 
 type Answer<K, V> = V extends null | undefined
@@ -86,7 +86,7 @@ const SELECT = new Kind("select", "wait", () => [select]);
 const SELECT_NOTHING = new Kind("select (no cases)", "wait", () => [select]);
 
 /**
- * Waits until one of the cases can go ahead, lets it, and answers which and with what:
+ * Waits until one of the cases can go ahead, lets that one take effect, and resolves to its name and result:
  *
  * - a receive: `{ case, value, ok }`;
  * - a send: `{ case }`;
@@ -113,8 +113,8 @@ export function select<C extends { readonly [name: string]: Selectable }>(cases:
 }
 
 /**
- * Lets one of the cases go ahead if any can without waiting, and answers as {@link select} does; `undefined` if none
- * can. Throws as select rejects.
+ * Lets one of the cases go ahead if any can without waiting, and returns what {@link select} resolves to; `undefined`
+ * if none can. Throws as select rejects.
  */
 export function trySelect<C extends { readonly [name: string]: Selectable }>(cases: C): Selected<C> | undefined {
   return takeReady(read(cases)) as Selected<C> | undefined;

@@ -196,8 +196,8 @@ export class Weighted {
    * Takes n units, 1 if left out, calls `fn`, and gives them back when `fn` has thrown or what it returned has settled.
    * Resolves or rejects as `fn` does.
    *
-   * Rejects, with `fn` not called, as {@link acquire} does, and with TypeError if `fn` is not a function. Rejects with
-   * TypeError also if `fn` returns a generator, since the body of one would run after the units are given back.
+   * Rejects, with `fn` not called, as {@link acquire} does, and with TypeError if `fn` is not a function. It also
+   * rejects with TypeError if `fn` returns a generator, since the body of one would run after the units are given back.
    */
   withPermit<R>(ctx: Cancel, fn: () => R | PromiseLike<R>): Promise<R>;
   withPermit<R>(ctx: Cancel, n: number, fn: () => R | PromiseLike<R>): Promise<R>;
@@ -217,7 +217,7 @@ export class Weighted {
   }
 
   /**
-   * Takes n units if they are free and nobody waits; says whether it did. False for more than `size`.
+   * Takes n units if they are free and nobody waits; reports whether it did. False for more than `size`.
    *
    * Throws RangeError if n is not a whole number from 0 to 2⁵³−1, TypeError if it is not a number.
    */

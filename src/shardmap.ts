@@ -114,7 +114,7 @@ export class ShardMap<K, V> {
     return this;
   }
 
-  /** Removes the entry; says whether there was one. */
+  /** Removes the entry; reports whether there was one. */
   delete(key: K): boolean {
     this.#loads.forget(key);
     return this.#shards.of(key).delete(key);
@@ -206,7 +206,7 @@ export class ShardMap<K, V> {
   }
 
   /**
-   * Sets the key to `value` if its value is `old`; says whether it did. False for a key that has no value, even if
+   * Sets the key to `value` if its value is `old`; reports whether it did. False for a key that has no value, even if
    * `old` is undefined. Values are compared as keys are: NaN equals NaN, 0 equals -0.
    */
   compareAndSwap(key: K, old: V, value: V): boolean {
@@ -216,7 +216,7 @@ export class ShardMap<K, V> {
     return true;
   }
 
-  /** Removes the entry if its value is `old`, compared as by {@link compareAndSwap}; says whether it did. */
+  /** Removes the entry if its value is `old`, compared as by {@link compareAndSwap}; reports whether it did. */
   compareAndDelete(key: K, old: V): boolean {
     const found = this.#find(key);
     return found.loaded && same(found.value, old) && this.delete(key);

@@ -29,16 +29,16 @@
  * // 3
  * ```
  *
- * Ports sync, but for Pool and Map, which are modules of their own. Differences from Go:
+ * Ports sync, except for Pool and Map, which are modules of their own. Differences from Go:
  *
- * - What waits in Go returns a promise, and takes an optional context or signal that ends the waiting.
- * - Locks are handed over in the order of the calls. In Go a running goroutine may overtake those that wait.
+ * - A function that waits in Go returns a promise, and takes an optional context or signal that ends the waiting.
+ * - Locks are handed over in the order of the calls. In Go a running goroutine may overtake the waiters.
  * - To unlock what is not locked throws an Error with Go's text and changes nothing. Go ends the program.
  * - A lock that a guard holds is unlocked by that guard alone, and once, however often it is unlocked. `wait` of a Cond
  *   gives it back for a while all the same.
  * - A grant is final: after `unlock(); cancel()` in one turn of the event loop, the lock that was granted is held.
  * - `add` below zero throws an Error with Go's text and leaves the counter as it was. Go panics, with the counter
- *   negative. Go's other panics of a WaitGroup, for `Add` beside `Wait`, are for threads and cannot occur.
+ *   negative. Go's other panics of a WaitGroup, for `Add` concurrent with `Wait`, are for threads and cannot occur.
  * - `go` of a WaitGroup returns the promise of its task, as `go` does. Its failure is a rejection, and counts as done.
  * - `do` of a Once returns a promise, and waits for an async function. The first caller gets the error that the
  *   function fails with; others return as if it had not failed, as after a panic in Go.
@@ -155,8 +155,8 @@ async function callHolding<R>(taken: Promise<Guard>, fn: () => R | PromiseLike<R
 }
 
 /**
- * A mutual exclusion lock: one holds it at a time, and those that wait get it in the order of their calls. It belongs
- * to no task: one may lock it and another unlock it.
+ * A mutual exclusion lock: one task holds it at a time, and waiters get it in the order of their calls. It belongs to
+ * no task: one may lock it and another unlock it.
  */
 export class Mutex {
   readonly #lock = new Lock(MUTEX);
@@ -176,14 +176,14 @@ export class Mutex {
     return take(this.#lock.write, cancel);
   }
 
-  /** Takes the lock if it is free; says whether it did. */
+  /** Takes the lock if it is free; reports whether it did. */
   tryLock(): boolean {
     return this.#lock.write.tryTake();
   }
 
   /**
-   * Gives the lock back, to the first that waits for it. O(1). Throws an Error, with nothing changed, if the lock is
-   * not held, or if a guard holds it.
+   * Gives the lock back, to the first waiter. O(1). Throws an Error, with nothing changed, if the lock is not held, or
+   * if a guard holds it.
    */
   unlock(): void {
     this.#lock.write.giveBack();
@@ -193,8 +193,8 @@ export class Mutex {
    * Takes the lock as {@link lock} does, calls `fn`, and gives the lock back when `fn` has thrown or what it returned
    * has settled. Resolves or rejects as `fn` does. An `fn` that locks the same mutex and awaits it waits for itself.
    *
-   * Rejects, with `fn` not called, as {@link lock} does, and with TypeError if `fn` is not a function. Rejects with
-   * TypeError also if `fn` returns a generator, since the body of one would run after the lock is given back.
+   * Rejects, with `fn` not called, as {@link lock} does, and with TypeError if `fn` is not a function. It also rejects
+   * with TypeError if `fn` returns a generator, since the body of one would run after the lock is given back.
    */
   withLock<R>(fn: () => R | PromiseLike<R>, cancel?: Cancel): Promise<R> {
     if (typeof fn !== "function") return notAFunction(fn, "withLock: fn");
@@ -234,7 +234,7 @@ export class RWMutex {
     return take(this.#lock.write, cancel);
   }
 
-  /** Takes the lock to write if nobody has it and no writer waits; says whether it did. */
+  /** Takes the lock to write if nobody has it and no writer waits; reports whether it did. */
   tryLock(): boolean {
     return this.#lock.write.tryTake();
   }
@@ -266,7 +266,7 @@ export class RWMutex {
     return take(this.#read, cancel);
   }
 
-  /** Takes the lock to read if no writer holds it or waits for it; says whether it did. */
+  /** Takes the lock to read if no writer holds it or waits for it; reports whether it did. */
   tryRLock(): boolean {
     return this.#read.tryTake();
   }
@@ -332,7 +332,7 @@ export class KeyedMutex<K> {
     return ending === undefined ? this.#lockOf(key).write.take(source) : failedWith(ending.error());
   }
 
-  /** Takes the lock of the key if it is free; says whether it did. */
+  /** Takes the lock of the key if it is free; reports whether it did. */
   tryLock(key: K): boolean {
     return !this.#locks.has(key) && this.#lockOf(key).write.tryTake();
   }
@@ -394,7 +394,7 @@ export class WaitGroup {
   readonly #waiters = new Waiters<void>(WAITGROUP_WAIT);
 
   /**
-   * Adds n to the counter; n may be negative. At zero, all that wait are released, and O(1) is spent on each.
+   * Adds n to the counter; n may be negative. At zero all waiters are woken, O(1) each.
    *
    * Throws, with nothing changed, an Error with Go's text if the counter would fall below zero, RangeError if n is not
    * a whole number or the counter would exceed 2⁵³−1, and TypeError if n is not a number.
@@ -551,7 +551,7 @@ export class Cond {
 
   readonly #waiters = new Waiters<void>(COND_WAIT);
 
-  // Of a lock of ours. It is given back and taken again also for the guard that holds it.
+  // Of a lock of ours. It is given back and taken again even for a guard that holds it.
   readonly #side: Side | undefined = undefined;
 
   /** Throws TypeError if `l` has no methods `lock` and `unlock`. */
@@ -566,7 +566,7 @@ export class Cond {
 
   /**
    * Gives the lock back, waits for {@link signal} or {@link broadcast}, and takes the lock again. Nobody can signal
-   * between the giving back and the waiting. Signals wake those that wait in the order of their calls; others may take
+   * between the giving back and the waiting. Signals wake the waiters in the order of their calls; other tasks may take
    * the lock first, so test the condition again: `while (!condition) await cond.wait()`.
    *
    * Rejects with the context's error or the signal's reason, if `cancel` has ended, or ends while waiting for a signal,
@@ -601,12 +601,12 @@ export class Cond {
     }
   }
 
-  /** Wakes the first that waits, if anyone does. The caller need not hold the lock. */
+  /** Wakes the first waiter, if there is one. The caller need not hold the lock. */
   signal(): void {
     this.#waiters.wakeOne(undefined);
   }
 
-  /** Wakes all that wait. The caller need not hold the lock. */
+  /** Wakes all waiters. The caller need not hold the lock. */
   broadcast(): void {
     this.#waiters.wakeAll(undefined);
   }

@@ -9,7 +9,7 @@
  *   `context.withTimeout`.
  * - A `Ticker` must be stopped, by `stop()` or `using`, and so must a `Timer` that is no longer needed.
  * - Fake timers work: `setTimeout` and the clock are looked up when they are used. A fake must replace both: with
- *   node:test's mocks, enable `Date` beside `setTimeout`. A clock that is replaced without `setTimeout` is ignored.
+ *   node:test's mocks, enable `Date` as well as `setTimeout`. A clock that is replaced without `setTimeout` is ignored.
  *
  * ```ts
  * import { time } from "gopark";
@@ -186,7 +186,7 @@ abstract class TimerChannel extends InternalChannel<number> implements Alarm {
     this.receivers.setRef(true);
   }
 
-  /** Disarms and drains; says whether it was armed, or had sent an instant that nobody received. */
+  /** Disarms and drains; reports whether it was armed, or had sent an instant that nobody received. */
   stop(): boolean {
     const active = this.index >= 0 || this.buffered !== undefined;
     if (disarm(this)) this.uncount();
@@ -264,8 +264,8 @@ export class Timer {
   }
 
   /**
-   * Disarms the timer and drops an instant that nobody has received; says whether there was anything to stop. False if
-   * the instant has been received, the timer was stopped before, or it was set to Infinity.
+   * Disarms the timer and drops an instant that nobody has received; reports whether there was anything to stop. False
+   * if the instant has been received, the timer was stopped before, or it was set to Infinity.
    */
   stop(): boolean {
     return this.#channel.stop();

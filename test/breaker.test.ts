@@ -206,7 +206,7 @@ describe("with settings", () => {
 });
 
 describe("what counts as a failure", () => {
-  test("isSuccessful decides, also about what did not fail", async () => {
+  test("isSuccessful decides, even about what did not fail", async () => {
     const asked: unknown[] = [];
     const b = new Bench({
       isSuccessful: (err) => {
@@ -221,7 +221,7 @@ describe("what counts as a failure", () => {
     expect(asked).toEqual([...Array(6).fill(down), ...Array(6).fill(undefined)]);
   });
 
-  test("isExcluded is asked first, also about successes, and what it excludes counts as neither", async () => {
+  test("isExcluded is asked first, even about successes, and what it excludes counts as neither", async () => {
     const asked: string[] = [];
     let exclude = true;
     const b = new Bench({
@@ -333,7 +333,7 @@ describe("a rolling window", () => {
   const rolling = (): Bench =>
     new Bench({ interval: 2500, bucketPeriod: 1000, readyToTrip: (counts) => counts.totalFailures >= 4 });
 
-  test("forgets bucket by bucket, also without calls, and never all at once", async () => {
+  test("forgets bucket by bucket, even without calls, and never all at once", async () => {
     const b = rolling(); // Three buckets: the interval is rounded up.
     await b.fail();
     b.at += 1000;

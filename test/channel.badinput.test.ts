@@ -222,7 +222,7 @@ describe("a done cancel wins at the call, even if the operation could complete, 
     expect([ch.trySend(1), ch.tryReceive()]).toEqual([false, undefined]);
   });
 
-  test("an iterator is over after its refusal, also where its channel has values", async () => {
+  test("an iterator is over after its refusal, even where its channel has values", async () => {
     const ch = new Channel<number>(1);
     ch.trySend(1);
     const values = ch.values(AbortSignal.abort("why"));

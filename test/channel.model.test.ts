@@ -326,7 +326,7 @@ class Program {
     return this.rnd.bool(0.5) ? scope?.ctx : scope?.ctx.signal;
   }
 
-  /** Up to four cases, also several on one channel; never only such as are never ready. */
+  /** Up to four cases, perhaps several on one channel; never only such as are never ready. */
   private someCases(id: number): Case[] {
     const { rnd } = this;
     const cases = Array.from({ length: rnd.int(1, 4) }, (_, i): Case => {

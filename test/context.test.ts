@@ -235,7 +235,7 @@ describe("signals", () => {
     expect(ended.ctx.signal.aborted).toBe(true);
   });
 
-  test("fromSignal ends with the signal, also without a listener; one context for one signal", () => {
+  test("fromSignal ends with the signal, even without a listener; one context for one signal", () => {
     const controller = new AbortController();
     const ctx = fromSignal(controller.signal);
     expect(fromSignal(controller.signal)).toBe(ctx);

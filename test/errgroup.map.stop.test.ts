@@ -367,7 +367,7 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
   });
 });
 
-test("a stop leaves nothing behind, also where the calls listen to their context", async () => {
+test("a stop leaves nothing behind, even where the calls listen to their context", async () => {
   const before = counters();
   const [parent, cancel] = withCancel(background());
   const gate = new Channel<void>();

@@ -18,7 +18,7 @@ test("every example type-checks", { timeout: 60_000 }, () => {
   expect(typeErrors(examples)).toEqual([]);
 });
 
-test("every example runs, but for those listed here", () => {
+test("every example runs, except those listed here", () => {
   const notRun: Record<string, number> = {};
   for (const e of examples) if (!e.run) notRun[e.file] = (notRun[e.file] ?? 0) + 1;
   expect(notRun).toEqual(NOT_RUN);

@@ -42,7 +42,7 @@ describe("running", () => {
     expect(await go(() => undefined)).toBeUndefined();
   });
 
-  test("the task runs in its caller's async context, also if others start tasks in the same turn", async () => {
+  test("the task runs in its caller's async context, even if others start tasks in the same turn", async () => {
     const tenant = new AsyncLocalStorage<string>();
     const seen: (string | undefined)[] = [];
     const task = async () => {
@@ -64,7 +64,7 @@ describe("arguments", () => {
     expect(await go(task)).toEqual([]);
   });
 
-  test("are evaluated at the call, also if the variables change", async () => {
+  test("are evaluated at the call, even if the variables change", async () => {
     const read = async (name: string, list: readonly number[]) => [name, ...list];
     let name = "before";
     let list = [1];

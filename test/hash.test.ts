@@ -1,4 +1,4 @@
-/** Hashes of keys: spread evenly whatever the keys have in common, under any seed, also when the keys were crafted. */
+/** Hashes of keys: spread evenly whatever the keys have in common, under any seed, even when the keys were crafted. */
 import { spawnSync } from "node:child_process";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { ROOT } from "./support/examples.ts";

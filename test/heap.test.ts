@@ -122,7 +122,7 @@ describe.each(Object.entries(INSTANTS))("instants: %s", (_, instant) => {
 });
 
 describe("order", () => {
-  test("equal instants come in the order of the pushes, also when others were removed between", () => {
+  test("equal instants come in the order of the pushes, even when others were removed between", () => {
     const [heap, items] = filled(3000);
     for (let i = 0; i < items.length; i += 3) heap.remove(items[i] as Item);
     const wanted = items

@@ -19,7 +19,7 @@ function run(host: string, program: string) {
     ${host}
     const { after, Channel, context, go, leak, rate, select, semaphore, time } = await import("gopark");
     const bg = context.background();
-    /** Hands n values over, each in microtasks alone but for the turns that the library takes. */
+    /** Hands n values over, each in microtasks alone, except for the turns that the library takes. */
     async function handOff(n) {
       const ch = new Channel();
       void go(async () => {

@@ -232,7 +232,7 @@ test("a snapshot is ignored, whether it was tracked or not; what came after it i
   ch.close();
 });
 
-test("age is in milliseconds of the real clock, also if a clock was mocked in between", () => {
+test("age is in milliseconds of the real clock, even if a clock was mocked in between", () => {
   vi.useFakeTimers();
   const ch = new Channel<number>();
   void ch.receive();

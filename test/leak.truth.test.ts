@@ -292,7 +292,7 @@ describe("nothing that is nothing is reported:", () => {
     permit.release();
   });
 
-  test("no units acquired by hand", async () => {
+  test("no units acquired without a permit", async () => {
     const one = sem();
     await one.acquire(bg, 0);
     expect(one.tryAcquire(0)).toBe(true);

@@ -48,7 +48,7 @@ test("a function that throws inside a lease returns it, so the pool does not run
   expect([pool.out(), pool.idle()]).toEqual([0, 1]);
 });
 
-test("the next request never sees what an earlier one left in an object, also after a failure", async () => {
+test("the next request never sees what an earlier one left in an object, even after a failure", async () => {
   using pool = boxes();
   const seen: (string | undefined)[] = [];
   const request = (name: string, fails: boolean) =>

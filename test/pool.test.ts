@@ -100,7 +100,7 @@ describe("get and put", () => {
 });
 
 describe("a lease", () => {
-  test("gives back at the end of its block, also when that throws", () => {
+  test("gives back at the end of its block, even when that throws", () => {
     const { pool } = pages();
     const work = () => {
       using lease = pool.lease();

@@ -59,7 +59,7 @@ describe("a wait that would pass the deadline", () => {
     expect([is(err, DeadlineExceeded), is(err, Canceled)]).toEqual([true, false]);
   });
 
-  test("is one also where the caller has wrapped the error", async () => {
+  test("is one even where the caller has wrapped the error", async () => {
     const { limiter, t0 } = emptied();
     const { ctx } = until(t0 + 500);
     const err = new Error("upstream", { cause: await refusal(limiter.wait(ctx)) });

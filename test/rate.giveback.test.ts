@@ -132,7 +132,7 @@ describe.each(clocks)("on %s", (_, limits, start) => {
       alike(limiter, twin, now());
     });
 
-    test("but for remaining waits, which keep their places", () => {
+    test("except for remaining waits, which keep their places", () => {
       const [limiter, twin] = twins();
       const instants = [now(), now(), now()];
       for (const each of [limiter, twin]) for (const t of instants) queue(each, 1, () => t);
@@ -140,7 +140,7 @@ describe.each(clocks)("on %s", (_, limits, start) => {
       alike(limiter, twin, now());
     });
 
-    test("but for earlier reservations", () => {
+    test("except for earlier reservations", () => {
       const [limiter, twin] = twins();
       const t = now();
       for (const each of [limiter, twin]) expect(each.reserve(burst, t).ok).toBe(true);

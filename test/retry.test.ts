@@ -72,7 +72,7 @@ describe("attempts", () => {
     expect((await starts({ attempts, base: 1 })).at).toHaveLength(attempts);
   });
 
-  test("as many as it takes are made if the number is Infinity, also past the range of the exponent", async () => {
+  test("as many as it takes are made if the number is Infinity, even past the range of the exponent", async () => {
     const fn = (_: Context, attempt: number) => (attempt < 3000 ? never() : Promise.resolve(attempt));
     const retried = watch(retry(background(), fn, { attempts: Number.POSITIVE_INFINITY, base: 0, ...whole }));
     for (let i = 0; i < 100 && retried.state === "pending"; i++) await turn();

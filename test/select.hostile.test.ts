@@ -102,7 +102,7 @@ describe("a context whose afterFunc", () => {
   });
 });
 
-test("a context of the user's own type that has ended is a ready case at once, also at its first use", () => {
+test("a context of the user's own type that has ended is a ready case at once, even at its first use", () => {
   const doom = new Error("doom");
   const over = new Custom(() => () => false);
   over.end(doom);

@@ -13,7 +13,7 @@ const REFUSED = "semaphore: released more than held";
 afterEach(() => track("full"));
 
 describe.each(["full", "counters"] as const)(
-  "units that permits hold cannot be released by hand, tracking %s",
+  "units that permits hold cannot be released without the permit, tracking %s",
   (level) => {
     test("the release is refused, and the permit gives them back as ever", async () => {
       track(level);
@@ -28,7 +28,7 @@ describe.each(["full", "counters"] as const)(
       sem.release();
     });
 
-    test("those held by hand can, and no more of them", async () => {
+    test("those held without a permit can, and no more of them", async () => {
       track(level);
       const sem = new Weighted(5);
       const permit = await sem.permit(bg, 3);
@@ -44,7 +44,7 @@ describe.each(["full", "counters"] as const)(
       expect(sem.held()).toBe(0);
     });
 
-    test("a permit that is released before leaves the units held by hand alone", async () => {
+    test("a permit that is released before leaves the units held without a permit as they are", async () => {
       track(level);
       const sem = new Weighted(2);
       expect(sem.tryAcquire()).toBe(true);
@@ -86,7 +86,7 @@ describe.each(["full", "counters"] as const)(
   },
 );
 
-describe("under full tracking, a release by hand", () => {
+describe("under full tracking, a release without a permit", () => {
   const units = () =>
     find()
       .filter(({ kind }) => kind === "semaphore unit")

@@ -89,7 +89,7 @@ describe("release", () => {
     expect(sem.held()).toBe(0);
   });
 
-  test("a permit released twice frees once, also if the units are held again by then", async () => {
+  test("a permit released twice frees once, even if the units are held again by then", async () => {
     const sem = new Weighted(2);
     const first = await sem.permit(background(), 2);
     first.release();

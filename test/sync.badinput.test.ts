@@ -19,7 +19,7 @@ describe("unlock of what is not locked throws Go's text", () => {
     mu.unlock();
   });
 
-  test("KeyedMutex, also while another key is locked", () => {
+  test("KeyedMutex, even while another key is locked", () => {
     const keyed = new KeyedMutex<string>();
     keyed.tryLock("a");
     expect(() => keyed.unlock("b")).toThrow(new Error("sync: unlock of unlocked mutex"));
@@ -87,7 +87,7 @@ test("a function that is none is refused at once, with nothing taken or run", as
   const ran = vi.fn();
   await once.do(ran);
   expect(ran).toHaveBeenCalledTimes(1);
-  await expect(once.do(none), "also when it is done").rejects.toThrow(TypeError);
+  await expect(once.do(none), "even when it is done").rejects.toThrow(TypeError);
 });
 
 test("a cancel that is none rejects, never throws, and takes nothing", async () => {
@@ -228,7 +228,7 @@ describe("functions that run under a lock", () => {
     mu.unlock();
   });
 
-  test("one that unlocks by hand is refused", async () => {
+  test("one that unlocks without its guard is refused", async () => {
     const mu = new Mutex();
     await expect(mu.withLock(() => mu.unlock())).rejects.toThrow("a guard holds the lock");
     expect(mu.tryLock()).toBe(true);

@@ -328,7 +328,7 @@ describe("a locker of another kind", () => {
   });
   const calls: (() => void)[] = [];
 
-  test("whose lock fails: its error is the wait's, also of one that is cancelled", async () => {
+  test("whose lock fails: its error is the wait's, even of one that is cancelled", async () => {
     const cond = new Cond({ lock: () => Promise.reject(boom), unlock: () => {} });
     const { ctx, cancel } = withCancel(background());
     const waits = [cond.wait(), cond.wait(ctx)].map(watch);

@@ -33,7 +33,7 @@ function waits(...names: string[]): unknown[] {
 describe.each(["full", "counters"] as const)("tracking %s, it is counted", (level) => {
   beforeEach(() => track(level));
 
-  test("what is held, by hand and by guards, and what waits", async () => {
+  test("what is held, with and without a guard, and what waits", async () => {
     const mu = new Mutex();
     const rw = new RWMutex();
     const keyed = new KeyedMutex<string>();
@@ -275,7 +275,7 @@ describe("the report of a wait for a lock shows where the lock is held from", ()
     mu.unlock();
   });
 
-  test("also where tracking is turned off and on while it is held", async () => {
+  test("even where tracking is turned off and on while it is held", async () => {
     const mu = new Mutex();
     const rw = new RWMutex();
     await mu.lock();
@@ -311,7 +311,7 @@ test("the error of a deadline shows the wait that it ended", async () => {
 });
 
 describe("the collector proves", () => {
-  /** What is proved lost of what `drop` makes, beside what is there. */
+  /** What is proved lost of what `drop` makes, as well as what is there. */
   async function proved(drop: () => unknown, n: number): Promise<Leak[]> {
     const seen: Leak[] = [];
     const end = onProved((leak) => seen.push(leak));

@@ -13,7 +13,7 @@ beforeAll(() => track("counters"));
 type Mode = "write" | "read";
 type Outcome = "got" | "cancelled";
 
-/** How a lock is asked for: by hand or for a guard. */
+/** How a lock is asked for: for a guard or without one. */
 interface Request {
   readonly id: number;
   readonly mode: Mode;
@@ -298,7 +298,7 @@ test.each(seeds(40))("a random program of a Cond ends as the model does, SEED=%d
     forLock.push([id, then]);
     if (holder === undefined) grant();
   };
-  /** Takes the lock, by hand or by a guard, waits, and holds the lock until it is told to give it back. */
+  /** Takes the lock, with or without a guard, waits, and holds the lock until it is told to give it back. */
   const sleeper = async (id: number, byGuard: boolean): Promise<void> => {
     const { ctx, cancel } = withCancel(background());
     ends.set(id, cancel);

@@ -99,7 +99,7 @@ describe.each(Object.entries(exclusive))("%s", (_, make) => {
     mu.unlock();
   });
 
-  test("a guard, a lock by hand and a withLock wait in one line", async () => {
+  test("a guard, a lock without one and a withLock wait in one line", async () => {
     const mu = make();
     const order: string[] = [];
     await mu.lock();
@@ -339,7 +339,7 @@ describe("RWMutex", () => {
     rw.rUnlock();
   });
 
-  test("guards and withRLock read together; what guards hold cannot be unlocked by hand", async () => {
+  test("guards and withRLock read together; what guards hold cannot be unlocked without them", async () => {
     const rw = new RWMutex();
     const guards = await Promise.all([rw.rGuard(), rw.rGuard()]);
     expect(await rw.withRLock(() => rw.tryLock())).toBe(false);
@@ -674,7 +674,7 @@ describe("onceFunc and onceValue", () => {
     expect(fn.mock.calls).toEqual([[]]);
   });
 
-  test("OnceValue: one call, one value, also of an async function", async () => {
+  test("OnceValue: one call, one value, even of an async function", async () => {
     const value = {};
     const fn = vi.fn(async () => {
       await turn();

@@ -72,8 +72,8 @@ export function page(results: Results): string {
   const sections = [
     "# Performance",
     "<!-- Written by scripts/performance.mjs from the last full `npm run bench`: do not edit. -->",
-    `gopark beside its floor (the same hand-off with bare promises, or the host's own means, in the same process), beside Go,
-and beside the npm packages that do the same. ${met} of ${all.length} targets are met. Rows in which gopark is slower are listed like the
+    `gopark compared with its floor (the same hand-off with bare promises, or the host's own means, in the same process), with
+Go, and with the npm packages that do the same. ${met} of ${all.length} targets are met. Rows in which gopark is slower are listed like the
 others. Where a target is out of reach, the page says why and sets a next best.`,
     "![Time per operation, row by row](performance.svg)",
     "```sh\nnpm run bench                 # everything, in under ten minutes\nnpm run bench -- --quick      # the rows alone, in under a minute\nnpm run bench -- chan         # some rows\nnpm run bench -- --guard      # compares with this page, fails on a regression beyond the noise\nnpm run bench -- --against ../other chan   # compares with another checkout by pairs of processes, fails if a row is slower\n```",

@@ -16,10 +16,10 @@ interface Desk {
   readonly orders: ReceiveChannel<string>;
 }
 
-/** What is to be done next, or undefined once ctx has ended. */
+/** The next thing to do, or undefined once ctx has ended. */
 async function next(ctx: Context, { alarms, orders }: Desk): Promise<string | undefined> {
   if (ctx.err() !== undefined) return undefined;
-  // What comes while this waits ends the wait, so an alarm waits for one order at most.
+  // Anything that comes while this waits ends the wait, so an alarm waits for one order at most.
   const s = trySelect({ alarm: alarms }) ?? (await select({ alarm: alarms, order: orders, stop: ctx }));
   return s.case === "stop" || !s.ok ? undefined : `${s.case} ${s.value}`;
 }

@@ -587,7 +587,7 @@ class Player {
     return this.handles[Math.max(this.handles.length - this.rnd.int(1, 5), 0)] as Handle;
   }
 
-  /** Up to four cases, also several for one channel, and not all of them never ready. */
+  /** Up to four cases, perhaps several for one channel, and not all of them never ready. */
   private someCases(): Case[] {
     const { rnd } = this;
     const cases = Array.from({ length: rnd.int(1, 4) }, (): Case => {

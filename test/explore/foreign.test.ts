@@ -263,7 +263,7 @@ class World {
 
   // The steps.
 
-  /** A step that may be taken anywhere, also by foreign code inside a call. */
+  /** A step that may be taken anywhere, even by foreign code inside a call. */
   private act(): void {
     const { rnd } = this;
     const ch = rnd.int(0, this.channels.length - 1);

@@ -136,7 +136,7 @@ export class Bucket {
     return timeToAct === Number.POSITIVE_INFINITY ? 0 : this.lastEvent - timeToAct;
   }
 
-  /** Adds tokens at t; says whether there were any. */
+  /** Adds tokens at t; reports whether there were any. */
   private restore(t: number, tokens: number): boolean {
     if (tokens <= 0) return false;
     this.tokens = Math.min(this.tokensAt(t) + tokens, this.rate.burst);

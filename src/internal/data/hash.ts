@@ -2,10 +2,10 @@
  * Hashes of keys of every type, equal for keys that a Map treats as the same (`0` and `-0`, `NaN` and `NaN`), with
  * every bit depending on the whole key and on a seed.
  *
- * The seed is drawn once per process. Without knowing it, keys with equal hashes cannot be chosen: keys that were
- * prepared elsewhere, to fall all into one shard, spread as any others do. It does not protect against an attacker who
- * times single calls and adapts the keys, or who sees hashes. It is not a cryptographic hash: do not publish hashes,
- * and do not use them as identities.
+ * The seed is drawn once per process. An attacker that does not know it cannot choose keys with equal hashes: keys that
+ * were prepared elsewhere, to fall all into one shard, spread as any others do. It does not protect against an attacker
+ * that times single calls and adapts the keys, or that sees hashes. It is not a cryptographic hash: do not publish
+ * hashes, and do not use them as identities.
  *
  * A string is read whole, unit by unit: keys differ in their ends, in their middles, or in one digit of a long path,
  * and any sample of the units puts some family of keys into one place. Objects and symbols have no content to hash, so
@@ -62,7 +62,7 @@ export function hash(key: unknown): number {
   }
 }
 
-/** The finalizer of MurmurHash3: each bit of h moves each bit of the result with an even chance. */
+/** The finalizer of MurmurHash3: flipping any bit of the input flips each bit of the result with probability 1/2. */
 function mix(bits: number): number {
   let h = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);

@@ -16,6 +16,7 @@ export interface Element {
   next: Element | undefined;
 }
 
+/** A doubly linked list of elements, in the order in which they were pushed. */
 export class List<T extends Element> {
   // Between any two calls: front.prev and back.next are undefined, every element's `list` is this list, and `back` is
   // undefined exactly while there are fewer than two elements. Most queues hold one waiter: it needs no `prev`, `next`

@@ -39,6 +39,7 @@ class Shard<K, V> {
   }
 }
 
+/** The table: a directory of shards, found by the first bits of a key's hash. */
 export class Shards<K, V> {
   // Between any two calls: the directory has 2 ** depth places, and place i has the shard of the hashes that begin with
   // i's bits. A shard of a lesser depth stands in all the places it has, side by side. A shard that was divided or

@@ -7,10 +7,10 @@ import { builtin, host, realSetTimeout } from "./host.ts";
 type Run = <R>(fn: () => R) => R;
 
 /**
- * Runs `fn` in the async context in which the library was loaded. What outlives a request (the host timer, the next
- * turn) is started by this: otherwise it would run in the context of the request that came first, and keep it alive. So
- * load the library at start-up, not inside a request. Where the host has no `AsyncLocalStorage.snapshot` it runs `fn`
- * in the caller's.
+ * Runs `fn` in the async context in which the library was loaded. Anything that outlives a request (the host timer, the
+ * next turn) is started by this: otherwise it would run in the context of the request that came first, and keep it
+ * alive. So load the library at start-up, not inside a request. Where the host has no `AsyncLocalStorage.snapshot` it
+ * runs `fn` in the caller's.
  */
 export const inRootContext: Run =
   builtin<{ AsyncLocalStorage: { snapshot?(): Run } }>("node:async_hooks")?.AsyncLocalStorage?.snapshot?.() ??
@@ -18,7 +18,7 @@ export const inRootContext: Run =
 
 /**
  * Registers `fn` as a promise reaction now, and returns the function that triggers it: `fn` then runs in a microtask,
- * in the async context of this call, not of the trigger. What it throws is an unhandled rejection.
+ * in the async context of this call, not of the trigger. An error that it throws is an unhandled rejection.
  */
 export function reaction(fn: () => unknown): () => void {
   let trigger!: () => void;

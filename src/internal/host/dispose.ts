@@ -1,6 +1,6 @@
 /**
- * What `using` asks for, on hosts that know it. On those that do not, `Symbol.dispose` is undefined, and a method
- * declared under it would be one called "undefined"; so classes declare the type and are given the method here.
+ * The methods that `using` calls, on hosts that know it. On others `Symbol.dispose` is undefined, and a method declared
+ * under it would be one called "undefined"; so classes declare the type and are given the method here.
  *
  * A file whose types mention these symbols begins with `/// <reference lib="esnext.disposable" preserve="true" />`, for
  * consumers whose `lib` does not have them.

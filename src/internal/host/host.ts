@@ -1,6 +1,6 @@
 /**
  * The globals of the host that TypeScript's `lib` does not declare or that a runtime may lack (these are optional),
- * typed here. And the originals of those that fake timers replace.
+ * typed here. And the originals of the globals that fake timers replace.
  */
 interface Host {
   readonly performance: Performance;

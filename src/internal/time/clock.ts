@@ -1,10 +1,10 @@
 /**
- * The clock: epoch milliseconds that only move forward. It begins at the system's time and does not follow when that is
- * set.
+ * The clock: epoch milliseconds that only move forward. It starts at the system's time and does not follow later
+ * changes to it.
  *
- * While the host's timers are mocked, the mock's clock counts, so that timers and clock move together; it goes wherever
- * the test sets it. A clock that is mocked alone does not count, as nothing would fire any more; nor do timers that are
- * replaced alone, as a monitoring agent replaces them by wrappers.
+ * While the host's timers are mocked, the mock's clock is used, so that timers and clock move together; it goes
+ * wherever the test sets it. A clock that is mocked alone is not used, as nothing would fire any more. Timers that are
+ * replaced alone change nothing here: a monitoring agent replaces them by wrappers.
  */
 import { host, realDate, realNow, realPerformance, timersAreReplaced } from "../host/host.ts";
 

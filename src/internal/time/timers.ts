@@ -39,8 +39,8 @@ let timerAt = Number.POSITIVE_INFINITY;
 let timerMadeBy: Host["setTimeout"] | undefined;
 
 // A real timer that was armed when the host's timers were mocked, which the mock cannot clear; after that one has
-// fired, a real timer that looks every MOCK_CHECK milliseconds whether the mock is gone. What waits for the real clock
-// is still waiting then, and nothing else might notice.
+// fired, a real timer that checks every MOCK_CHECK milliseconds whether the mock is gone. Waits for the real clock are
+// still parked then, and nothing else might notice.
 let unclearedTimer: unknown;
 const MOCK_CHECK = 20;
 

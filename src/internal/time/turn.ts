@@ -3,7 +3,8 @@
  * loop would get no turn for timers, I/O and deadlines. So each completion that the library hands out is charged.
  * Completions over budget wait in one queue, in order.
  *
- * Only the settlement of the promise waits. Who gets what was decided before, synchronously, and stays decided.
+ * Only the settlement of the promise waits. Which task gets which value has been decided before, synchronously, and
+ * does not change.
  *
  * 1. Completions are charged in slices: within one, charging is a decrement and a comparison.
  * 2. A slice that one call has used up, without a microtask in between (a `close` that wakes many): the rest is
@@ -141,8 +142,8 @@ function beginTurn(): void {
 }
 
 /**
- * Settles a slice of the deferred completions; the rest when those who were resumed have come to their work, so that
- * the clock shows what it costs.
+ * Settles a slice of the deferred completions; the rest when the tasks that were resumed have come to their work, so
+ * that the clock shows what it costs.
  */
 function drain(): void {
   for (; sliceLeft > 0 && deferrals.size > 0; sliceLeft--) {
@@ -189,7 +190,7 @@ export function failedWith(reason: unknown): Promise<never> {
   return new Promise<never>((_, reject) => defer(reject, reason));
 }
 
-/** An operation refused by a check of its arguments, which is known to throw. */
+/** Rejects with what `check` throws. The caller knows that it throws. */
 export function rejectedByCheck(check: () => unknown): Promise<never> {
   try {
     check();

@@ -18,7 +18,8 @@ const OWN_FRAMES = 12;
 // biome-ignore lint/complexity/noBannedTypes: nothing else is a supertype of all functions and classes.
 export type PublicFunction = Function;
 
-// The public functions that call other public functions. What these make is made by the caller of the outer one.
+// The public functions that call other public functions. Things that the inner one makes count as made by the caller of
+// the outer one.
 const outerEntryPoints: (() => readonly PublicFunction[])[] = [];
 
 /** Says that these functions call other public ones. If one of them calls another, the caller stands first. */
@@ -27,7 +28,7 @@ export function registerOuter(functions: () => readonly PublicFunction[]): void 
 }
 
 /**
- * The stack of the code that called into the library, a frame a line; empty if the host gives none.
+ * The stack of the code that called into the library, one frame per line; empty if the host gives none.
  *
  * The library's frames are left out: all that are in its own folder, as long as others remain. Where library and caller
  * are bundled into one file, the caller's frames begin above the public function that was called, one of `entryPoints`.

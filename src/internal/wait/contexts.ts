@@ -33,7 +33,7 @@ export class Root implements Context {
   /** @internal */
   readonly [SOURCE]: Source = NEVER;
 
-  /** Whose values it has; undefined for background and todo. */
+  /** The context whose values it has; undefined for background and todo. */
   readonly parent: Context | undefined;
 
   /** What was added to its parent, or its own name, as a context's string shows it. */
@@ -77,7 +77,7 @@ interface Extras {
   record: LeakRecord | undefined;
 }
 
-/** A context that its cancel function ends, or its parent. */
+/** A context that ends by its cancel function or with its parent. */
 export class CancelContext extends Source implements Context {
   /** @internal */
   readonly [SOURCE]: this = this;
@@ -85,7 +85,7 @@ export class CancelContext extends Source implements Context {
   private readonly parentSource: Source;
 
   /**
-   * The nearest context, here or above, that answers `deadline()` by itself: one with a deadline, a root, a foreign
+   * The nearest context, here or above, that determines `deadline()` by itself: one with a deadline, a root, a foreign
    * one.
    */
   deadlineOwner: Context;
@@ -182,7 +182,7 @@ export class CancelContext extends Source implements Context {
   }
 }
 
-/** A context that ends at an instant, too. */
+/** A cancel context that also ends at an instant. */
 export class DeadlineContext extends CancelContext implements Alarm, DeadlineSource {
   readonly when: number;
   index = -1;
@@ -222,7 +222,7 @@ export class DeadlineContext extends CancelContext implements Alarm, DeadlineSou
   }
 }
 
-/** Everything as the parent's, and one value more. */
+/** A context that adds one value to its parent. */
 export class ValueContext implements Context {
   /** @internal */
   readonly [SOURCE]: Source;
@@ -231,7 +231,7 @@ export class ValueContext implements Context {
   readonly val: unknown;
   readonly self: this = this;
 
-  /** The nearest context above that is no ValueContext. */
+  /** The nearest context above that is not a ValueContext. */
   private readonly nonValueParent: Context;
   readonly deadlineOwner: Context;
 
@@ -269,6 +269,7 @@ export class ValueContext implements Context {
     return describe(this);
   }
 }
+
 /**
  * Looks a key up from `from` on: in a loop through contexts of ours, and by `value` from the first other one on. An
  * object derived from one of ours may have methods of its own, and counts as another.

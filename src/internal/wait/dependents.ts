@@ -86,6 +86,7 @@ export function signalOf(ctx: Context, source: Source): AbortSignal {
   else source.link(abort); // Needs no `listen`: the source is NEVER, or a context that is linked to its parent.
   return signal;
 }
+
 /**
  * A channel that is closed when its source ends. A receive keeps the process alive if the source has a deadline, unless
  * it is that of a foreign context.
@@ -110,7 +111,12 @@ export class DoneChannel extends InternalChannel<never> implements Dependent {
     if (ending.failed === true) {
       this.#failure = ending;
       this.receivers.rejectAll(ending.error());
-    } else this.receivers.wakeAll({ value: undefined, ok: false });
+    } else {
+      // Not `wakeAll`, for the reason that `close` of a channel gives.
+      for (let r = this.receivers.shift(); r !== undefined; r = this.receivers.shift()) {
+        r.resolve({ value: undefined, ok: false });
+      }
+    }
     return PHASE_NONE;
   }
 

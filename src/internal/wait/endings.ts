@@ -2,7 +2,7 @@
 import { brand, withoutStack } from "../host/errors.ts";
 
 /**
- * How a source ended. Everything below a source shares its ending, but for the contexts of signals, which make a
+ * How a source ended. Everything below a source shares its ending, except the contexts of signals, which make a
  * context's error of the reason, and foreign contexts, which give a new one at each poll.
  */
 export interface Ending {
@@ -72,7 +72,7 @@ export class Cancellation implements Ending {
 /**
  * What foreign code threw, or the error of an argument that is no `Cancel`.
  *
- * - As the answer of a poll, it fails the operation that polled, and nothing else.
+ * - As the result of a poll, it fails the operation that polled, and nothing else.
  * - Met while a source is being listened to, it ends the waits and child contexts that are linked to the source then.
  *   (The context of a signal does not end; it passes the failure on.) The source itself has not ended: a later wait
  *   listens again.

@@ -56,6 +56,7 @@ class Flight<V> implements CancelHooks<Wait<V, Role>> {
   }
 }
 
+/** The work that runs now, at most one piece of work that is wanted for each key. */
 export class Flights<K, V> {
   // The flights whose results are wanted. A key that is forgotten is not in it, though its work may go on.
   readonly #flights = new Map<K, Flight<V>>();

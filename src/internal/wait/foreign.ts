@@ -1,19 +1,20 @@
 /**
  * Sources behind what is not ours: abort signals, and contexts of other implementations.
  *
- * Whatever they do is foreign code: it may throw, call back in, lie, or never answer. A wait runs it at five places
- * only. (A context of ours also asks a foreign parent when it is itself asked: `deadline`, `value` and `toString` of
- * any context, and every method of one of `withValue`.)
+ * Everything that they do is foreign code: it may throw, call back in, lie, or never answer. A wait runs it at five
+ * places only. (A context of ours also asks a foreign parent when it is itself asked: `deadline`, `value` and
+ * `toString` of any context, and every method of one of `withValue`.)
  *
- * - *Recognised* by `sourceOf`, at the beginning of an operation. What it throws is the error of that operation.
+ * - *Recognised* by `sourceOf`, at the beginning of an operation. An error that it throws is the error of that
+ *   operation.
  * - *Asked* by `poll`: before an operation looks at its own state, when the outside calls back, and once more after
- *   subscribing. What it throws fails the operation that polled; if the outside had called back, it ends the source;
- *   after subscribing, and at a deadline, it is dropped ({@link Failed}).
- * - *Subscribed to* by `listen`, after a wait has been linked wherever it belongs. What it throws ends the waits that
- *   are linked to it.
+ *   subscribing. An error fails the operation that polled; if the outside had called back, it ends the source; after
+ *   subscribing, and at a deadline, it is dropped ({@link Failed}).
+ * - *Subscribed to* by `listen`, after a wait has been linked wherever it belongs. An error ends the waits that are
+ *   linked to it.
  * - *Unsubscribed from* by a reaction, some microtasks after the last wait has left, if by then nothing waits again. So
- *   nothing foreign runs while waits are claimed, and a loop whose next wait begins soon subscribes once. What it
- *   throws is reported.
+ *   nothing foreign runs while waits are claimed, and a loop whose next wait begins soon subscribes once. An error is
+ *   reported.
  * - *Read*, when the cause of an end is asked for.
  */
 import type { Context } from "../../context.ts";
@@ -25,7 +26,7 @@ import { causeOf, type Ending, Failed } from "./endings.ts";
 import { type Cancel, type DeadlineSource, type Dependent, SOURCE, Source, spread } from "./source.ts";
 import type { Phase } from "./waitable.ts";
 
-/** The key by which `value` answers the source of a context of ours, also through the wrappers of others. */
+/** The key for which `value` returns the source of a context of ours, even through the wrappers of others. */
 export const SOURCE_KEY: object = { toString: () => "gopark.source" };
 
 /**
@@ -86,7 +87,7 @@ export abstract class Listening extends Source {
     } finally {
       this.subscribing = false;
     }
-    // 3. What is linked may have left meanwhile. If not, the outside may have ended since it was polled.
+    // 3. The dependents may have left meanwhile. If not, the outside may have ended since it was polled.
     if (this.size === 0) this.unsubscribeLater();
     else this.poll();
   }
@@ -241,7 +242,7 @@ export function setSource(signal: AbortSignal, source: Source): void {
 
 /**
  * The source behind `cancel`. Never throws: where `cancel` is neither a context nor a signal, or throws when asked what
- * it is, the answer is a source that has ended with that error.
+ * it is, returns a source that has ended with that error.
  */
 export function sourceOf(cancel: Cancel): Source {
   try {

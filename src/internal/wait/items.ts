@@ -41,8 +41,8 @@ export class Items<T> {
   }
 
   /**
-   * The next item of an async iterator, if it comes before the source ends, which has not ended. Rejects with what the
-   * iterator throws.
+   * The next item of an async iterator, if it comes before the source ends. `source` has not ended. Rejects with what
+   * the iterator throws.
    */
   nextLater(source: Source): Promise<IteratorResult<T>> {
     const next = this.waits.park(source, undefined) as Promise<IteratorResult<T>>;
@@ -87,13 +87,13 @@ export class Items<T> {
     }
   }
 
-  /** Reads an iterator's answer, each part once: they may be getters. */
-  private read(answer: IteratorResult<T>): IteratorResult<T> {
-    if (typeof answer !== "object" || answer === null) {
-      throw new TypeError(`an iterator's next must give an object, got ${show(answer)}`);
+  /** Reads an iterator's result, each part once: they may be getters. */
+  private read(result: IteratorResult<T>): IteratorResult<T> {
+    if (typeof result !== "object" || result === null) {
+      throw new TypeError(`an iterator's next must give an object, got ${show(result)}`);
     }
-    if (answer.done) return { done: true, value: undefined };
-    const { value } = answer;
+    if (result.done) return { done: true, value: undefined };
+    const { value } = result;
     this.open = true;
     return { done: false, value };
   }

@@ -135,7 +135,7 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
     return completedWith(guard);
   }
 
-  /** Takes the lock without a guard if that needs no wait; says whether it did. */
+  /** Takes the lock without a guard if that needs no wait; reports whether it did. */
   tryTake(): boolean {
     if (!this.lock.isFree(this)) return false;
     this.beginHold(undefined);

@@ -89,7 +89,7 @@ function endingOfReason(reason: unknown): Ending {
   try {
     timedOut = (reason as { name?: unknown } | null | undefined)?.name === "TimeoutError";
   } catch {
-    // A reason may be anything, also an object whose `name` throws.
+    // A reason may be anything, even an object whose `name` throws.
   }
   return new Cancellation(timedOut ? DeadlineExceeded : Canceled, reason);
 }

@@ -14,6 +14,7 @@ export interface UnitRequest<T> {
   granted(stack?: string): T;
 }
 
+/** The units, and the queue of requests for them. T is what a request resolves to. */
 export class Slots<T> {
   // Between any two calls:
   //   held counts the units handed out; it is over `size` only after a resize;

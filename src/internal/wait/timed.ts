@@ -69,7 +69,7 @@ export class TimedWaiters<V = undefined> implements WaitQueue<Wait<void, WaitAla
 export class RefWaiters<T> extends Waiters<T> {
   private refs = false;
 
-  /** Says whether what they wait for has an alarm that is armed. */
+  /** Sets whether their waits are for an alarm that is armed. */
   setRef(on: boolean): void {
     if (on === this.refs) return;
     this.refs = on;

@@ -1,15 +1,15 @@
 /**
  * The wait core: the one place where a task parks until another one, a timer or an end lets it go on.
  *
- * Whatever parks is a {@link Wait}, as in Go it is a sudog: a receive, an acquire, a sleep, a select. Whatever is
- * waited for has a queue of them, {@link Waiters}. Channels, semaphores and the rest hold state and policy only: what a
- * wait waits for, and which is next.
+ * Everything that parks is a {@link Wait}, Go's sudog: a receive, an acquire, a sleep, a select. Everything that can be
+ * waited for has a queue of waits, {@link Waiters}. Channels, semaphores and the rest hold state and policy only: the
+ * condition of a wait, and the order of the waits.
  *
  * *Park.* An operation first polls the source behind its `cancel`, then looks at its own state, and if it cannot go on,
  * it makes a wait and links it into its queue. A wait with a `cancel` has a second node, {@link WaitDependent}, among
  * the dependents of the source. Both lists are intrusive, so both nodes are unlinked in O(1). That makes the cost of a
  * wait: a promise with its two functions, the wait, and with a `cancel` the second node. A select is one wait that is
- * in no queue; its cases are the nodes. A parked `next` of an iterator has a node more, in the iterator's own queue.
+ * in no queue; its cases are the nodes. A parked `next` of an iterator has one more node, in the iterator's own queue.
  *
  * *Claim.* Exactly one of three claims a wait: its success (`resolve`: what it waits for is granted), its failure
  * (`reject`: a close, the error of a group or of a load), or the end of its source (`ended`, by cancel or deadline). A
@@ -26,7 +26,7 @@
  *
  * *Foreign code* (contexts and signals of others, user functions) may throw, call back in, or never return. It runs
  * before an operation looks at its own state, or after its wait is linked in both lists, never between, and never
- * inside a claim (foreign.ts). So whatever it does finds the queues in order, and what it throws is the error of its
+ * inside a claim (foreign.ts). So it always finds the queues in order, and an error that it throws is the error of its
  * own wait. Some user code may run inside a claim all the same, and must not call the library: the `unparked` of an
  * observer, a `prepareStackTrace`, the functions of fake timers, and a `then` getter of a value that is granted.
  *
@@ -35,8 +35,7 @@
  * - a wait is in its queue exactly as long as nobody has claimed it (a select's wait is in none, its cases are);
  * - a wait with a `cancel` is among its source's dependents exactly as long (NEVER links without keeping), and then the
  *   source has no `ending`, though its deadline may have passed;
- * - `kind.live` is the number of unclaimed waits of the kind, but for those that the collector took under full
- *   tracking.
+ * - `kind.live` is the number of unclaimed waits of the kind, except those that the collector took under full tracking.
  */
 import { type Element, List } from "../data/list.ts";
 import { charge, defer } from "../time/turn.ts";
@@ -46,7 +45,7 @@ import type { Dependent, Source } from "./source.ts";
 import { PHASE_ADMIT, PHASE_NONE, type Phase } from "./waitable.ts";
 
 /**
- * What stands in a queue: a wait, a case of a select, a parked `next`. Both calls claim it; the caller has unlinked it.
+ * An entry of a queue: a wait, a case of a select, a parked `next`. Both calls claim it; the caller has unlinked it.
  */
 export interface Waiter<T, V = undefined> extends Element {
   /** What the owner of the queue keeps with it: a send's value, the request of an acquire, the alarm of a sleep. */
@@ -99,7 +98,7 @@ export class Waiters<T, V = undefined> extends List<Waiter<T, V>> implements Wai
     return wait.promise;
   }
 
-  /** Grants `value` to the first waiter; says whether there was one. */
+  /** Grants `value` to the first waiter; reports whether there was one. */
   wakeOne(value: T): boolean {
     const waiter = this.shift();
     if (waiter === undefined) return false;
@@ -118,10 +117,12 @@ export class Waiters<T, V = undefined> extends List<Waiter<T, V>> implements Wai
   }
 }
 
-// The hottest object of the library. One class without a base or heirs, with plain fields assigned in the constructor,
-// and a closure for each promise: with #private or defined fields, one shared executor, or several classes, the
-// engine's call sites see more than one shape, and every hand-off in the process becomes slower.
+/** A parked operation: its promise, its place in a queue, and its node among the dependents of its source. */
 export class Wait<T, V = undefined> implements Waiter<T, V> {
+  // The hottest object of the library. One class without a base or heirs, with plain fields assigned in the
+  // constructor, and a closure for each promise: with #private or defined fields, one shared executor, or several
+  // classes, the engine's call sites see more than one shape, and every hand-off in the process becomes slower.
+
   list: object | undefined = undefined;
   prev: Element | undefined = undefined;
   next: Element | undefined = undefined;
@@ -132,7 +133,7 @@ export class Wait<T, V = undefined> implements Waiter<T, V> {
   readonly kind: Kind;
 
   /** See {@link Waiter.value}. */
-  value: V;
+  readonly value: V;
 
   private succeed!: (value: T) => void;
   private fail!: (reason: unknown) => void;

@@ -4,7 +4,7 @@
  *
  * Select asks a waitable to `poll`, looks at its `READY`, and calls `TAKE` for the one case it chooses; or else it
  * calls `ENQUEUE` for each case, and then `listen`. The four calls by symbol are synchronous, run no user code, and
- * `READY` claims no wait. So what `READY` answers still holds when `TAKE` is called. `poll` may fire what is due and,
+ * `READY` claims no wait. So the result of `READY` still holds when `TAKE` is called. `poll` may fire what is due and,
  * as `listen`, may run foreign code.
  *
  * The symbols are registered, so that the channels and contexts of one copy of the package work in the `select` of
@@ -16,7 +16,7 @@ import type { Ending } from "./endings.ts";
 
 /** Whether the case could take effect now. */
 export const READY: unique symbol = Symbol.for("gopark.v1.ready") as never;
-/** Lets a ready case take effect and returns select's answer. Throws what the operation throws. */
+/** Lets a ready case take effect and returns the select's result. Throws what the operation throws. */
 export const TAKE: unique symbol = Symbol.for("gopark.v1.take") as never;
 /** Links a parked case, which is not ready. */
 export const ENQUEUE: unique symbol = Symbol.for("gopark.v1.enqueue") as never;
@@ -35,7 +35,7 @@ export interface Waitable {
   listen?(): void;
 }
 
-/** The answer of a select; `value` and `ok` as the sort of case has them. */
+/** The result of a select; `value` and `ok` as the sort of case has them. */
 export interface CaseResult {
   readonly case: string;
   readonly value?: unknown;
