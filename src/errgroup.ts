@@ -27,7 +27,7 @@
  *
  * Ports golang.org/x/sync/errgroup. Differences from Go:
  *
- * - A task fails by throwing or rejecting. There is no `err` to return, and what a task resolves to is ignored.
+ * - A task fails by throwing or rejecting. There is no `err` to return, and the result of a task is ignored.
  * - `go` returns a promise that resolves once the task has started: await it if there is a limit. The task's own error
  *   comes from `wait`.
  * - `go` and `wait` take an optional context or signal of the caller, which ends the waiting and not the tasks.
@@ -56,7 +56,7 @@ const entryPoints = (): PublicFunction[] => [Group.prototype.go, Group.prototype
 const GO = new Kind("errgroup go", "wait", entryPoints);
 const WAIT = new Kind("errgroup wait", "wait", () => [Group.prototype.wait]);
 
-/** A function that a group runs. It fails by throwing or rejecting; what it resolves to is ignored. */
+/** A function that a group runs. It fails by throwing or rejecting; its result is ignored. */
 export type Task = () => unknown;
 
 // Reports the error of a group that was collected before anybody waited for it.

@@ -201,8 +201,8 @@ export function rejectedByCheck(check: () => unknown): Promise<never> {
 }
 
 /**
- * An operation refused because `fn` is no function. A function of its own: inside its callers, the closure would make
- * every call allocate what it captures.
+ * An operation refused because `fn` is not a function. A function of its own: inside its callers, the closure would
+ * make every call allocate what it captures.
  */
 export function notAFunction(fn: unknown, what: string): Promise<never> {
   return rejectedByCheck(() => callable(fn, what));

@@ -70,7 +70,7 @@ export class Cancellation implements Ending {
 }
 
 /**
- * What foreign code threw, or the error of an argument that is no `Cancel`.
+ * What foreign code threw, or the error of an argument that is not a `Cancel`.
  *
  * - As the result of a poll, it fails the operation that polled, and nothing else.
  * - Met while a source is being listened to, it ends the waits and child contexts that are linked to the source then.

@@ -32,7 +32,7 @@ class Flight<V> implements CancelHooks<Wait<V, Role>> {
   constructor(kind: Kind, forget: () => void) {
     this.waiters = new Waiters<V, Role>(kind, this);
     this.forget = forget;
-    // Abort listeners run in the async context of the first caller, not of the one that is cancelled last.
+    // Abort listeners run in the async context of the first caller, not of the last one to be cancelled.
     this.abort = reaction(() => this.controller.abort(this.reason));
   }
 

@@ -24,7 +24,7 @@ export class Items<T> {
   // The wait for what is to come, while there is one.
   private readonly waits: Waiters<unknown> = new Waiters(NEXT);
 
-  /** Opens the iterable. Throws TypeError if it is none. */
+  /** Opens the iterable. Throws TypeError if `items` is not one. */
   constructor(items: Iterable<T> | AsyncIterable<T>) {
     const iterable = Object(items) as Partial<AsyncIterable<T> & Iterable<T>>;
     const asyncMethod = iterable[Symbol.asyncIterator] ?? undefined;
