@@ -160,6 +160,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
    * - {@link ClosedChannelError}, if the channel is closed or is closed while waiting.
    */
   send(value: T, cancel?: Cancel): Promise<void> {
+    // Not `optionalSource`: measured, the call makes a hand-off with a `cancel` slower.
     let source: Source | undefined;
     if (cancel !== undefined) {
       source = sourceOf(cancel);
@@ -196,6 +197,7 @@ export class Channel<T> implements SendChannel<T>, ReceiveChannel<T> {
    * value is there) or ends while waiting.
    */
   receive(cancel?: Cancel): Promise<Received<T>> {
+    // Not `optionalSource`: measured, the call makes a hand-off with a `cancel` slower.
     let source: Source | undefined;
     if (cancel !== undefined) {
       source = sourceOf(cancel);

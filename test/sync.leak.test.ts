@@ -311,7 +311,7 @@ test("the error of a deadline shows the wait that it ended", async () => {
 });
 
 describe("the collector proves", () => {
-  /** What is proved lost of what `drop` makes, as well as what is there. */
+  /** The proved leaks among the things that `drop` makes. Others are there, too. */
   async function proved(drop: () => unknown, n: number): Promise<Leak[]> {
     const seen: Leak[] = [];
     const end = onProved((leak) => seen.push(leak));

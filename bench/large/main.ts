@@ -1,7 +1,7 @@
 /**
  * Maps too large for the ordinary benchmarks: the longest pause while one grows to 8 million string keys, and the
- * memory of an entry at 16 and 40 million integers, a ShardMap compared with a Map. Needs 8 GB of memory and some minutes;
- * writes its table into docs/shardmap.md.
+ * memory of an entry at 16 and 40 million integers, a ShardMap compared with a Map. Needs 8 GB of memory and some
+ * minutes; writes its table into docs/shardmap.md.
  *
  *   npm run bench:large
  */

@@ -4,8 +4,8 @@ import { type Element, unlink } from "../data/list.ts";
 import { completedWith, failedWith } from "../time/turn.ts";
 import { Kind, type PublicFunction } from "../track/tracker.ts";
 import type { Ending } from "./endings.ts";
-import { sourceOf } from "./foreign.ts";
-import type { Cancel, Source } from "./source.ts";
+import { optionalSource } from "./foreign.ts";
+import type { Cancel } from "./source.ts";
 import { RefWaiters } from "./timed.ts";
 import { Wait, type Waiter, Waiters } from "./wait.ts";
 import { type CaseResult, DEQUEUE, ENQUEUE, type Parked, READY, TAKE, type Waitable } from "./waitable.ts";
@@ -47,12 +47,9 @@ export abstract class InternalChannel<T> implements ReceiveChannel<T>, Waitable 
   protected abstract hasValue(): boolean;
 
   receive(cancel?: Cancel): Promise<Received<T>> {
-    let source: Source | undefined;
-    if (cancel !== undefined) {
-      source = sourceOf(cancel);
-      const ending = source.poll();
-      if (ending !== undefined) return failedWith(ending.error());
-    }
+    const source = optionalSource(cancel);
+    const ending = source?.poll();
+    if (ending !== undefined) return failedWith(ending.error());
     // The poll may run foreign code, which may end the source.
     const failed = this.poll() ?? source?.ending;
     if (failed !== undefined) return failedWith(failed.error());
@@ -162,14 +159,11 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
     if (this.#finished) return completedWith({ value: undefined, done: true });
     const channel = this.#channel;
     const internal = channel instanceof InternalChannel;
-    let source: Source | undefined;
-    if (this.#cancel !== undefined) {
-      source = sourceOf(this.#cancel);
-      const ending = source.poll();
-      if (ending !== undefined) {
-        this.#finished = true;
-        return failedWith(ending.error());
-      }
+    const source = optionalSource(this.#cancel);
+    const ending = source?.poll();
+    if (ending !== undefined) {
+      this.#finished = true;
+      return failedWith(ending.error());
     }
     const failed = internal ? (channel.poll() ?? source?.ending) : undefined;
     if (failed !== undefined) {
