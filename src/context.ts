@@ -42,6 +42,8 @@
  * - Abort listeners run inside `cancel()`, before the waiters behind a cancelled one, say of a semaphore, are admitted;
  *   functions of `afterFunc` run later. After a deadline, abort listeners run a microtask later too, in the async
  *   context that first read `ctx.signal`.
+ * - `undefined` for a parent or a context stands for `background()`, so that an optional signal can be passed on. For a
+ *   nil parent Go panics; `null` is a TypeError here.
  * - `is` looks through `cause` and `AggregateError.errors`, but not behind the error of a context.
  * - An operation that is given a context that has ended rejects, even if it could complete at once. In a select a
  *   context is one case among others, as in Go.
@@ -134,7 +136,7 @@ export function todo(): Context {
  * signal, and what a `parent` of another implementation throws when it is asked. For the cost compared with an
  * AbortController, see the row ctx.cancel of the benchmark.
  */
-export function withCancel(parent: Cancel): CancelScope {
+export function withCancel(parent: Cancel | undefined): CancelScope {
   return scopeOf(new CancelContext(parentOf(parent)));
 }
 
@@ -145,7 +147,7 @@ export function withCancel(parent: Cancel): CancelScope {
  * Infinity means no deadline; zero or less, one that has passed. Throws as {@link withCancel}, RangeError if `ms` is
  * NaN, and TypeError if it is not a number.
  */
-export function withTimeout(parent: Cancel, ms: number, cause?: unknown): CancelScope {
+export function withTimeout(parent: Cancel | undefined, ms: number, cause?: unknown): CancelScope {
   const t = now();
   return deadlineAt(parentOf(parent), t + duration(ms, "withTimeout: ms"), cause, t);
 }
@@ -157,7 +159,7 @@ export function withTimeout(parent: Cancel, ms: number, cause?: unknown): Cancel
  * It is never early: once its own deadline has ended it, `time.now() >= at`. Throws as {@link withCancel}, RangeError
  * if `at` is NaN or an invalid Date, and TypeError if it is neither a number nor a Date.
  */
-export function withDeadline(parent: Cancel, at: number | Date, cause?: unknown): CancelScope {
+export function withDeadline(parent: Cancel | undefined, at: number | Date, cause?: unknown): CancelScope {
   return deadlineAt(parentOf(parent), instant(at, "withDeadline: at"), cause, now());
 }
 
@@ -177,16 +179,16 @@ function deadlineAt(parent: Context, when: number, cause: unknown, t: number): C
  * A child of `parent` whose `value(key)` is `val`. Keys are compared by `===`; make them by {@link contextKey}, so that
  * packages cannot collide. Throws TypeError if `key` is undefined or null.
  */
-export function withValue<T>(parent: Cancel, key: ContextKey<T>, val: T): Context;
-export function withValue(parent: Cancel, key: unknown, val: unknown): Context;
-export function withValue(parent: Cancel, key: unknown, val: unknown): Context {
+export function withValue<T>(parent: Cancel | undefined, key: ContextKey<T>, val: T): Context;
+export function withValue(parent: Cancel | undefined, key: unknown, val: unknown): Context;
+export function withValue(parent: Cancel | undefined, key: unknown, val: unknown): Context {
   const ctx = parentOf(parent);
   if (key === undefined || key === null) throw new TypeError("nil key");
   return new ValueContext(ctx, key, val);
 }
 
 /** `parent`'s values without its end: never ends, has no deadline. For work that must outlive the request. */
-export function withoutCancel(parent: Cancel): Context {
+export function withoutCancel(parent: Cancel | undefined): Context {
   return new Root(".WithoutCancel", parentOf(parent));
 }
 
@@ -198,7 +200,7 @@ export function withoutCancel(parent: Cancel): Context {
  * An error it throws is reported as an unhandled rejection. Throws TypeError if `fn` is not a function or `ctx` neither
  * a context nor a signal, and what a `ctx` of another implementation throws when it is asked.
  */
-export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
+export function afterFunc(ctx: Cancel | undefined, fn: () => unknown): () => boolean {
   callable(fn, "afterFunc: fn");
   const source = sourceOf(contextOf(ctx));
   const ending = source.poll();
@@ -219,7 +221,7 @@ export function afterFunc(ctx: Cancel, fn: () => unknown): () => boolean {
  * Why `ctx` ended: the cause that was given to the cancel function or deadline that ended it, its own or one above;
  * `ctx.err()` if none was given; `undefined` while it has not ended.
  */
-export function cause(ctx: Cancel): unknown {
+export function cause(ctx: Cancel | undefined): unknown {
   const c = contextOf(ctx);
   const inner = c.value(SOURCE_KEY);
   const above = inner instanceof Source ? inner.poll()?.cause() : undefined;
@@ -266,13 +268,15 @@ function isHostsOwn(e: Error, target: unknown): boolean {
 }
 
 /** The parent of a new context. */
-function parentOf(parent: Cancel): Context {
-  if (parent === undefined || parent === null) throw new TypeError("cannot create context from nil parent");
+function parentOf(parent: Cancel | undefined): Context {
+  if (parent === undefined) return BACKGROUND;
+  if (parent === null) throw new TypeError("cannot create context from nil parent");
   // Asked first, as it is faster than to look for the methods of a context, and most parents are ours.
   return (parent as { readonly [SOURCE]?: Source })[SOURCE] !== undefined ? (parent as Context) : contextOf(parent);
 }
 
-function contextOf(ctx: Cancel): Context {
+function contextOf(ctx: Cancel | undefined): Context {
+  if (ctx === undefined) return BACKGROUND;
   if (isContext(ctx)) return ctx;
   if (isSignal(ctx)) return fromSignal(ctx);
   throw new TypeError(`expected a Context or an AbortSignal, got ${show(ctx)}${hintFor(ctx)}`);

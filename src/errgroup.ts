@@ -37,7 +37,7 @@
  *   group. Go loses it.
  * - `scope`, `map`, `forEach` and `await using group` are additions.
  */
-import { type Cancel, type CancelScope, type Context, fromSignal, withCancel } from "./context.ts";
+import { background, type Cancel, type CancelScope, type Context, fromSignal, withCancel } from "./context.ts";
 import { callable, isThenable, show, wholeNumber } from "./internal/data/args.ts";
 import { asyncDisposable } from "./internal/host/dispose.ts";
 import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
@@ -339,7 +339,7 @@ function comesFrom(error: unknown, ended: Error | undefined): boolean {
  * A group, and a context derived from `parent`. The context ends when a task fails, with the task's error as its cause,
  * or when `wait` has waited for all. Throws TypeError if `parent` is not a context or a signal.
  */
-export function withContext(parent: Cancel): [group: Group, ctx: Context] {
+export function withContext(parent: Cancel | undefined): [group: Group, ctx: Context] {
   const scope = withCancel(parent);
   return [new Group(scope), scope.ctx];
 }
@@ -355,7 +355,10 @@ export function withContext(parent: Cancel): [group: Group, ctx: Context] {
  *
  * Rejects, with `body` not called, with TypeError if `body` is not a function or `parent` not a context or a signal.
  */
-export async function scope<T>(parent: Cancel, body: (group: Group, ctx: Context) => T | PromiseLike<T>): Promise<T> {
+export async function scope<T>(
+  parent: Cancel | undefined,
+  body: (group: Group, ctx: Context) => T | PromiseLike<T>,
+): Promise<T> {
   if (typeof body !== "function") return notAFunction(body, "scope: body");
   const cancelScope = withCancel(parent);
   const [ctx, cancel] = cancelScope;
@@ -401,7 +404,7 @@ export interface EachOptions {
  * `items` is not iterable, `fn` not a function or `limit` not a number, and RangeError if `limit` is out of its range.
  */
 export async function map<T, R>(
-  ctx: Cancel,
+  ctx: Cancel | undefined,
   items: AnyIterable<T>,
   fn: (item: T, ctx: Context, index: number) => R | PromiseLike<R>,
   options: EachOptions,
@@ -414,7 +417,7 @@ export async function map<T, R>(
 
 /** As {@link map}, but the results are not kept. */
 export async function forEach<T>(
-  ctx: Cancel,
+  ctx: Cancel | undefined,
   items: AnyIterable<T>,
   fn: (item: T, ctx: Context, index: number) => unknown,
   options: EachOptions,
@@ -424,7 +427,7 @@ export async function forEach<T>(
 }
 
 async function runEach<T>(
-  ctx: Cancel,
+  ctx: Cancel | undefined,
   items: AnyIterable<T>,
   work: EachFunction<T>,
   limit: number,
@@ -433,7 +436,7 @@ async function runEach<T>(
   const source = sourceOf(ctx);
   const ending = source.poll();
   if (ending !== undefined) throw ending.error();
-  const parent = isSignal(ctx) ? fromSignal(ctx) : ctx;
+  const parent = ctx === undefined ? background() : isSignal(ctx) ? fromSignal(ctx) : ctx;
   const inner = withCancel(parent);
   const group = new Group(inner);
   if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);

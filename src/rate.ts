@@ -140,7 +140,7 @@ class BucketWaits {
   }
 
   /** See {@link Limiter.wait}. `bucketAt` finds the bucket when all that may run foreign code has been done. */
-  wait(ctx: Cancel, n: number, at: number | Date, bucketAt: (t: number) => Bucket): Promise<void> {
+  wait(ctx: Cancel | undefined, n: number, at: number | Date, bucketAt: (t: number) => Bucket): Promise<void> {
     if (!(Number.isSafeInteger(n) && n >= 0)) return rejectedByCheck(() => wholeNumber(n, "wait: n"));
     try {
       const ms = finiteInstant(at, "wait: at");
@@ -261,7 +261,7 @@ export class Limiter {
    * bucket as if they had never waited. Any other cancelled wait gives back the tokens that later reservations do not
    * depend on, but never more than it took.
    */
-  wait(ctx: Cancel, n = 1, at: number | Date = now()): Promise<void> {
+  wait(ctx: Cancel | undefined, n = 1, at: number | Date = now()): Promise<void> {
     return this.#waits.wait(ctx, n, at, () => this.#bucket);
   }
 
@@ -379,7 +379,7 @@ export class KeyedLimiter<K = string> {
   }
 
   /** Waits until n events of the key may happen: see {@link Limiter.wait}. */
-  wait(ctx: Cancel, key: K, n = 1, at: number | Date = now()): Promise<void> {
+  wait(ctx: Cancel | undefined, key: K, n = 1, at: number | Date = now()): Promise<void> {
     return this.#waits.wait(ctx, n, at, (t) => this.#bucketOf(key, t));
   }
 

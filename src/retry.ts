@@ -282,12 +282,11 @@ export const retry: Retry = /* @__PURE__ */ Object.assign(
     options?: RetryOptions,
   ): Promise<T> {
     if (typeof fn !== "function") return notAFunction(fn, "retry: fn");
-    const cancel = given === undefined ? background() : given;
     const policy = new Policy(options ?? {});
-    const source = sourceOf(cancel);
+    const source = sourceOf(given);
     const ended = source.poll();
     if (ended !== undefined) return failedWith(ended.error());
-    const ctx = isSignal(cancel) ? fromSignal(cancel) : cancel;
+    const ctx = given === undefined ? background() : isSignal(given) ? fromSignal(given) : given;
     const { total, budget } = policy;
     const lastStart = total === Number.POSITIVE_INFINITY ? total : now() + total;
     for (let attempt = 1; ; attempt++) {
@@ -301,7 +300,7 @@ export const retry: Retry = /* @__PURE__ */ Object.assign(
         if (!canBeginIn(delay, Math.min(lastStart, ctx.deadline() ?? Number.POSITIVE_INFINITY))) throw thrown;
         if (budget !== undefined && !budget.spend()) throw thrown;
         try {
-          await sleep(delay, cancel);
+          await sleep(delay, given);
           // It may have ended since the sleep did.
           const ending = source.poll();
           if (ending !== undefined) throw ending.error();

@@ -157,7 +157,7 @@ export class Weighted {
    * - the context's error or the signal's reason, if `ctx` has ended (even if units are free) or ends while waiting;
    * - RangeError, if n is not a whole number from 0 to `size`, or TypeError, if it is not a number.
    */
-  acquire(ctx: Cancel, n = 1): Promise<void> {
+  acquire(ctx: Cancel | undefined, n = 1): Promise<void> {
     if (!this.#canHold(n)) return this.#badCount("acquire", n);
     const source = sourceOf(ctx);
     const ending = source.poll();
@@ -177,7 +177,7 @@ export class Weighted {
    *
    * Only the permit releases its units: {@link release} does not count them.
    */
-  permit(ctx: Cancel, n = 1): Promise<Permit> {
+  permit(ctx: Cancel | undefined, n = 1): Promise<Permit> {
     if (!this.#canHold(n)) return this.#badCount("permit", n);
     const source = sourceOf(ctx);
     const ending = source.poll();
@@ -199,13 +199,17 @@ export class Weighted {
    * Rejects, with `fn` not called, as {@link acquire} does, and with TypeError if `fn` is not a function. It also
    * rejects with TypeError if `fn` returns a generator, since the body of one would run after the units are given back.
    */
-  withPermit<R>(ctx: Cancel, fn: () => R | PromiseLike<R>): Promise<R>;
-  withPermit<R>(ctx: Cancel, n: number, fn: () => R | PromiseLike<R>): Promise<R>;
-  withPermit<R>(ctx: Cancel, n: number | (() => R | PromiseLike<R>), fn?: () => R | PromiseLike<R>): Promise<R> {
+  withPermit<R>(ctx: Cancel | undefined, fn: () => R | PromiseLike<R>): Promise<R>;
+  withPermit<R>(ctx: Cancel | undefined, n: number, fn: () => R | PromiseLike<R>): Promise<R>;
+  withPermit<R>(
+    ctx: Cancel | undefined,
+    n: number | (() => R | PromiseLike<R>),
+    fn?: () => R | PromiseLike<R>,
+  ): Promise<R> {
     return typeof n === "function" ? this.#withPermit(ctx, 1, n) : this.#withPermit(ctx, n, fn);
   }
 
-  async #withPermit<R>(ctx: Cancel, n: number, fn: (() => R | PromiseLike<R>) | undefined): Promise<R> {
+  async #withPermit<R>(ctx: Cancel | undefined, n: number, fn: (() => R | PromiseLike<R>) | undefined): Promise<R> {
     if (typeof fn !== "function") return notAFunction(fn, "withPermit: fn");
     if (!this.#canHold(n)) return this.#badCount("withPermit", n);
     const permit = await this.permit(ctx, n);

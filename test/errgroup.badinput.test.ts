@@ -35,7 +35,7 @@ describe("arguments", () => {
   });
 
   test("no parent, no context", async () => {
-    const missing = undefined as unknown as ReturnType<typeof background>;
+    const missing = null as unknown as ReturnType<typeof background>;
     expect(() => withContext(missing)).toThrow("cannot create context from nil parent");
     await expect(scope(missing, async () => "ran")).rejects.toThrow("cannot create context from nil parent");
   });

@@ -2,7 +2,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { Readable } from "node:stream";
 import { Channel } from "gopark/channel";
-import { background, contextKey, withCancel, withValue } from "gopark/context";
+import { background, type Context, contextKey, withCancel, withValue } from "gopark/context";
 import { forEach, map } from "gopark/errgroup";
 import { describe, expect, test } from "vitest";
 import { counted, HandSource, runners, Work } from "./support/source.ts";
@@ -294,7 +294,7 @@ describe.each(names)("%s runs", (name) => {
   test("inside itself: each call has slots of its own", async () => {
     const seen: string[] = [];
     const inner = (outer: number) => (item: number) => turn().then(() => void seen.push(`${outer}${item}`));
-    const outer = (n: number, ctx: Parameters<typeof map>[0]) => run(ctx, upTo(2), inner(n), { limit: 1 });
+    const outer = (n: number, ctx: Context) => run(ctx, upTo(2), inner(n), { limit: 1 });
     await run(ctx, upTo(3), outer, { limit: 1 });
     expect(seen).toEqual(["00", "01", "10", "11", "20", "21"]);
   });

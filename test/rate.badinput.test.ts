@@ -60,7 +60,7 @@ describe("arguments", () => {
     expect(() => limiter.allow(1, one)).toThrow(TypeError);
     expect(() => every(one)).toThrow(TypeError);
     await expect(limiter.wait(background(), one)).rejects.toThrow(TypeError);
-    await expect(limiter.wait(undefined as unknown as Context)).rejects.toThrow(TypeError);
+    await expect(limiter.wait(null as unknown as Context)).rejects.toThrow(TypeError);
     expect(limiter.tokens()).toBe(2);
   });
 

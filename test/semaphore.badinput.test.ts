@@ -63,7 +63,7 @@ describe("counts", () => {
 
   test("acquire never throws synchronously", async () => {
     const sem = new Weighted(1);
-    const missing = undefined as unknown as AbortSignal;
+    const missing = null as unknown as AbortSignal;
     for (const call of [sem.acquire(missing), sem.permit(missing), sem.withPermit(missing, turn)]) {
       await expect(call).rejects.toThrow(TypeError);
     }

@@ -23,7 +23,7 @@ import { guarded } from "../host/async.ts";
 import { builtin } from "../host/host.ts";
 import { afterMicrotasks, MICROTASKS_TO_NEXT_WAIT, RESOLVED } from "../time/turn.ts";
 import { causeOf, type Ending, Failed } from "./endings.ts";
-import { type Cancel, type DeadlineSource, type Dependent, SOURCE, Source, spread } from "./source.ts";
+import { type Cancel, type DeadlineSource, type Dependent, NEVER, SOURCE, Source, spread } from "./source.ts";
 import type { Phase } from "./waitable.ts";
 
 /** The key for which `value` returns the source of a context of ours, even through the wrappers of others. */
@@ -241,15 +241,16 @@ export function setSource(signal: AbortSignal, source: Source): void {
 }
 
 /**
- * The source behind `cancel`. Never throws: where `cancel` is neither a context nor a signal, or throws when asked what
- * it is, returns a source that has ended with that error.
+ * The source behind `cancel`: that of what never ends, if it is undefined. Never throws: where `cancel` is neither a
+ * context nor a signal, or throws when asked what it is, returns a source that has ended with that error.
  */
-export function sourceOf(cancel: Cancel): Source {
+export function sourceOf(cancel: Cancel | undefined): Source {
+  if (cancel === undefined) return NEVER;
   try {
     return (cancel as { [SOURCE]?: Source })[SOURCE] ?? findSource(cancel);
   } catch (error) {
     const failed = new Source();
-    failed.ending = new Failed(cancel === undefined || cancel === null ? notCancel(cancel) : error);
+    failed.ending = new Failed(cancel === null ? notCancel(cancel) : error);
     return failed;
   }
 }

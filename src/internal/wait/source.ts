@@ -28,7 +28,7 @@ import {
 
 /**
  * What can end a wait early. Where one is required, it is the first parameter, called `ctx`, or `parent` if a context
- * is made from it. Where it is optional, it is the last, called `cancel`. (`retry` takes `undefined` for its `ctx`.)
+ * is made from it; `undefined` stands for `background()` there. Where it is optional, it is the last, called `cancel`.
  * Every function that takes one fails with TypeError for anything else, and with what a foreign one throws when it is
  * asked.
  */
