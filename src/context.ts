@@ -52,9 +52,8 @@
  */
 import type { ReceiveChannel } from "./channel.ts";
 import { callable, duration, instant, show } from "./internal/data/args.ts";
-import { reaction } from "./internal/host/async.ts";
 import { now } from "./internal/time/clock.ts";
-import { charge, defer } from "./internal/time/turn.ts";
+import { chargedReaction } from "./internal/time/turn.ts";
 import type { PublicFunction } from "./internal/track/tracker.ts";
 import { CancelContext, DeadlineContext, Root, ValueContext } from "./internal/wait/contexts.ts";
 import { AfterFuncCall } from "./internal/wait/dependents.ts";
@@ -205,9 +204,7 @@ export function afterFunc(ctx: Cancel | undefined, fn: () => unknown): () => boo
   const source = sourceOf(contextOf(ctx));
   const ending = source.poll();
   if (ending?.failed === true) throw ending.error();
-  const run = reaction(() => fn());
-  // Charged: a loop that only ends contexts must not starve the event loop either.
-  const trigger = () => (charge() ? run() : defer(run, undefined));
+  const trigger = chargedReaction(() => fn());
   if (ending !== undefined) {
     trigger();
     return () => false;

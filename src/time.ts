@@ -7,6 +7,7 @@
  *
  * - To wait a while, use `sleep(ms, ctx)`. To bound one select, use `after(ms)`. To bound a whole piece of work, use
  *   `context.withTimeout`.
+ * - To run a function later, use `afterFunc(ms, fn)`: unlike `setTimeout`, leak checks see it.
  * - A `Ticker` must be stopped, by `stop()` or `using`, and so must a `Timer` that is no longer needed.
  * - Fake timers work: `setTimeout` and the clock are looked up when they are used. A fake must replace both: with
  *   node:test's mocks, enable `Date` as well as `setTimeout`. A clock that is replaced without `setTimeout` is ignored.
@@ -34,20 +35,20 @@
  * - A timer or ticker is not freed by the garbage collector while it is armed, so it must be stopped. Since Go 1.23 it
  *   is freed once nothing refers to it.
  * - `new Ticker(0)` throws RangeError, and so do negative periods and Infinity. Go panics for 0 and negative periods.
- * - There is no `AfterFunc` for durations. Use a task that sleeps, and that the end of a context stops:
- *   `void go(() => time.sleep(ms, ctx).then(f, () => {}))`.
+ * - `afterFunc` runs its function in the async context of the call that set it, and keeps the process alive until then.
  * - An instant that is due is seen before the event loop turns, by any operation that looks for it:
  *   `timer.c.tryReceive()`.
  * - A process stays alive while something waits for a finite instant, a deadline included, unless it is that of a
- *   context of another implementation. An armed timer or ticker that nothing waits for lets it exit.
+ *   context of another implementation, or a function of `afterFunc` is to run. An armed timer or ticker that nothing
+ *   waits for lets it exit.
  */
 import type { ReceiveChannel, Received } from "./channel.ts";
-import { duration } from "./internal/data/args.ts";
+import { callable, duration } from "./internal/data/args.ts";
 import { List } from "./internal/data/list.ts";
 import { disposable } from "./internal/host/dispose.ts";
 import { now } from "./internal/time/clock.ts";
 import { type Alarm, arm, disarm, fireNow, refTimer, unrefTimer } from "./internal/time/timers.ts";
-import { completed, failedWith, rejectedByCheck } from "./internal/time/turn.ts";
+import { chargedReaction, completed, failedWith, rejectedByCheck } from "./internal/time/turn.ts";
 import { enter, exit, Kind, type LeakRecord } from "./internal/track/tracker.ts";
 import { optionalSource } from "./internal/wait/foreign.ts";
 import { InternalChannel } from "./internal/wait/receive.ts";
@@ -58,7 +59,12 @@ import { type CaseResult, DEQUEUE, ENQUEUE, type Parked, READY, TAKE } from "./i
 export { now } from "./internal/time/clock.ts";
 
 const SLEEP = new Kind("sleep", "wait", () => [sleep]);
-const TIMER = new Kind("timer", "resource", () => [Timer, Timer.prototype.reset]);
+const TIMER = new Kind("timer", "resource", () => [
+  Timer,
+  Timer.prototype.reset,
+  afterFunc,
+  FunctionAlarm.prototype.reset,
+]);
 const TICKER = new Kind("ticker", "resource", () => [Ticker, Ticker.prototype.reset]);
 
 const sleepers = new TimedWaiters<undefined>(SLEEP);
@@ -288,6 +294,92 @@ export class Timer {
   static {
     disposable(this.prototype, this.prototype.stop);
   }
+}
+
+/** A function that is to run once: what {@link afterFunc} returns. */
+export interface FuncTimer {
+  /** Keeps the function from running; reports whether it did. False if it was triggered or stopped before. */
+  stop(): boolean;
+
+  /**
+   * Stops the timer, and sets the function to run `ms` milliseconds from now, though it has run before. Returns what
+   * {@link stop} would have. Throws, with nothing changed, RangeError if `ms` is NaN, TypeError if it is not a number.
+   */
+  reset(ms: number): boolean;
+
+  /** Stops at the end of a `using` block. */
+  readonly [Symbol.dispose]: () => void;
+}
+
+class FunctionAlarm implements FuncTimer, Alarm {
+  when = Number.POSITIVE_INFINITY;
+  index = -1;
+  readonly #fn: () => unknown;
+
+  // Runs the function, in the async context of the call that set it.
+  #trigger!: () => void;
+
+  // The record of the armed alarm, under full tracking.
+  #record: LeakRecord | undefined = undefined;
+
+  constructor(fn: () => unknown) {
+    this.#fn = fn;
+  }
+
+  start(when: number): void {
+    this.when = when;
+    const fn = this.#fn;
+    this.#trigger = chargedReaction(() => fn());
+    arm(this);
+    if (this.index < 0) return;
+    this.#record = enter(TIMER);
+    refTimer();
+  }
+
+  fire(): void {
+    this.#uncount();
+    this.#trigger();
+  }
+
+  stop(): boolean {
+    const stopped = disarm(this);
+    if (stopped) this.#uncount();
+    return stopped;
+  }
+
+  reset(ms: number): boolean {
+    const when = now() + duration(ms, "reset: ms");
+    const stopped = this.stop();
+    this.start(when);
+    return stopped;
+  }
+
+  declare readonly [Symbol.dispose]: () => void;
+
+  #uncount(): void {
+    exit(TIMER, this.#record);
+    unrefTimer();
+  }
+
+  static {
+    disposable(this.prototype, this.prototype.stop);
+  }
+}
+
+/**
+ * Runs `fn` in `ms` milliseconds; at once, but not inside this call, for zero or less; never for Infinity. Returns what
+ * stops or resets it.
+ *
+ * `fn` runs in a microtask, in the async context of this call or of the `reset`, and may be async. An error that it
+ * throws is reported as an unhandled rejection. The armed timer is counted, and leak checks report it.
+ *
+ * Throws, with nothing changed, RangeError if `ms` is NaN, TypeError if it is not a number or `fn` not a function.
+ */
+export function afterFunc(ms: number, fn: () => unknown): FuncTimer {
+  const when = now() + duration(ms, "afterFunc: ms");
+  const alarm = new FunctionAlarm(callable(fn, "afterFunc: fn"));
+  alarm.start(when);
+  return alarm;
 }
 
 /**

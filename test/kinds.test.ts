@@ -26,7 +26,7 @@ const KINDS: Record<string, [kindClass: string, entryPoints: string[]]> = {
   "pool object": ["resource", ["use", "lease", "get"]],
   "rate wait": ["wait", ["wait", "wait"]],
   sleep: ["wait", ["sleep"]],
-  timer: ["resource", ["Timer", "reset"]],
+  timer: ["resource", ["Timer", "reset", "afterFunc", "reset"]],
   ticker: ["resource", ["Ticker", "reset"]],
   select: ["wait", ["select"]],
   "select (no cases)": ["wait", ["select"]],

@@ -15,7 +15,7 @@
  */
 import { callable } from "../data/args.ts";
 import { Ring } from "../data/ring.ts";
-import { inRootContext } from "../host/async.ts";
+import { inRootContext, reaction } from "../host/async.ts";
 import { host, realNow, realSetImmediate, realSetTimeout, timersAreReplaced } from "../host/host.ts";
 
 // In milliseconds. A turn overruns them by one slice at most: the clock is read between slices only. Shorter turns cost
@@ -172,6 +172,15 @@ export function afterMicrotasks(n: number, fn: () => void): void {
 export function defer<T>(settle: (value: T) => void, value: T): void {
   deferrals.push(settle);
   deferrals.push(value);
+}
+
+/**
+ * Returns what runs `fn` as a {@link reaction} does, charged: whoever only triggers such functions must not starve the
+ * event loop either.
+ */
+export function chargedReaction(fn: () => unknown): () => void {
+  const run = reaction(fn);
+  return () => (charge() ? run() : defer(run, undefined));
 }
 
 /** An operation that completed at once, charged. */
