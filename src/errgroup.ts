@@ -31,8 +31,8 @@
  * - `go` returns a promise that resolves once the task has started: await it if there is a limit. The task's own error
  *   comes from `wait`.
  * - `go` and `wait` take an optional context or signal of the caller, which ends the waiting and not the tasks.
- * - `setLimit` of 0 or more, while tasks that were started under a limit are running, throws an Error with Go's text.
- *   Go panics.
+ * - `setLimit` of a number from 0 on, while tasks that were started under a limit are running, throws an Error with
+ *   Go's text. Go panics. `setLimit(Infinity)` removes the limit, as a negative number does.
  * - An error that nobody has waited for is reported as an unhandled rejection once the garbage collector has freed the
  *   group. Go loses it.
  * - `scope`, `map`, `forEach` and `await using group` are additions.
@@ -169,19 +169,22 @@ export class Group {
   }
 
   /**
-   * Lets at most n tasks run at once from now on. A negative n removes the limit; with 0, no task starts.
+   * Lets at most n tasks run at once from now on. Infinity or a negative n removes the limit; with 0, no task starts.
    *
-   * Throws, with nothing changed, an Error if n is not negative and tasks that were started under a limit are running,
-   * RangeError if n is not a whole number, and TypeError if it is not a number.
+   * Throws, with nothing changed, an Error if n does not remove the limit and tasks that were started under one are
+   * running, RangeError if n is neither a whole number nor Infinity, and TypeError if it is not a number.
    */
   setLimit(n: number): void {
-    if (typeof n !== "number") throw new TypeError(`setLimit: n must be a whole number, got ${show(n)}`);
-    if (!Number.isSafeInteger(n)) throw new RangeError(`setLimit: n must be a whole number, got ${n}`);
+    if (typeof n !== "number") throw new TypeError(`setLimit: n must be a whole number or Infinity, got ${show(n)}`);
+    const limit = n < 0 ? Number.POSITIVE_INFINITY : n;
+    if (!Number.isSafeInteger(n) && n !== Number.POSITIVE_INFINITY) {
+      throw new RangeError(`setLimit: n must be a whole number or Infinity, got ${n}`);
+    }
     const { held } = this.#slots;
-    if (n >= 0 && held > 0) {
+    if (limit !== Number.POSITIVE_INFINITY && held > 0) {
       throw new Error(`errgroup: modify limit while ${held} goroutines in the group are still active`);
     }
-    this.#slots.resize(n < 0 ? Number.POSITIVE_INFINITY : n);
+    this.#slots.resize(limit);
   }
 
   /**
@@ -344,6 +347,12 @@ export function withContext(parent: Cancel | undefined): [group: Group, ctx: Con
   return [new Group(scope), scope.ctx];
 }
 
+/** Options of {@link scope}. */
+export interface ScopeOptions {
+  /** How many tasks may run at once: a whole number from 1, or Infinity, as if left out. See {@link Group.setLimit}. */
+  readonly limit?: number;
+}
+
 /**
  * Calls `body` with a group of its own and the group's context, and waits for all tasks that it started.
  *
@@ -353,16 +362,20 @@ export function withContext(parent: Cancel | undefined): [group: Group, ctx: Con
  * failed and the error of `body` only comes from the end of the context (it is the context's error, or has that as its
  * cause), it rejects with the task's error instead.
  *
- * Rejects, with `body` not called, with TypeError if `body` is not a function or `parent` not a context or a signal.
+ * Rejects, with `body` not called, with TypeError if `body` is not a function, `parent` not a context or a signal or
+ * `limit` not a number, and with RangeError if `limit` is neither a whole number from 1 nor Infinity.
  */
 export async function scope<T>(
   parent: Cancel | undefined,
   body: (group: Group, ctx: Context) => T | PromiseLike<T>,
+  { limit = Number.POSITIVE_INFINITY }: ScopeOptions = {},
 ): Promise<T> {
   if (typeof body !== "function") return notAFunction(body, "scope: body");
+  checkLimit(limit, "scope: limit");
   const cancelScope = withCancel(parent);
   const [ctx, cancel] = cancelScope;
   const group = new Group(cancelScope);
+  if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
   let result: T;
   try {
     result = await body(group, ctx);
@@ -455,7 +468,10 @@ async function runEach<T>(
 }
 
 function limitOf(options: EachOptions, what: string): number {
-  const limit: unknown = (options as EachOptions | undefined)?.limit;
+  return checkLimit((options as Partial<EachOptions> | undefined)?.limit, what);
+}
+
+function checkLimit(limit: unknown, what: string): number {
   if (typeof limit !== "number") throw new TypeError(`${what} must be a whole number or Infinity, got ${show(limit)}`);
   return limit === Number.POSITIVE_INFINITY ? limit : wholeNumber(limit, what, 1);
 }

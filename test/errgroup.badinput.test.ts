@@ -13,13 +13,18 @@ const throwing = () => {
 };
 
 describe("arguments", () => {
-  test.each([Number.NaN, 0.5, -1.5])("a limit of %d is refused, and the old one stays", async (limit) => {
-    const g = new Group();
-    g.setLimit(1);
-    expect(() => g.setLimit(limit)).toThrow(new RangeError(`setLimit: n must be a whole number, got ${limit}`));
-    expect([g.tryGo(turn), g.tryGo(turn)]).toEqual([true, false]);
-    await g.wait();
-  });
+  test.each([Number.NaN, 0.5, -1.5, Number.NEGATIVE_INFINITY])(
+    "a limit of %d is refused, and the old one stays",
+    async (limit) => {
+      const g = new Group();
+      g.setLimit(1);
+      expect(() => g.setLimit(limit)).toThrow(
+        new RangeError(`setLimit: n must be a whole number or Infinity, got ${limit}`),
+      );
+      expect([g.tryGo(turn), g.tryGo(turn)]).toEqual([true, false]);
+      await g.wait();
+    },
+  );
 
   test("an argument that is not a function is a TypeError, and takes no slot", async () => {
     const g = new Group();
@@ -70,6 +75,23 @@ describe("slots", () => {
     expect(g.tryGo(() => void ran.push("after tryGo"))).toBe(true);
     await g.wait().catch(() => {});
     expect(ran).toEqual(["after go", "after tryGo"]);
+  });
+
+  test.each([
+    [0, RangeError, "scope: limit must be a whole number from 1 to 2^53-1, got 0"],
+    [1.5, RangeError, "scope: limit must be a whole number from 1 to 2^53-1, got 1.5"],
+    [Number.NaN, RangeError, "scope: limit must be a whole number from 1 to 2^53-1, got NaN"],
+    ["2", TypeError, 'scope: limit must be a whole number or Infinity, got "2"'],
+    [null, TypeError, "scope: limit must be a whole number or Infinity, got null"],
+  ])("scope refuses the limit %s, and does not call its body", async (limit, cls, message) => {
+    let called = false;
+    const body = () => {
+      called = true;
+    };
+    const refused = scope(background(), body, { limit: limit as number });
+    await expect(refused).rejects.toThrow(cls);
+    await expect(refused).rejects.toThrow(message);
+    expect(called).toBe(false);
   });
 
   test("a limit lifted between a slot's grant and the task's start leaves no slot taken", async () => {

@@ -98,3 +98,30 @@ describe("scope", () => {
     expect(why).toBe(doom);
   });
 });
+
+test("a scope with a limit runs at most that many tasks at once", async () => {
+  let running = 0;
+  let most = 0;
+  const work = async () => {
+    most = Math.max(most, ++running);
+    await turn();
+    running--;
+  };
+  const run = (limit?: number) =>
+    scope(
+      background(),
+      async (g) => {
+        for (let i = 0; i < 6; i++) await g.go(work);
+        return "done";
+      },
+      limit === undefined ? {} : { limit },
+    );
+  for (const [limit, wanted] of [
+    [2, 2],
+    [Number.POSITIVE_INFINITY, 6],
+    [undefined, 6],
+  ] as const) {
+    most = 0;
+    expect([await run(limit), most]).toEqual(["done", wanted]);
+  }
+});

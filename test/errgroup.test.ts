@@ -239,8 +239,23 @@ describe("limits", () => {
     open();
     await g.wait();
 
-    g.setLimit(-1);
-    expect(Array.from({ length: 100 }, () => g.tryGo(() => {})).every(Boolean)).toBe(true);
+    for (const none of [-1, Number.POSITIVE_INFINITY]) {
+      g.setLimit(2);
+      g.setLimit(none);
+      expect(Array.from({ length: 100 }, () => g.tryGo(() => {})).every(Boolean)).toBe(true);
+      await g.wait();
+    }
+  });
+
+  test.each([-1, Number.POSITIVE_INFINITY])("setLimit(%d) lifts the limit while limited tasks run", async (none) => {
+    const g = new Group();
+    g.setLimit(1);
+    let open = () => {};
+    await g.go(() => new Promise<void>((resolve) => (open = resolve)));
+    expect(g.tryGo(() => {})).toBe(false);
+    g.setLimit(none);
+    expect(g.tryGo(() => {})).toBe(true);
+    open();
     await g.wait();
   });
 });
