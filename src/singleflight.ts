@@ -9,8 +9,8 @@
  * - Give the work a deadline of its own, by `context.withTimeout(ctx, ms)`. The context of the work has none, and work
  *   that hangs blocks its key as long as callers keep coming.
  * - What is shared is the very same value. Copy it before you change it; `shared` says whether others may have it.
- * - A group keeps nothing: the next caller after the work has ended starts it again. To keep results, use `getOrLoad` of
- *   a ShardMap.
+ * - A group keeps nothing: the next caller after the work has ended starts it again. To keep results, use `getOrLoad`
+ *   of a ShardMap.
  *
  * ```ts
  * import { singleflight } from "gopark";

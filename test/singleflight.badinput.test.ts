@@ -1,4 +1,7 @@
-/** Single flight: bad arguments are refused at once and change nothing; hostile contexts and functions harm no other. */
+/**
+ * Single flight: bad arguments are refused at once and change nothing. Hostile contexts and functions harm no other
+ * call.
+ */
 import { background, type Context, withCancel } from "gopark/context";
 import { counters } from "gopark/leak";
 import { Group } from "gopark/singleflight";

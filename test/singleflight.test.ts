@@ -465,6 +465,23 @@ describe("when the last caller leaves", () => {
     begun[0]?.open(1);
   });
 
+  test("an abort listener that joins in that moment keeps the work going", async () => {
+    const group = new Group<string, number>();
+    const { work, begun } = works<number>();
+    const scope = withCancel(background());
+    const left = watch(group.do("key", work, scope.ctx));
+    let joined: Promise<unknown> | undefined;
+    scope.ctx.signal.addEventListener("abort", () => {
+      joined = group.do("key", work);
+    });
+    await turn();
+    scope.cancel();
+    await turn();
+    expect([left.reason, begun.length, begun[0]?.ctx.err()]).toEqual([scope.ctx.err(), 1, undefined]);
+    begun[0]?.open(7);
+    expect(await joined).toEqual({ value: 7, shared: true });
+  });
+
   test("before the work has started, it does not start; another caller's does", async () => {
     const group = new Group<string, number>();
     const work = vi.fn(() => 1);

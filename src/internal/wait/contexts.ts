@@ -142,7 +142,7 @@ export class CancelContext extends Source implements Context {
     return super.ended(ending);
   }
 
-  /** Whether this is `above`, or is derived from it, so that it ends with it. Contexts of others in between hide that. */
+  /** Whether this is `above`, or derived from it by contexts of ours, so that it ends when that does. */
   isUnder(above: Source): boolean {
     let source: Source = this;
     while (source !== above && source instanceof CancelContext) source = source.parentSource;

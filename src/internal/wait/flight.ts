@@ -9,16 +9,19 @@ type Caller = "caller" | "work";
 
 /**
  * The work for a key, which resolves to a V, and its callers, which are answered with an A. What runs, what tells it
- * that nobody waits any more, and what becomes of its result is the heir's.
+ * that nobody waits any more, and what becomes of its result is the subclass's.
  */
 export abstract class Flight<K, V, A> implements CancelHooks<Wait<A, Caller>> {
   // Between any two calls:
   //   while anyone waits, the work has not ended;
-  //   once it is cancelled, no caller waits (the work itself may), and it is not in its Flights.
+  //   `callers` is how many callers wait, and while it is not 0, the flight is not cancelled;
+  //   once it is cancelled, it is not in its Flights.
+  // Exception: from a cancel to `afterCancels`, the flight may have no callers and not be cancelled. An abort listener
+  // that joins it then keeps it going.
   private readonly flights: Flights<K, V, A>;
   private readonly waiters: Waiters<A, Caller>;
 
-  // How many have joined, and how many callers have joined and not been cancelled.
+  // How many calls have joined, those by the work among them.
   private joined = 0;
   private callers = 0;
 
