@@ -442,10 +442,11 @@ describe("when the last caller leaves", () => {
         caller,
       ),
     );
+    const another = watch(group.do("key", () => {}, caller));
     await turn();
     cancel();
     await turns(2);
-    expect(call.reason).toBe(caller.err());
+    expect([call.reason, another.reason]).toEqual([caller.err(), caller.err()]);
     expect(seen.map(String).sort()).toEqual(["abort", "afterFunc", "done", "true", "true", "true", "true"]);
   });
 
@@ -634,7 +635,8 @@ describe("work that does its own key", () => {
     "under its context": (group) => (ctx) => group.do("key", inner, ctx).then(resultOf),
     "under its context's signal": (group) => (ctx) => group.do("key", inner, ctx.signal).then(resultOf),
     "under a derived context": (group) => async (ctx) => {
-      using scope = withTimeout(withValue(ctx, "some", "value"), 3_600_000);
+      using outer = withTimeout(withValue(ctx, "some", "value"), 3_600_000);
+      using scope = withCancel(outer.ctx);
       return await group.do("key", inner, scope.ctx).then(resultOf);
     },
     later: (group) => async (ctx) => {
@@ -665,6 +667,24 @@ describe("work that does its own key", () => {
     expect(calls.map(({ reason }) => reason)).toEqual(scopes.map(({ ctx }) => ctx.err()));
     expect(counted()).toEqual([0, 0]);
     expect((await group.do("key", () => "fresh")).value).toBe("fresh");
+  });
+
+  test("and stops waiting for itself leaves the work to its callers", async () => {
+    const group = new Group<string, string>();
+    const scope = withCancel(background());
+    const call = group.do(
+      "key",
+      async (ctx) => {
+        const own = withCancel(ctx);
+        const inside = watch(group.do("key", inner, own.ctx));
+        own.cancel();
+        await turn();
+        return `${inside.reason === own.ctx.err()}, ${ctx.err()}`;
+      },
+      scope.ctx,
+    );
+    expect(await call).toEqual({ value: "true, undefined", shared: true });
+    scope.cancel();
   });
 
   test("without its context is a caller as any other", async () => {
