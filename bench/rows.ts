@@ -9,6 +9,7 @@ import { rows as retry } from "./retry.bench.ts";
 import { rows as select } from "./select.bench.ts";
 import { rows as semaphore } from "./semaphore.bench.ts";
 import { rows as shardmap } from "./shardmap.bench.ts";
+import { rows as singleflight } from "./singleflight.bench.ts";
 import type { Row } from "./support/row.ts";
 import { rows as sync } from "./sync.bench.ts";
 import { rows as time } from "./time.bench.ts";
@@ -25,6 +26,7 @@ export const files: Readonly<Record<string, readonly Row[]>> = {
   shardmap,
   breaker,
   retry,
+  singleflight,
   sync,
 };
 

@@ -18,6 +18,7 @@ export { retry } from "./retry.ts";
 export { select, trySelect } from "./select.ts";
 export * as semaphore from "./semaphore.ts";
 export * as shardmap from "./shardmap.ts";
+export * as singleflight from "./singleflight.ts";
 export * as sync from "./sync.ts";
 export * as time from "./time.ts";
 export { after } from "./time.ts";

@@ -48,11 +48,12 @@
  */
 import { callable, show } from "./internal/data/args.ts";
 import { Shards } from "./internal/data/shards.ts";
+import { reaction } from "./internal/host/async.ts";
 import { completed, completedWith, failedWith, notAFunction } from "./internal/time/turn.ts";
 import { enter, exit, Kind, type LeakRecord, type PublicFunction } from "./internal/track/tracker.ts";
-import { Flights } from "./internal/wait/flight.ts";
-import { optionalSource } from "./internal/wait/foreign.ts";
-import type { Cancel } from "./internal/wait/source.ts";
+import { Flight, Flights } from "./internal/wait/flight.ts";
+import { optionalSource, sourceOf } from "./internal/wait/foreign.ts";
+import type { Cancel, Source } from "./internal/wait/source.ts";
 import { Waiters } from "./internal/wait/wait.ts";
 
 // The public functions at which the stack of a record begins.
@@ -74,6 +75,50 @@ export type Updater<V> = (value: V | undefined, ok: boolean) => V | PromiseLike<
 /** Loads what {@link ShardMap.getOrLoad} stores. The signal aborts when no caller waits for the load any more. */
 export type Loader<K, V> = (key: K, signal: AbortSignal) => V | PromiseLike<V>;
 
+/** A load for a key. Its end is a signal, which is aborted with what the last caller was rejected with. */
+class LoadFlight<K, V> extends Flight<K, V, V> {
+  private readonly shards: Shards<K, V>;
+  private readonly load: Loader<K, V>;
+
+  // Set when the load begins.
+  private controller: AbortController | undefined = undefined;
+
+  // Aborts the signal from the async context of the first caller, not from that of the one that is cancelled last.
+  private abortLater: (() => void) | undefined = undefined;
+  private abortReason: unknown = undefined;
+
+  constructor(flights: Flights<K, V, V>, key: K, shards: Shards<K, V>, load: Loader<K, V>) {
+    super(flights, key);
+    this.shards = shards;
+    this.load = load;
+  }
+
+  protected override begin(): V | PromiseLike<V> {
+    const { load } = this;
+    const controller = new AbortController();
+    this.controller = controller;
+    this.abortLater = reaction(() => controller.abort(this.abortReason));
+    return load(normal(this.key), controller.signal);
+  }
+
+  protected override cancelWork(reason: unknown): void {
+    this.abortReason = reason;
+    this.abortLater?.();
+  }
+
+  protected override endsWithWork(source: Source): boolean {
+    return this.controller !== undefined && source === sourceOf(this.controller.signal);
+  }
+
+  protected override store(value: V): void {
+    this.shards.set(this.key, value);
+  }
+
+  protected override answer(value: V): V {
+    return value;
+  }
+}
+
 /** A map of any size. Keys are compared as those of a Map are. */
 export class ShardMap<K, V> {
   readonly #shards = new Shards<K, V>();
@@ -84,7 +129,7 @@ export class ShardMap<K, V> {
 
   // The loads whose results are to be stored. Every write to a key takes its load out: the load may have read what was
   // there before the write.
-  readonly #loads = new Flights<K, V>(LOAD_WAIT, LOAD_TASK, (key, value) => this.#shards.set(key, value));
+  readonly #loads = new Flights<K, V, V>(LOAD_WAIT, LOAD_TASK);
 
   /** Takes entries as `Map` does. Throws TypeError if they are not iterable, or one of them is not an object. */
   constructor(entries?: Iterable<readonly [K, V]> | null) {
@@ -282,7 +327,9 @@ export class ShardMap<K, V> {
     if (ending !== undefined) return failedWith(ending.error());
     const { value, loaded } = this.#find(key);
     if (loaded) return completedWith(value);
-    return this.#loads.join(key, (signal) => load(normal(key), signal), source);
+    const running = this.#loads.get(key);
+    if (running !== undefined) return running.join(source);
+    return this.#loads.start(new LoadFlight(this.#loads, key, this.#shards, load), source);
   }
 
   #find(key: K): Loaded<V> {

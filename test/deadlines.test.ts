@@ -20,6 +20,7 @@ import { Limiter } from "gopark/rate";
 import { select, trySelect } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
+import { Group as Flights } from "gopark/singleflight";
 import { after, now, sleep, Ticker, Timer } from "gopark/time";
 import { describe, expect, test, vi } from "vitest";
 import { foreign } from "./support/foreign.ts";
@@ -112,6 +113,7 @@ describe("once the instant of a deadline has passed on the clock", () => {
     "a group's wait": (ctx) => new Group().wait(ctx),
     "a map's update": (ctx) => new ShardMap<string, number>().update("key", () => 1, ctx),
     "a map's getOrLoad": (ctx) => new ShardMap<string, number>([["key", 1]]).getOrLoad("key", () => 1, ctx),
+    "a singleflight group's do": (ctx) => new Flights<string, number>().do("key", () => 1, ctx),
     "a receive that would park": (ctx) => new Channel<number>().receive(ctx),
   };
 

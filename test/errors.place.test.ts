@@ -10,6 +10,7 @@ import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
+import { Group as Flights } from "gopark/singleflight";
 import { sleep } from "gopark/time";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { node, type Project, project } from "./support/hosts.ts";
@@ -139,6 +140,7 @@ describe("the shared error of a context, under full tracking", () => {
     "a group's wait": (cancel) => running.wait(cancel),
     "an update": (cancel) => map.update("locked", () => 1, cancel),
     "a load": (cancel) => map.getOrLoad("slow", () => busy, cancel),
+    "a flight": (cancel) => new Flights<string, number>().do("slow", () => busy, cancel),
   };
 
   // The sources of the waits above, and their ends.

@@ -10,6 +10,7 @@ import { Limiter } from "gopark/rate";
 import { select, trySelect } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
+import { Group as Flights } from "gopark/singleflight";
 import { sleep } from "gopark/time";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { aliveSince } from "./support/alive.ts";
@@ -246,6 +247,7 @@ describe("a foreign context refuses every operation with the error that it throw
       g.wait(bad()),
       new ShardMap<string, number>().update("key", () => 1, bad()),
       new ShardMap<string, number>().getOrLoad("key", () => 1, bad()),
+      new Flights<string, number>().do("key", () => 1, bad()),
     ]) {
       await expect(promise).rejects.toBe(doom);
     }

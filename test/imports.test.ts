@@ -20,6 +20,7 @@ const MODULES: Record<string, readonly string[]> = {
   pool: [],
   retry: ["context", "time"],
   shardmap: [],
+  singleflight: ["context"],
   sync: [],
   leak: [],
 };

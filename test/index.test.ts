@@ -64,6 +64,7 @@ describe("as namespaces", () => {
       "rate",
       "semaphore",
       "shardmap",
+      "singleflight",
       "time",
     ];
     expect(names).toEqual(expect.arrayContaining(wanted));

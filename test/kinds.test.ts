@@ -37,6 +37,8 @@ const KINDS: Record<string, [kindClass: string, entryPoints: string[]]> = {
   "shardmap updater": ["task", ["update"]],
   "shardmap load": ["wait", ["getOrLoad"]],
   "shardmap loader": ["task", ["getOrLoad"]],
+  "singleflight do": ["wait", ["do"]],
+  "singleflight work": ["task", ["do"]],
   "held lock": ["resource", LOCKING],
   "mutex lock": ["wait", LOCKING],
   "rwmutex lock": ["wait", LOCKING],

@@ -58,6 +58,8 @@ const ENTRY_POINTS: Record<string, string> = {
     "const map = new shardmap.ShardMap(); void map.update(1, forever); void map.update(1, forever);",
   "getOrLoad: shardmap load": "void new shardmap.ShardMap().getOrLoad(1, forever);",
   "loader: shardmap loader": "void new shardmap.ShardMap().getOrLoad(1, forever);",
+  "singleflightDo: singleflight do": "void new singleflight.Group().do(1, forever);",
+  "singleflightWork: singleflight work": "void new singleflight.Group().do(1, forever);",
   "withCancel: context": "context.withCancel(bg);",
   "withTimeout: context": "context.withTimeout(bg, 1e6);",
   "withDeadline: context": "context.withDeadline(bg, time.now() + 1e6);",
@@ -71,7 +73,8 @@ const KINDS = Object.keys(ENTRY_POINTS).map((key) => key.split(": ") as [name: s
 
 // Prints, for each entry point, what was found and where it was made. The first argument may limit the stacks.
 const PROGRAM = `
-import { after, Channel, context, errgroup, go, leak, pool, rate, select, semaphore, shardmap, time } from "gopark";
+import { after, Channel, context, errgroup, go, leak, pool, rate, select, semaphore } from "gopark";
+import { shardmap, singleflight, time } from "gopark";
 
 const bg = context.background();
 const forever = () => new Promise(() => {});

@@ -9,6 +9,7 @@ import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
+import { Group as Flights } from "gopark/singleflight";
 import { Mutex, RWMutex } from "gopark/sync";
 import { sleep, Ticker, Timer } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -127,6 +128,11 @@ const recorded: Record<string, () => () => unknown> = {
   "an update and a load": () => {
     const map = new ShardMap<string, number>();
     const all = [map.update("a", () => 1), map.update("a", () => 2), map.getOrLoad("b", () => 3)];
+    return () => Promise.all(all);
+  },
+  "a single flight": () => {
+    const group = new Flights<string, number>();
+    const all = [group.do("a", () => 1), group.do("a", () => 2)];
     return () => Promise.all(all);
   },
   "locks and guards": () => {

@@ -9,6 +9,7 @@ import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
+import { Group as Flights } from "gopark/singleflight";
 import { sleep, Ticker, Timer } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { turn } from "./support/turn.ts";
@@ -152,6 +153,21 @@ const leaks: Record<string, () => () => unknown> = {
     return async () => {
       await turn();
       end(1);
+    };
+  },
+  "singleflight do": () => {
+    const group = new Flights<string, void>();
+    const [scope, cancel] = withCancel(ctx);
+    group.do("a", (own) => sleep(60_000, own), scope).catch(() => {});
+    return cancel;
+  },
+  "singleflight work": () => {
+    const group = new Flights<string, void>();
+    let end = () => {};
+    void group.do("a", () => new Promise<void>((resolve) => (end = resolve)));
+    return async () => {
+      await turn();
+      end();
     };
   },
   context: () => withCancel(ctx).cancel,

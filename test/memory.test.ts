@@ -19,7 +19,8 @@ import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
-import { after, Ticker, Timer } from "gopark/time";
+import { Group as Flights } from "gopark/singleflight";
+import { after, sleep, Ticker, Timer } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Heap, type HeapItem } from "../src/internal/data/heap.ts";
 import { bytesInUse, bytesPerRound, costRatio } from "./support/heap.ts";
@@ -201,6 +202,10 @@ const uses: Record<string, (cancel: Cancel) => Case> = {
     const cache = new ShardMap<string, number>();
     return { round: () => cache.getOrLoad("a", () => 1, cancel).then(() => cache.delete("a")) };
   },
+  "a single flight": (cancel) => {
+    const group = new Flights<string, number>();
+    return { round: () => group.do("a", () => 1, cancel) };
+  },
   "a child that is cancelled": (cancel) => ({ round: () => withCancel(cancel).cancel() }),
   "a child with a deadline that is cancelled": (cancel) => ({ round: () => withTimeout(cancel, HOUR / 2).cancel() }),
   "a child that was asked for its signal and its done channel": (cancel) => ({
@@ -328,6 +333,24 @@ const endings: Record<string, () => Case> = {
               cancel();
             });
           cache.getOrLoad(key++, load, ctx).catch(() => {});
+        });
+        await ended;
+      },
+    };
+  },
+  "a single flight that is abandoned": () => {
+    const group = new Flights<number, void>();
+    let key = 0;
+    return {
+      round: async () => {
+        const { ctx, cancel } = withCancel(background());
+        const ended = new Promise<void>((resolve) => {
+          const work = async (own: Context) => {
+            cancel();
+            await sleep(HOUR, own).catch(() => {});
+            resolve();
+          };
+          group.do(key++, work, ctx).catch(() => {});
         });
         await ended;
       },

@@ -12,6 +12,7 @@ import { Inf, Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
+import { Group as Flights } from "gopark/singleflight";
 import { sleep } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { countTurns } from "../src/internal/time/turn.ts";
@@ -220,6 +221,14 @@ describe("every completion is charged: a 1 ms interval ticks several times durin
     "a loader that is none": () => {
       const cache = new ShardMap<string, number>();
       return () => cache.getOrLoad("key", 5 as never).catch(() => {});
+    },
+    "a single flight": () => {
+      const flights = new Flights<string, number>();
+      return () => flights.do("key", () => 1);
+    },
+    "work that is none": () => {
+      const flights = new Flights<string, number>();
+      return () => flights.do("key", 5 as never).catch(() => {});
     },
     "a pooled object in use": () => {
       const pool = new Pool({ create: () => ({}), reset: () => {} });

@@ -15,6 +15,7 @@ import {
   type Received,
   retry,
   select,
+  type singleflight,
   trySelect,
 } from "gopark";
 import type { ReceiveChannel, SendChannel } from "gopark/channel";
@@ -209,4 +210,19 @@ export function guarded(cb: breaker.CircuitBreaker, two: breaker.TwoStepCircuitB
   expectTypeOf(retry.permanent("x")).toEqualTypeOf<Error>();
   // @ts-expect-error: the answer must not be a promise
   return retry(signal, () => 1, { retryIf: async () => true });
+}
+
+/** What a flight resolves to has the type of the group, and cannot be changed. */
+export async function flights(group: singleflight.Group<string, number>, signal: AbortSignal): Promise<unknown> {
+  expectTypeOf(group.do("key", async (ctx) => ctx.deadline() ?? 0, signal)).toEqualTypeOf<
+    Promise<singleflight.Result<number>>
+  >();
+  const result = await group.do("key", () => 1);
+  expectTypeOf(result).toEqualTypeOf<{ readonly value: number; readonly shared: boolean }>();
+  // @ts-expect-error: other callers have it, too
+  result.value = 2;
+  // @ts-expect-error: not the key's type
+  group.forget(7);
+  // @ts-expect-error: not the value's type
+  return group.do("key", () => "x");
 }

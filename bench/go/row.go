@@ -36,7 +36,7 @@ func allRows() []row {
 	var rows []row
 	for _, more := range [][]row{
 		channelRows, selectRows, contextRows, timeRows, semaphoreRows, errgroupRows, rateRows, poolRows, shardmapRows,
-		syncRows, memoryRows,
+		singleflightRows, syncRows, memoryRows,
 	} {
 		rows = append(rows, more...)
 	}

@@ -13,6 +13,7 @@ import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
+import { Group as Flights } from "gopark/singleflight";
 import { after, sleep } from "gopark/time";
 import { random } from "./random.ts";
 
@@ -68,6 +69,7 @@ export function storm(seed: number, operations: number): Storm {
   const counts = new ShardMap<number, number>();
   const updated = new Map<number, number>();
   const cache = new ShardMap<number, number>();
+  const flights = new Flights<number, number>();
   const scopes: CancelScope[] = [];
   let values = 0;
   let left = operations;
@@ -199,6 +201,18 @@ export function storm(seed: number, operations: number): Storm {
     if (value !== key * 10) throw new Error(`the cache has ${value} for ${key}`);
   };
 
+  /** Shares work under its own context, which may be forgotten while it runs. */
+  const fly = async (ctx: Context): Promise<void> => {
+    const key = rnd.int(0, 5);
+    if (rnd.bool(0.1)) flights.forget(key);
+    const slowly = async (own: Context): Promise<number> => {
+      await sleep(rnd.int(0, 2), own);
+      return key * 10;
+    };
+    const { value } = await flights.do(key, slowly, rnd.bool(0.8) ? ctx : ctx.signal);
+    if (value !== key * 10) throw new Error(`the flight has ${value} for ${key}`);
+  };
+
   const each = async (ctx: Context): Promise<void> => {
     const items = Array.from({ length: rnd.int(0, 5) }, (_, i) => i);
     const work = async (n: number, ctx: Context): Promise<number> => {
@@ -227,6 +241,7 @@ export function storm(seed: number, operations: number): Storm {
     ...repeat(1, "sleep", (ctx) => sleep(rnd.int(0, 3), ctx)),
     ...repeat(1, "wait", (ctx) => limiter.wait(ctx, rnd.int(1, 3))),
     ...repeat(1, "load", load),
+    ...repeat(1, "fly", fly),
   ];
   const nesting: Operation[] = [
     ...simple,

@@ -8,6 +8,7 @@ import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
+import { Group as Flights } from "gopark/singleflight";
 import { Cond, KeyedMutex, Mutex, Once, onceValue, RWMutex, WaitGroup } from "gopark/sync";
 import { after, sleep, Ticker, Timer } from "gopark/time";
 import { vi } from "vitest";
@@ -195,6 +196,15 @@ export const waits: Record<string, (cancel: Cancel) => Waiting> = {
       promise: map.getOrLoad("key", () => gate.receive().then(() => 7), cancel),
       grant: () => gate.close(),
       answer: 7,
+    };
+  },
+  "a singleflight group's do": (cancel) => {
+    const gate = new Channel<void>();
+    const group = new Flights<string, number>();
+    return {
+      promise: group.do("key", () => gate.receive().then(() => 7), cancel),
+      grant: () => gate.close(),
+      answer: { value: 7, shared: false },
     };
   },
   "a mutex's lock": (cancel) => {

@@ -142,6 +142,13 @@ export class CancelContext extends Source implements Context {
     return super.ended(ending);
   }
 
+  /** Whether this is `above`, or derived from it by contexts of ours, so that it ends when that does. */
+  isUnder(above: Source): boolean {
+    let source: Source = this;
+    while (source !== above && source instanceof CancelContext) source = source.parentSource;
+    return source === above;
+  }
+
   /** The nearest deadline above. */
   get parentDeadline(): DeadlineSource | undefined {
     return this.parentSource.nearestDeadline;

@@ -1,48 +1,101 @@
 /** Single flight: work that runs once for all callers that ask for the same key while it runs. */
-import { reaction } from "../host/async.ts";
 import { completed } from "../time/turn.ts";
 import { enter, exit, type Kind } from "../track/tracker.ts";
-import { sourceOf } from "./foreign.ts";
 import type { Source } from "./source.ts";
 import { type CancelHooks, type Wait, Waiters } from "./wait.ts";
 
-/** The work for a key. The signal aborts when nobody waits for it any more. */
-export type Work<V> = (signal: AbortSignal) => V | PromiseLike<V>;
-
 /**
- * Whose wait it is: a caller's, or that of the work itself, which waits under its own signal. The work's own wait does
- * not keep the work going.
+ * Whose wait it is: a caller's, or that of the work itself, which ends when the work is cancelled. The work's own wait
+ * does not keep the work going.
  */
 type Role = "caller" | "work";
 
-class Flight<V> implements CancelHooks<Wait<V, Role>> {
-  readonly waiters: Waiters<V, Role>;
-  readonly controller: AbortController = new AbortController();
+/**
+ * The work for a key, which resolves to a V, and its callers, which are answered with an A. What runs, what tells it
+ * that nobody waits any more, and what becomes of its result is the subclass's.
+ */
+export abstract class Flight<K, V, A> implements CancelHooks<Wait<A, Role>> {
+  // Between any two calls:
+  //   while anyone waits, the work has not ended;
+  //   `callers` is how many callers wait, and while it is not 0, the flight is not cancelled;
+  //   once it is cancelled, it is not in its Flights.
+  // Exception: from a cancel to `afterCancels`, the flight may have no callers and not be cancelled. An abort listener
+  // that joins it then keeps it going.
+  private readonly flights: Flights<K, V, A>;
+  private readonly waiters: Waiters<A, Role>;
 
-  // How many callers have joined and not been cancelled.
-  callers = 0;
+  // How many calls have joined, those by the work among them.
+  private joined = 0;
+  private callers = 0;
 
-  /** Set when the last caller has been cancelled. */
-  cancelled = false;
+  // Set when the last caller has been cancelled.
+  private cancelled = false;
 
-  private readonly forget: () => void;
-  private readonly abort: () => void;
+  // What the caller that was cancelled last was rejected with.
   private reason: unknown = undefined;
 
-  constructor(kind: Kind, forget: () => void) {
-    this.waiters = new Waiters<V, Role>(kind, this);
-    this.forget = forget;
-    // Abort listeners run in the async context of the first caller, not of the last one to be cancelled.
-    this.abort = reaction(() => this.controller.abort(this.reason));
+  readonly key: K;
+
+  constructor(flights: Flights<K, V, A>, key: K) {
+    this.flights = flights;
+    this.key = key;
+    this.waiters = new Waiters<A, Role>(flights.waitKind, this);
   }
 
-  join(source: Source | undefined): Promise<V> {
-    const byWork = source !== undefined && source === sourceOf(this.controller.signal);
+  /** Begins the work. Called once, in the first caller's async context, unless all callers have left before. */
+  protected abstract begin(): V | PromiseLike<V>;
+
+  /** Tells the work, if it has begun, that the last caller has left. `reason` is what that one was rejected with. */
+  protected abstract cancelWork(reason: unknown): void;
+
+  /** Whether a wait on this source ends when the work is cancelled. False before the work has begun. */
+  protected abstract endsWithWork(source: Source): boolean;
+
+  /** Called with a result that is still wanted, before anybody is answered. */
+  protected abstract store(value: V): void;
+
+  /** What a caller is answered with. `shared`: whether more than one has joined. */
+  protected abstract answer(value: V, shared: boolean): A;
+
+  /** Waits for the work's end. `source` has not ended. */
+  join(source: Source | undefined): Promise<A> {
+    const byWork = source !== undefined && this.endsWithWork(source);
+    this.joined++;
     if (!byWork) this.callers++;
     return this.waiters.park(source, byWork ? "work" : "caller");
   }
 
-  onCancel(wait: Wait<V, Role>, reason: unknown): void {
+  /** Runs the work, and answers the waiters. Called once, when the first of them has joined. */
+  async run(): Promise<void> {
+    const { flights } = this;
+    const record = enter(flights.workKind);
+    let failed = false;
+    let result: unknown;
+    try {
+      await completed();
+      if (this.cancelled) return; // Before the work began.
+      const value = await this.begin();
+      if (flights.isCurrent(this)) this.store(value);
+      result = value;
+    } catch (error) {
+      failed = true;
+      result = error;
+    } finally {
+      exit(flights.workKind, record);
+    }
+    // Outside the `try`, so that nothing that is thrown here is taken for an error of the work. When the callers are
+    // woken, the work is no longer counted, and its key is free for new work.
+    flights.forgetFlight(this);
+    if (failed) this.waiters.rejectAll(result);
+    else this.answerAll(result as V);
+  }
+
+  private answerAll(value: V): void {
+    const shared = this.joined > 1;
+    for (let w = this.waiters.shift(); w !== undefined; w = this.waiters.shift()) w.resolve(this.answer(value, shared));
+  }
+
+  onCancel(wait: Wait<A, Role>, reason: unknown): void {
     if (wait.value === "work") return;
     this.callers--;
     this.reason = reason;
@@ -51,68 +104,56 @@ class Flight<V> implements CancelHooks<Wait<V, Role>> {
   afterCancels(): void {
     if (this.callers > 0 || this.cancelled) return;
     this.cancelled = true;
-    this.forget();
-    this.abort();
+    this.flights.forgetFlight(this);
+    this.cancelWork(this.reason);
   }
 }
 
-/** The work that runs now, at most one piece of work that is wanted for each key. */
-export class Flights<K, V> {
+/** The flights of one owner, by key. */
+export class Flights<K, V, A> {
   // The flights whose results are wanted. A key that is forgotten is not in it, though its work may go on.
-  readonly #flights = new Map<K, Flight<V>>();
-  readonly #waitKind: Kind;
-  readonly #workKind: Kind;
-  readonly #store: (key: K, value: V) => void;
+  private readonly current = new Map<K, Flight<K, V, A>>();
 
-  /** `waitKind` counts the callers, `workKind` the running work; `store` gets each result that is still wanted. */
-  constructor(waitKind: Kind, workKind: Kind, store: (key: K, value: V) => void) {
-    this.#waitKind = waitKind;
-    this.#workKind = workKind;
-    this.#store = store;
+  /** Counts the waits. */
+  readonly waitKind: Kind;
+
+  /** Counts the running work. */
+  readonly workKind: Kind;
+
+  constructor(waitKind: Kind, workKind: Kind) {
+    this.waitKind = waitKind;
+    this.workKind = workKind;
   }
 
-  /** Waits for the work of the key, which is started if it is not running. `source` has not ended. */
-  join(key: K, work: Work<V>, source: Source | undefined): Promise<V> {
-    let flight = this.#flights.get(key);
-    if (flight !== undefined) return flight.join(source);
-    flight = new Flight<V>(this.#waitKind, () => this.#forgetIfCurrent(key, flight as Flight<V>));
-    this.#flights.set(key, flight);
+  /** The flight that a caller of the key joins; undefined if there is none, and the caller starts one. */
+  get(key: K): Flight<K, V, A> | undefined {
+    return this.current.get(key);
+  }
+
+  /** Starts a flight, whose key has none, and joins it. `source` has not ended. */
+  start(flight: Flight<K, V, A>, source: Source | undefined): Promise<A> {
+    this.current.set(flight.key, flight);
     const joined = flight.join(source);
-    void this.#run(flight, key, work);
+    void flight.run();
     return joined;
   }
 
   /** The next caller for the key starts new work. The callers that wait now still get the result of the old. */
   forget(key: K): void {
-    if (this.#flights.size > 0) this.#flights.delete(key);
+    if (this.current.size > 0) this.current.delete(key);
   }
 
   /** Forgets every key. */
   clear(): void {
-    this.#flights.clear();
+    this.current.clear();
   }
 
-  #forgetIfCurrent(key: K, flight: Flight<V>): void {
-    if (this.#flights.get(key) === flight) this.#flights.delete(key);
+  isCurrent(flight: Flight<K, V, A>): boolean {
+    return this.current.get(flight.key) === flight;
   }
 
-  async #run(flight: Flight<V>, key: K, work: Work<V>): Promise<void> {
-    const record = enter(this.#workKind);
-    // Called last: when the callers are woken, the work is no longer counted, and its key is free for new work. Outside
-    // the `try`, so that nothing that it throws is taken for an error of the work.
-    let deliver: () => void;
-    try {
-      await completed();
-      if (flight.cancelled) return; // Before the work began.
-      const value = await work(flight.controller.signal);
-      deliver = () => flight.waiters.wakeAll(value);
-      if (this.#flights.get(key) === flight) this.#store(key, value);
-    } catch (error) {
-      deliver = () => flight.waiters.rejectAll(error);
-    } finally {
-      exit(this.#workKind, record);
-    }
-    this.#forgetIfCurrent(key, flight);
-    deliver();
+  /** Forgets the flight's key, unless that has been forgotten and may have another flight now. */
+  forgetFlight(flight: Flight<K, V, A>): void {
+    if (this.isCurrent(flight)) this.current.delete(flight.key);
   }
 }
