@@ -21,3 +21,4 @@ export * as shardmap from "./shardmap.ts";
 export * as sync from "./sync.ts";
 export * as time from "./time.ts";
 export { after } from "./time.ts";
+export * as workers from "./workers.ts";

@@ -21,6 +21,7 @@ const MODULES: Record<string, readonly string[]> = {
   retry: ["context", "time"],
   shardmap: [],
   sync: [],
+  workers: [],
   leak: [],
 };
 

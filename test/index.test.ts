@@ -65,6 +65,7 @@ describe("as namespaces", () => {
       "semaphore",
       "shardmap",
       "time",
+      "workers",
     ];
     expect(names).toEqual(expect.arrayContaining(wanted));
     const modules = readdirSync(join(ROOT, "src")).map((file) => file.replace(/\.ts$/, ""));
