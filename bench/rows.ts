@@ -12,6 +12,7 @@ import { rows as shardmap } from "./shardmap.bench.ts";
 import type { Row } from "./support/row.ts";
 import { rows as sync } from "./sync.bench.ts";
 import { rows as time } from "./time.bench.ts";
+import { rows as workers } from "./workers.bench.ts";
 
 export const files: Readonly<Record<string, readonly Row[]>> = {
   channel,
@@ -26,6 +27,7 @@ export const files: Readonly<Record<string, readonly Row[]>> = {
   breaker,
   retry,
   sync,
+  workers,
 };
 
 export const rows: readonly Row[] = Object.values(files).flat();
