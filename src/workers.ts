@@ -51,7 +51,7 @@
  * - A task that throws or rejects rejects that promise. With a `panicHandler` the error goes there too and counts as
  *   handled. Of a task whose caller has been answered before, it goes to the handler alone; without one it is dropped,
  *   because most often the same cancel made it. In Go a panic goes to the handler or the log.
- * - A panic handler that throws does not end the program: its error is reported as an uncaught error.
+ * - What a panic handler throws is reported as an uncaught error, and the caller is answered all the same.
  * - A size without a limit is `Infinity`. A size below 1, with which Go means the same, is refused with RangeError.
  * - Waiting tasks run in the order of their calls. In Go any of them may be next.
  * - `tune` to fewer holds for every task that has not started. In Go, idle workers above the new size still take tasks.

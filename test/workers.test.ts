@@ -391,6 +391,25 @@ describe("pause and resume", () => {
   });
 });
 
+test.each([
+  ["with a cancel", { cancel: new AbortController().signal }],
+  ["without one", {}],
+])("one call that starts more tasks than a turn's budget has starts all, in order: %s", async (_, options) => {
+  track("counters");
+  const pool = new Workers(Number.POSITIVE_INFINITY);
+  pool.pause();
+  const started: number[] = [];
+  const all = Array.from({ length: 2_000 }, (_, i) => pool.submit(() => started.push(i), options));
+  pool.resume();
+  await turn();
+  expect(started.length, "the event loop has its turn").toBeLessThan(2_000);
+  expect(pool.running() + started.length).toBeGreaterThanOrEqual(2_000);
+  await Promise.all(all);
+  expect(started.every((task, i) => task === i)).toBe(true);
+  expect(state(pool)).toEqual([0, 0, Number.POSITIVE_INFINITY]);
+  track("full");
+});
+
 describe("tune", () => {
   test("up: waiting tasks start, as many as there are new slots", async () => {
     const tasks = new Tasks();
