@@ -47,6 +47,16 @@ describe.each(["full", "counters"] as const)("tracking %s, it is counted", (leve
     await verifyNone();
   });
 
+  test("a caller whose cancel can never end, as one without", async () => {
+    const pool = new Workers(1);
+    const end = gate();
+    const all = [1, 2].map(() => pool.submit(() => end.promise, { cancel: bg }));
+    expect(aliveSince(before)).toEqual({ task: 1, "workers submit": 1 });
+    end.open();
+    await Promise.all(all);
+    expect(aliveSince(before)).toEqual({});
+  });
+
   test("a task whose caller has been answered, until it ends", async () => {
     const pool = new Workers(1);
     const { ctx, cancel } = withCancel(bg);
