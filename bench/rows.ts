@@ -13,6 +13,7 @@ import { rows as singleflight } from "./singleflight.bench.ts";
 import type { Row } from "./support/row.ts";
 import { rows as sync } from "./sync.bench.ts";
 import { rows as time } from "./time.bench.ts";
+import { rows as workers } from "./workers.bench.ts";
 
 export const files: Readonly<Record<string, readonly Row[]>> = {
   channel,
@@ -28,6 +29,7 @@ export const files: Readonly<Record<string, readonly Row[]>> = {
   retry,
   singleflight,
   sync,
+  workers,
 };
 
 export const rows: readonly Row[] = Object.values(files).flat();

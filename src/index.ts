@@ -22,3 +22,4 @@ export * as singleflight from "./singleflight.ts";
 export * as sync from "./sync.ts";
 export * as time from "./time.ts";
 export { after } from "./time.ts";
+export * as workers from "./workers.ts";

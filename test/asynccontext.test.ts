@@ -12,6 +12,7 @@ import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { Mutex, WaitGroup } from "gopark/sync";
 import { sleep } from "gopark/time";
+import { Workers } from "gopark/workers";
 import { expect, test, vi } from "vitest";
 import { turns } from "./support/turn.ts";
 
@@ -48,6 +49,28 @@ const handovers: Record<string, (ran: () => void) => () => unknown> = {
     const gate = new Channel<void>();
     void bob(() => g.go(() => gate.receive()));
     void g.go(ran);
+    return () => gate.close();
+  },
+  "a task of workers that waits for a slot, by the end of another": (ran) => {
+    const pool = new Workers(1);
+    const gate = new Channel<void>();
+    void bob(() => pool.submit(() => gate.receive()));
+    void pool.submit(ran);
+    return () => gate.close();
+  },
+  "the same with a cancel, by a resume": (ran) => {
+    const pool = new Workers(1);
+    pool.pause();
+    void pool.submit(ran, { cancel: new AbortController().signal });
+    return () => pool.resume();
+  },
+  "a panic handler of workers, by the end of a task": (ran) => {
+    const pool = new Workers(1, { panicHandler: ran });
+    const gate = new Channel<void>();
+    void pool.submit(async () => {
+      await gate.receive();
+      throw new Error("boom");
+    });
     return () => gate.close();
   },
   "withPermit's function, by a release": (ran) => {

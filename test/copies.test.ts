@@ -59,6 +59,19 @@ const CASES: Record<string, [program: string, wanted: unknown]> = {
     return [err instanceof two.breaker.OpenStateError, err instanceof two.breaker.TooManyRequestsError];`,
     [true, false],
   ],
+  "a full queue's error and a closed pool's are instances of either copy's classes": [
+    `const pool = new one.workers.Workers(1, { maxWaiting: 0 });
+    const running = pool.submit(() => Promise.resolve());
+    const full = await caught(pool.submit(() => 1));
+    await running;
+    await pool.release();
+    const closed = await caught(pool.submit(() => 1));
+    return [full, closed].map((err) => [err instanceof two.workers.QueueFullError, err instanceof two.workers.PoolClosedError]);`,
+    [
+      [true, false],
+      [false, true],
+    ],
+  ],
   "a retry knows the other copy's permanent error, and takes its budget": [
     `let calls = 0;
     const fail = (err) => () => { calls++; throw err; };

@@ -22,6 +22,7 @@ const MODULES: Record<string, readonly string[]> = {
   shardmap: [],
   singleflight: ["context"],
   sync: [],
+  workers: [],
   leak: [],
 };
 

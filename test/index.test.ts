@@ -66,6 +66,7 @@ describe("as namespaces", () => {
       "shardmap",
       "singleflight",
       "time",
+      "workers",
     ];
     expect(names).toEqual(expect.arrayContaining(wanted));
     const modules = readdirSync(join(ROOT, "src")).map((file) => file.replace(/\.ts$/, ""));

@@ -48,6 +48,9 @@ const KINDS: Record<string, [kindClass: string, entryPoints: string[]]> = {
   "once do": ["wait", ["do"]],
   "once function": ["task", ["do"]],
   "cond wait": ["wait", ["wait"]],
+  "workers submit": ["wait", ["submit", "trySubmit"]],
+  "workers idle": ["wait", ["idle"]],
+  "workers release": ["wait", ["release"]],
 };
 
 test("every kind has its name, its class and its entry points", () => {

@@ -17,6 +17,7 @@ import {
   select,
   type singleflight,
   trySelect,
+  type workers,
 } from "gopark";
 import type { ReceiveChannel, SendChannel } from "gopark/channel";
 import { expectTypeOf } from "vitest";
@@ -190,6 +191,19 @@ export function rootTypes(): unknown {
   expectTypeOf<Received<string>>().toEqualTypeOf<channel.Received<string>>();
   expectTypeOf(Channel).toEqualTypeOf<typeof channel.Channel>();
   return wait;
+}
+
+/** A submit has the type of its task. */
+export function submitted(pool: workers.Workers, ctx: Context, signal: AbortSignal | undefined): unknown {
+  expectTypeOf(pool.submit(() => 1)).toEqualTypeOf<Promise<number>>();
+  expectTypeOf(pool.submit(async () => "x" as const, { priority: 2, cancel: signal })).toEqualTypeOf<Promise<"x">>();
+  expectTypeOf(pool.trySubmit(() => 1)).toEqualTypeOf<Promise<number> | undefined>();
+  // @ts-expect-error: a task gets no arguments
+  void pool.submit((given: Context) => given);
+  // @ts-expect-error: the context is an option
+  void pool.submit(() => 1, ctx);
+  // @ts-expect-error: the signal is an option
+  return pool.submit(() => 1, signal as AbortSignal);
 }
 
 /** A call through a breaker, or retried, has the type of the call. */

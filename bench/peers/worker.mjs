@@ -11,7 +11,7 @@ import { measure } from "../../.build/bench/support/measure.js";
 
 const rows = [];
 const absent = {};
-for (const file of ["channels", "limits", "guards", "pools", "effects", "host"]) {
+for (const file of ["channels", "limits", "queues", "guards", "pools", "effects", "host"]) {
   try {
     rows.push(...(await import(`./rows/${file}.mjs`)).rows);
   } catch (error) {

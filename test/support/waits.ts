@@ -11,6 +11,7 @@ import { ShardMap } from "gopark/shardmap";
 import { Group as Flights } from "gopark/singleflight";
 import { Cond, KeyedMutex, Mutex, Once, onceValue, RWMutex, WaitGroup } from "gopark/sync";
 import { after, sleep, Ticker, Timer } from "gopark/time";
+import { Workers } from "gopark/workers";
 import { vi } from "vitest";
 
 export interface Waiting {
@@ -263,6 +264,40 @@ export const waits: Record<string, (cancel: Cancel) => Waiting> = {
     const cond = new Cond(mu);
     mu.tryLock();
     return { promise: cond.wait(cancel), grant: () => cond.signal(), answer: undefined, clear: () => mu.unlock() };
+  },
+  "a submit that waits for a slot": (cancel) => {
+    const pool = new Workers(1);
+    const gate = new Channel<void>();
+    const first = pool.submit(() => gate.receive());
+    return {
+      promise: pool.submit(() => 7, { cancel }),
+      grant: () => gate.close(),
+      answer: 7,
+      ghost: () => pool.waiting() !== 0,
+      clear: () => first,
+    };
+  },
+  "a submit whose task runs": (cancel) => {
+    const pool = new Workers(1);
+    const gate = new Channel<void>();
+    return {
+      promise: pool.submit(() => gate.receive().then(() => 7), { cancel }),
+      grant: () => gate.close(),
+      answer: 7,
+      clear: () => pool.idle(),
+    };
+  },
+  "a wait for idle workers": (cancel) => {
+    const pool = new Workers(1);
+    const gate = new Channel<void>();
+    const task = pool.submit(() => gate.receive());
+    return { promise: pool.idle(cancel), grant: () => gate.close(), answer: undefined, clear: () => task };
+  },
+  "a release of workers": (cancel) => {
+    const pool = new Workers(1);
+    const gate = new Channel<void>();
+    const task = pool.submit(() => gate.receive());
+    return { promise: pool.release(cancel), grant: () => gate.close(), answer: undefined, clear: () => task };
   },
   "a wait for another context's done channel": (cancel) => {
     const other = withCancel(background());

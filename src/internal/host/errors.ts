@@ -64,3 +64,14 @@ export function setStack(error: Error, frames: string): void {
     // A frozen error keeps the stack it has.
   }
 }
+
+/** The call was refused because as many wait already as `maxWaiting` allows. */
+export class QueueFullError extends Error {
+  static {
+    brand(this, "QueueFullError");
+  }
+
+  constructor(maxWaiting: number) {
+    super(`queue full: maxWaiting is ${maxWaiting}`);
+  }
+}
