@@ -7,7 +7,7 @@
  * - Most callers should use `withPermit`, or `permit` with `using`: the units are released however the block is left.
  * - Use `acquire` and `release` where one function takes the units and another gives them back. Release in `finally`,
  *   as many units as were acquired.
- * - Use `tryAcquire` to refuse work instead of queueing it.
+ * - Use `tryAcquire` to refuse work instead of queueing it, or `maxWaiting` to queue only so much of it.
  *
  * ```ts
  * import { context, semaphore } from "gopark";
@@ -38,12 +38,13 @@
  *   give the units back and fail.
  * - Counts are checked: negative, fractional and NaN ones are refused with RangeError, other types with TypeError. Zero
  *   is as in Go: it waits for those before it and takes nothing.
- * - `permit`, `withPermit`, `held`, `waiting` and `size` are additions. Units held by a permit are released by that
- *   permit alone, and once, however often it is released.
+ * - `permit`, `withPermit`, `held`, `waiting`, `size`, `setSize` and `maxWaiting` are additions. Units held by a permit
+ *   are released by that permit alone, and once, however often it is released.
  */
 import { noGenerator, wholeNumber } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
 import { disposable } from "./internal/host/dispose.ts";
+import { QueueFullError, withoutStack } from "./internal/host/errors.ts";
 import {
   chargeOperation,
   completed,
@@ -56,6 +57,8 @@ import { erase, isFull, Kind, type LeakRecord, makeRecord, type PublicFunction }
 import { sourceOf } from "./internal/wait/foreign.ts";
 import { Slots, type UnitRequest } from "./internal/wait/slots.ts";
 import type { Cancel } from "./internal/wait/source.ts";
+
+export { QueueFullError } from "./internal/host/errors.ts";
 
 // The public functions at which the stack of a record begins.
 const entryPoints = (): PublicFunction[] => {
@@ -125,6 +128,12 @@ class AcquireRequest implements UnitRequest<void> {
   }
 }
 
+/** How a {@link Weighted} queues. */
+export interface WeightedOptions {
+  /** How many callers may wait, a whole number from 0 or Infinity; Infinity if left out. */
+  readonly maxWaiting?: number;
+}
+
 /** A semaphore of `size` units. Waiters are served in the order of their calls: nobody overtakes. */
 export class Weighted {
   // Between any two calls: 0 <= #acquired <= #slots.held. The units beyond #acquired are held by permits. Slots decides
@@ -138,13 +147,19 @@ export class Weighted {
   // tracking was turned on have none.
   readonly #records = new Ring<LeakRecord>();
 
-  /** How many units there are. */
-  readonly size: number;
+  readonly #maxWaiting: number;
 
-  /** Throws RangeError unless `size` is a whole number from 0 to 2⁵³−1, TypeError if it is not a number. */
-  constructor(size: number) {
-    this.size = wholeNumber(size, "Weighted: size");
-    this.#slots = new Slots<unknown>(ACQUIRE, this.size);
+  // Made when a caller is first refused; shared, so that refusing stays cheap under load.
+  #queueFull: QueueFullError | undefined = undefined;
+
+  /**
+   * Throws RangeError unless `size` is a whole number from 0 to 2⁵³−1 and `maxWaiting` one or Infinity, TypeError if
+   * one of them is not a number.
+   */
+  constructor(size: number, { maxWaiting = Number.POSITIVE_INFINITY }: WeightedOptions = {}) {
+    this.#slots = new Slots<unknown>(ACQUIRE, wholeNumber(size, "Weighted: size"));
+    const unbounded = maxWaiting === Number.POSITIVE_INFINITY;
+    this.#maxWaiting = unbounded ? maxWaiting : wholeNumber(maxWaiting, "Weighted: maxWaiting");
   }
 
   /**
@@ -155,7 +170,9 @@ export class Weighted {
    *
    * Rejects, holding nothing, with
    * - the context's error or the signal's reason, if `ctx` has ended (even if units are free) or ends while waiting;
-   * - RangeError, if n is not a whole number from 0 to `size`, or TypeError, if it is not a number.
+   * - RangeError, if n is not a whole number from 0 to the size, or TypeError, if it is not a number; RangeError also
+   *   if {@link setSize} makes the size less than n while waiting;
+   * - {@link QueueFullError}, at once, if it would have to wait and `maxWaiting` callers do.
    */
   acquire(ctx: Cancel | undefined, n = 1): Promise<void> {
     if (!this.#canHold(n)) return this.#badCount("acquire", n);
@@ -168,6 +185,7 @@ export class Weighted {
       this.#addAcquired(n);
       return completed();
     }
+    if (slots.waiters.size >= this.#maxWaiting) return this.#refusal();
     return slots.park(source, new AcquireRequest(n, this.#onGrant)) as Promise<void>;
   }
 
@@ -189,6 +207,7 @@ export class Weighted {
       permit.granted();
       return chargeOperation() ? Promise.resolve(permit) : deferred(permit);
     }
+    if (slots.waiters.size >= this.#maxWaiting) return this.#refusal();
     return slots.park(source, permit, PERMIT) as Promise<Permit>;
   }
 
@@ -249,6 +268,26 @@ export class Weighted {
     this.#slots.give(n);
   }
 
+  /** How many units there are. */
+  size(): number {
+    return this.#slots.size;
+  }
+
+  /**
+   * Sets how many units there are. With more, waiters are served at once. With fewer, nothing is taken back: units
+   * beyond the size are held until they are released, and waiters that ask for more than the size reject with
+   * RangeError. O(1) to make it larger, O(waiting) to make it smaller, and O(1) more for each waiter served or
+   * rejected.
+   *
+   * Throws, with nothing changed, RangeError unless `size` is a whole number from 0 to 2⁵³−1, TypeError if it is not a
+   * number.
+   */
+  setSize(size: number): void {
+    const slots = this.#slots;
+    const smaller = wholeNumber(size, "setSize: size") < slots.size;
+    slots.resize(size, smaller ? ({ n }) => badCount("acquire", n, size) : undefined);
+  }
+
   /** How many units are held, with and without a permit. */
   held(): number {
     return this.#slots.held;
@@ -260,15 +299,20 @@ export class Weighted {
   }
 
   #canHold(n: number): boolean {
-    return Number.isSafeInteger(n) && n >= 0 && n <= this.size;
+    return Number.isSafeInteger(n) && n >= 0 && n <= this.#slots.size;
   }
 
   /** Rejects a call whose n {@link #canHold} has refused. */
   #badCount(method: string, n: number): Promise<never> {
     return rejectedByCheck(() => {
       wholeNumber(n, `${method}: n`);
-      throw new RangeError(`${method}: n must be at most ${this.size}, the size of the semaphore, got ${n}`);
+      throw badCount(method, n, this.#slots.size);
     });
+  }
+
+  #refusal(): Promise<never> {
+    this.#queueFull ??= withoutStack(() => new QueueFullError(this.#maxWaiting));
+    return failedWith(this.#queueFull);
   }
 
   /** Counts n units that have been taken without a permit. */
@@ -293,4 +337,8 @@ export class Weighted {
       this.#records.shift();
     }
   }
+}
+
+function badCount(method: string, n: number, size: number): RangeError {
+  return new RangeError(`${method}: n must be at most ${size}, the size of the semaphore, got ${n}`);
 }

@@ -81,7 +81,7 @@ class Replay {
     this.scopes.set(id, scope);
     this.units.set(id, n);
     if (cancelled) scope.cancel();
-    if (n > this.sem.size) this.tooBig.add(id);
+    if (n > this.sem.size()) this.tooBig.add(id);
     this.sem.acquire(scope.ctx, n).then(
       () => this.done.push([id, null]),
       (error: Error) => this.done.push([id, error instanceof RangeError ? "RangeError" : error.message]),

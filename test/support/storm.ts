@@ -148,7 +148,7 @@ export function storm(seed: number, operations: number): Storm {
 
   const hold = async (ctx: Context): Promise<void> => {
     const sem = rnd.pick(semaphores);
-    const n = rnd.int(0, sem.size);
+    const n = rnd.int(0, sem.size());
     switch (rnd.int(0, 2)) {
       case 0:
         await sem.acquire(ctx, n);

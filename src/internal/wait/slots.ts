@@ -1,7 +1,7 @@
 /** Slots: `size` units, granted first come, first served. Semaphores and limited groups are built on it. */
 import type { Kind } from "../track/tracker.ts";
 import type { Source } from "./source.ts";
-import { type Wait, Waiters } from "./wait.ts";
+import { type Wait, type Waiter, Waiters } from "./wait.ts";
 
 /** What a waiter asks for. */
 export interface UnitRequest<T> {
@@ -61,9 +61,13 @@ export class Slots<T> {
     else this.free += n;
   }
 
-  /** Sets how many units there are. Takes nothing back: what is held beyond the size is given back by its holders. */
-  resize(size: number): void {
+  /**
+   * Sets how many units there are. Takes nothing back: what is held beyond the size is given back by its holders. With
+   * `errorOf`, requests of more than the size are rejected with what it makes.
+   */
+  resize(size: number, errorOf?: (request: UnitRequest<T>) => Error): void {
     this.size = size;
+    if (errorOf !== undefined) this.rejectLarger(size, errorOf);
     this.admit();
   }
 
@@ -75,6 +79,16 @@ export class Slots<T> {
   /** The front waiter may have been cancelled: those behind it may fit. */
   afterCancels(): void {
     if (this.held < this.size) this.admit();
+  }
+
+  private rejectLarger(size: number, errorOf: (request: UnitRequest<T>) => Error): void {
+    let next: Waiter<T, UnitRequest<T>> | undefined;
+    for (let w = this.waiters.front; w !== undefined; w = next) {
+      next = w.next as typeof next;
+      if (w.value.n <= size) continue;
+      this.waiters.remove(w);
+      w.reject(errorOf(w.value));
+    }
   }
 
   private admit(): void {
