@@ -3,6 +3,7 @@ import { rows as breaker } from "./breaker.bench.ts";
 import { rows as channel } from "./channel.bench.ts";
 import { rows as context } from "./context.bench.ts";
 import { rows as errgroup } from "./errgroup.bench.ts";
+import { rows as pipeline } from "./pipeline.bench.ts";
 import { rows as pool } from "./pool.bench.ts";
 import { rows as rate } from "./rate.bench.ts";
 import { rows as retry } from "./retry.bench.ts";
@@ -22,6 +23,7 @@ export const files: Readonly<Record<string, readonly Row[]>> = {
   time,
   semaphore,
   errgroup,
+  pipeline,
   rate,
   pool,
   shardmap,

@@ -38,7 +38,7 @@
  * - `scope`, `map`, `forEach` and `await using group` are additions.
  */
 import { background, type Cancel, type CancelScope, type Context, fromSignal, withCancel } from "./context.ts";
-import { callable, isThenable, show, wholeNumber } from "./internal/data/args.ts";
+import { callable, show, wholeNumber } from "./internal/data/args.ts";
 import { asyncDisposable } from "./internal/host/dispose.ts";
 import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
 import { enter, exit, Kind, type PublicFunction, registerOuter, runTask, TASK } from "./internal/track/tracker.ts";
@@ -284,12 +284,8 @@ export class Group {
         let next: IteratorResult<T>;
         try {
           throwIfEnded(ctx);
-          next = input.isAsync ? await input.nextLater(source) : input.next();
-          if (!input.isAsync && !next.done && isThenable(next.value)) {
-            // A promise among the items of a synchronous iterable is awaited, as by `for await`.
-            throwIfEnded(ctx);
-            next = { done: false, value: await input.awaitItem(next.value as PromiseLike<T>, source) };
-          }
+          const taken = input.take(source);
+          next = taken instanceof Promise ? await taken : taken;
           throwIfEnded(ctx);
         } catch (error) {
           this.#done(limited);

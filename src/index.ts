@@ -12,6 +12,7 @@ export * as context from "./context.ts";
 export * as errgroup from "./errgroup.ts";
 export { go } from "./go.ts";
 export * as leak from "./leak.ts";
+export * as pipeline from "./pipeline.ts";
 export * as pool from "./pool.ts";
 export * as rate from "./rate.ts";
 export { retry } from "./retry.ts";

@@ -17,6 +17,7 @@ const MODULES: Record<string, readonly string[]> = {
   rate: [],
   breaker: [],
   errgroup: ["context"],
+  pipeline: ["channel", "select", "context", "time"],
   pool: [],
   retry: ["context", "time"],
   shardmap: [],
@@ -36,6 +37,7 @@ const LAYERS: Record<string, readonly string[]> = {
   time: ["data", "host"],
   track: ["data", "host"],
   wait: ["data", "host", "time", "track"],
+  pipeline: ["data", "host", "time", "track", "wait"],
 };
 
 interface Import {

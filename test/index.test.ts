@@ -60,6 +60,7 @@ describe("as namespaces", () => {
       "context",
       "errgroup",
       "leak",
+      "pipeline",
       "pool",
       "rate",
       "semaphore",

@@ -13,6 +13,7 @@ const LOCKING = [
   ...["lock", "withLock", "guard", "lock", "tryLock"], // KeyedMutex, and what its `of` returns
 ];
 const SEMAPHORE = ["withPermit", "permit", "acquire", "tryAcquire"];
+const STAGE = ["next", "return", "throw"];
 
 const KINDS: Record<string, [kindClass: string, entryPoints: string[]]> = {
   task: ["task", []], // `go` and the group name their own.
@@ -23,6 +24,10 @@ const KINDS: Record<string, [kindClass: string, entryPoints: string[]]> = {
   "iterator next": ["wait", []],
   "errgroup go": ["wait", ["go", "tryGo"]],
   "errgroup wait": ["wait", ["wait"]],
+  "pipeline stage": ["task", STAGE],
+  "pipeline next": ["wait", STAGE],
+  "pipeline room": ["wait", STAGE],
+  "pipeline end": ["wait", STAGE],
   "pool object": ["resource", ["use", "lease", "get"]],
   "rate wait": ["wait", ["wait", "wait"]],
   sleep: ["wait", ["sleep"]],

@@ -2,6 +2,7 @@
  * What the types guarantee. Nothing here runs: the gate compiles this file. A line that must not compile has
  * `@ts-expect-error` above it, which is an error itself if the line compiles.
  */
+import { Readable } from "node:stream";
 import {
   after,
   breaker,
@@ -11,7 +12,9 @@ import {
   type Context,
   type channel,
   context,
+  errgroup,
   go,
+  pipeline,
   type Received,
   retry,
   select,
@@ -239,4 +242,25 @@ export async function flights(group: singleflight.Group<string, number>, signal:
   group.forget(7);
   // @ts-expect-error: not the value's type
   return group.do("key", () => "x");
+}
+
+export function piped(signal: AbortSignal, web: ReadableStream<string>, node: Readable): unknown {
+  expectTypeOf(pipeline.from(signal, [1])).toEqualTypeOf<pipeline.Stage<number>>();
+  expectTypeOf(pipeline.from(undefined, web)).toEqualTypeOf<pipeline.Stage<string>>();
+  expectTypeOf(pipeline.map(signal, [1], async (n, ctx, i) => [n, ctx, i] as const)).toEqualTypeOf<
+    pipeline.Stage<readonly [number, Context, number]>
+  >();
+  expectTypeOf(pipeline.filter(signal, new Channel<string>(), () => true)).toEqualTypeOf<pipeline.Stage<string>>();
+  expectTypeOf(pipeline.merge(signal, [1], pipeline.from(signal, [2]))).toEqualTypeOf<pipeline.Stage<number>>();
+  expectTypeOf(pipeline.batch(signal, [1], 2)).toEqualTypeOf<pipeline.Stage<number[]>>();
+  expectTypeOf(pipeline.tee(signal, [1])).toEqualTypeOf<[pipeline.Stage<number>, pipeline.Stage<number>]>();
+  expectTypeOf(pipeline.tee(signal, [1], 3)).toEqualTypeOf<pipeline.Stage<number>[]>();
+  expectTypeOf(pipeline.collect(signal, node)).resolves.toBeArray();
+  expectTypeOf(pipeline.toChannel(new errgroup.Group(), pipeline.from(signal, [1]))).toEqualTypeOf<
+    ReceiveChannel<number>
+  >();
+  expectTypeOf(pipeline.toNodeStream(pipeline.from(signal, [1]), Readable)).toEqualTypeOf<Readable>();
+  // @ts-expect-error: there are three policies
+  pipeline.broadcast(signal, [1]).subscribe({ slow: "drop" });
+  return pipeline.toWebStream(pipeline.from(signal, [1]));
 }

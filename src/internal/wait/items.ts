@@ -2,16 +2,22 @@
  * The items of any iterable, taken one at a time and not before they are wanted. A wait for an item can be cancelled.
  * The iterator is closed when no more items are wanted.
  */
-import { show } from "../data/args.ts";
+import { isThenable, show } from "../data/args.ts";
 import { Kind } from "../track/tracker.ts";
 import type { Source } from "./source.ts";
 import { Waiters } from "./wait.ts";
 
 const NEXT = new Kind("iterator next", "wait");
 
+/**
+ * The property of an iterator, then true, whose `return` ends a pending `next`: it is waited for in any case. The
+ * symbol is registered, for the iterators of another copy of the package.
+ */
+export const ENDS_NEXT: unique symbol = Symbol.for("gopark.v1.endsNext") as never;
+
 /** At most one item is waited for at a time. After a wait for one was cancelled, only `close` may be called. */
 export class Items<T> {
-  readonly isAsync: boolean;
+  private readonly isAsync: boolean;
   private readonly iterator: Iterator<T> | AsyncIterator<T>;
 
   // Whether `return` must be called to close the iterator: no `next` has been called yet, or the last one gave an item.
@@ -35,7 +41,7 @@ export class Items<T> {
   }
 
   /** The next item of an iterator that is not async. Throws what the iterator throws. */
-  next(): IteratorResult<T> {
+  private next(): IteratorResult<T> {
     this.open = false;
     return this.read((this.iterator as Iterator<T>).next());
   }
@@ -44,14 +50,31 @@ export class Items<T> {
    * The next item of an async iterator, if it comes before the source ends. `source` has not ended. Rejects with what
    * the iterator throws.
    */
-  nextLater(source: Source): Promise<IteratorResult<T>> {
+  private nextLater(source: Source): Promise<IteratorResult<T>> {
     const next = this.waits.park(source, undefined) as Promise<IteratorResult<T>>;
     void this.pull();
     return next;
   }
 
+  /**
+   * The next item of any iterator, as a promise only where it must be waited for. A promise among the items of an
+   * iterator that is not async is awaited, as by `for await`. The source has not ended; afterwards it may have. Throws
+   * or rejects with what the iterator throws, or the end of the source if that is found before a wait.
+   */
+  take(source: Source): IteratorResult<T> | Promise<IteratorResult<T>> {
+    if (this.isAsync) return this.nextLater(source);
+    const next = this.next();
+    return !next.done && isThenable(next.value) ? this.takeLater(next.value as PromiseLike<T>, source) : next;
+  }
+
+  private async takeLater(item: PromiseLike<T>, source: Source): Promise<IteratorResult<T>> {
+    const ending = source.poll();
+    if (ending !== undefined) throw ending.error();
+    return { done: false, value: await this.awaitItem(item, source) };
+  }
+
   /** What a promise among the items resolves to, if that is before the source ends. Rejects as the promise does. */
-  awaitItem(item: PromiseLike<T>, source: Source): Promise<T> {
+  private awaitItem(item: PromiseLike<T>, source: Source): Promise<T> {
     const result = this.waits.park(source, undefined) as Promise<T>;
     void (async () => {
       try {
@@ -63,12 +86,15 @@ export class Items<T> {
     return result;
   }
 
-  /** Closes the iterator by its `return`, and waits for that unless a `next` is still pending. Never rejects. */
+  /**
+   * Closes the iterator by its `return`, and waits for that, but not while a `next` is pending that `return` does not
+   * end. Never rejects.
+   */
   async close(): Promise<void> {
     if (!this.open && !this.pending) return;
     try {
       const returned = this.iterator.return?.();
-      if (this.pending) Promise.resolve(returned).catch(() => {});
+      if (this.pending && !(ENDS_NEXT in this.iterator)) Promise.resolve(returned).catch(() => {});
       else await returned;
     } catch {
       // As in `for await`: what stopped the loop is the error to report.

@@ -126,7 +126,7 @@ function resultOf<T>({ value, ok }: Received<T>): IteratorResult<T, undefined> {
 }
 
 /** %AsyncIteratorPrototype%, which every async iterator of the language inherits. */
-const AsyncIteratorPrototype: object = Object.getPrototypeOf(
+export const AsyncIteratorPrototype: object = Object.getPrototypeOf(
   Object.getPrototypeOf(async function* () {}.prototype),
 ) as object;
 
