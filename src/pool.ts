@@ -41,7 +41,7 @@
  * - Idle objects are dropped after a time, not after a number of garbage collections, and at most `maxIdle` are kept.
  *   As in Go, they pass through two generations.
  * - An object that is not put back is counted, and leak checks report it. Go does not count it.
- * - `lease`, `use`, `idle`, `out` and `dispose` are additions.
+ * - `lease`, `use`, `destroy`, `idle`, `out` and `dispose` are additions.
  *
  * What it is for: objects that cost more to make than a get and a put. It is not a cache: an idle object may be dropped
  * at any time, and the caller does not choose which one it gets. It is not a connection pool: `get` never waits, and
@@ -53,6 +53,7 @@
  */
 import { callable, duration, isThenable, noGenerator, show, wholeNumber } from "./internal/data/args.ts";
 import { Stamp } from "./internal/data/stamp.ts";
+import { guarded } from "./internal/host/async.ts";
 import { disposable } from "./internal/host/dispose.ts";
 import { now } from "./internal/time/clock.ts";
 import { type Alarm, arm, disarm } from "./internal/time/timers.ts";
@@ -71,6 +72,13 @@ export interface PoolOptions<T extends object> {
 
   /** Makes an object as good as new. Called inside `put` and `release`. Must not return a promise. */
   readonly reset: (object: T) => void;
+
+  /**
+   * Called with each object that the pool lets go: one of more than `maxIdle`, one that was idle too long, one whose
+   * `reset` has failed, one that a lease has dropped, and all when the pool is disposed. The object is not in the pool
+   * any more. An error that it throws is reported as an uncaught one. A promise that it returns is not waited for.
+   */
+  readonly destroy?: (object: T) => unknown;
 
   /** How many idle objects are kept, a whole number from 0 or Infinity; 256 if left out. More are dropped. */
   readonly maxIdle?: number;
@@ -149,7 +157,18 @@ export class Lease<T extends object> {
     takeBack(member);
   }
 
-  /** Gives the object back at the end of a `using` block. */
+  /**
+   * Lets go of the object instead of giving it back: for one that is broken. It is not reset, and no other caller gets
+   * it. Does nothing once the lease has been released or dropped.
+   */
+  drop(): void {
+    const member = this.#member;
+    if (member === undefined) return;
+    this.#member = undefined;
+    letGo(member);
+  }
+
+  /** Gives the object back at the end of a `using` block, unless it was dropped. */
   declare readonly [Symbol.dispose]: () => void;
 
   static {
@@ -159,6 +178,7 @@ export class Lease<T extends object> {
 
 // For leases, which live outside the class. Set by its static block.
 let takeBack: <T extends object>(member: Member<T>) => void;
+let letGo: <T extends object>(member: Member<T>) => void;
 
 /** A pool of objects that `create` makes and `reset` makes as good as new. */
 export class Pool<T extends object> {
@@ -168,6 +188,7 @@ export class Pool<T extends object> {
   //   if anything is idle and #idleMs is finite, the alarm is armed for the end of the current period.
   readonly #create: () => T;
   readonly #reset: (object: T) => void;
+  readonly #destroy: ((object: T) => unknown) | undefined;
   readonly #maxIdle: number;
   readonly #idleMs: number;
   #out = 0;
@@ -181,9 +202,10 @@ export class Pool<T extends object> {
 
   /** Throws TypeError for a missing or unusable option, and RangeError for a number outside its range. */
   constructor(options: PoolOptions<T>) {
-    const { create, reset, maxIdle = 256, idleMs = 60_000 } = options ?? {};
+    const { create, reset, destroy, maxIdle = 256, idleMs = 60_000 } = options ?? {};
     this.#create = callable(create, "Pool: create");
     this.#reset = callable(reset, "Pool: reset");
+    this.#destroy = destroy === undefined ? undefined : callable(destroy, "Pool: destroy");
     this.#maxIdle = maxIdle === Number.POSITIVE_INFINITY ? maxIdle : wholeNumber(maxIdle, "Pool: maxIdle");
     this.#idleMs = duration(idleMs, "Pool: idleMs");
     if (idleMs <= 0) throw new RangeError(`Pool: idleMs must be above 0, got ${idleMs}`);
@@ -277,9 +299,11 @@ export class Pool<T extends object> {
    */
   dispose(): void {
     this.#disposed = true;
+    const gone = [...this.#older, ...this.#idle];
     this.#idle = [];
     this.#older = [];
     disarm(this.#alarm);
+    for (const { object } of gone) this.#destroyOne(object);
   }
 
   /** Disposes of the pool at the end of a `using` block. */
@@ -288,7 +312,10 @@ export class Pool<T extends object> {
   #take(): Member<T> {
     if (this.#disposed) throw new Error("pool: get after dispose");
     const member = this.#idle.pop() ?? this.#older.pop() ?? this.#make();
-    if (this.#disposed) throw new Error("pool: get after dispose"); // `create` may have disposed of the pool.
+    if (this.#disposed) {
+      this.#destroyOne(member.object); // `create` has disposed of the pool.
+      throw new Error("pool: get after dispose");
+    }
     this.#out++;
     return member;
   }
@@ -308,17 +335,40 @@ export class Pool<T extends object> {
   }
 
   #takeBack(member: Member<T>): void {
+    this.#uncount(member);
+    let kept = false;
+    try {
+      if (!this.#disposed) kept = this.#resetAndKeep(member);
+    } finally {
+      if (!kept) this.#destroyOne(member.object);
+    }
+  }
+
+  /**
+   * Reports whether the pool has kept the member: `maxIdle` may be kept already, or `reset` may dispose of the pool.
+   */
+  #resetAndKeep(member: Member<T>): boolean {
+    const reset = this.#reset;
+    const answer: unknown = reset(member.object);
+    if (answer !== undefined && isThenable(answer)) throw new TypeError("Pool: reset must not return a promise");
+    if (this.idle() >= this.#maxIdle || this.#disposed) return false;
+    this.#idle.push(member);
+    if (this.#alarm.index < 0 && this.#idleMs !== Number.POSITIVE_INFINITY) this.#arm();
+    return true;
+  }
+
+  /** The member is out no more. */
+  #uncount(member: Member<T>): void {
     member.state = "in";
     exit(OBJECT, member.record);
     member.record = undefined;
     this.#out--;
-    if (this.#disposed) return;
-    const reset = this.#reset;
-    const answer: unknown = reset(member.object);
-    if (answer !== undefined && isThenable(answer)) throw new TypeError("Pool: reset must not return a promise");
-    if (this.idle() >= this.#maxIdle || this.#disposed) return;
-    this.#idle.push(member);
-    if (this.#alarm.index < 0 && this.#idleMs !== Number.POSITIVE_INFINITY) this.#arm();
+  }
+
+  /** Hands an object that the pool has let go to `destroy`, which may call back in. */
+  #destroyOne(object: T): void {
+    const destroy = this.#destroy;
+    if (destroy !== undefined) guarded(() => void destroy(object));
   }
 
   #arm(): void {
@@ -327,14 +377,20 @@ export class Pool<T extends object> {
   }
 
   #endPeriod(): void {
+    const gone = this.#older;
     this.#older = this.#idle;
     this.#idle = [];
     if (this.#older.length > 0) this.#arm();
+    for (const { object } of gone) this.#destroyOne(object);
   }
 
   static {
     disposable(this.prototype, this.prototype.dispose);
     takeBack = (member) => member.pool.#takeBack(member);
+    letGo = (member) => {
+      member.pool.#uncount(member);
+      member.pool.#destroyOne(member.object);
+    };
   }
 }
 
