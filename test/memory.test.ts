@@ -390,9 +390,12 @@ afterEach(() => track("full"));
 test.each(Object.entries(longLived))("under %s that lives on, nothing is kept of what is over", async (_, make) => {
   const [cancel, cancelIt] = make();
   const cases = Object.entries(uses).map(([name, use]) => ({ name, ...use(cancel) }));
-  const kept = await bytesPerRound(async () => {
+  const all = async () => {
     for (const { round } of cases) await round();
-  }, ROUNDS / 4);
+  };
+  let kept = await bytesPerRound(all, ROUNDS / 4);
+  // The first measurement in a process may see the engine compile. What is really kept is kept again.
+  if (kept >= 4 * NOTHING) kept = await bytesPerRound(all, ROUNDS / 4);
   // Only where something was kept is each use measured by itself.
   const keeping: Record<string, number> = {};
   if (kept >= 4 * NOTHING) {
