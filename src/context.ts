@@ -44,6 +44,7 @@
  *   context that first read `ctx.signal`.
  * - `undefined` for a parent or a context stands for `background()`, so that an optional signal can be passed on. For a
  *   nil parent Go panics; `null` is a TypeError here.
+ * - `merge` is an addition: a context that ends with the first of several.
  * - `is` looks through `cause` and `AggregateError.errors`, but not behind the error of a context.
  * - An operation that is given a context that has ended rejects, even if it could complete at once. In a select a
  *   context is one case among others, as in Go.
@@ -59,6 +60,7 @@ import { CancelContext, DeadlineContext, Root, ValueContext } from "./internal/w
 import { AfterFuncCall } from "./internal/wait/dependents.ts";
 import { Canceled, causeOf, DeadlineExceeded, isContextError, someError } from "./internal/wait/endings.ts";
 import { hintFor, isContext, isSignal, SOURCE_KEY, sourceOf } from "./internal/wait/foreign.ts";
+import { MergedContext } from "./internal/wait/merged.ts";
 import { contextOfSignal } from "./internal/wait/signalcontext.ts";
 import { type Cancel, SOURCE, Source } from "./internal/wait/source.ts";
 
@@ -186,6 +188,18 @@ export function withValue(parent: Cancel | undefined, key: unknown, val: unknown
   return new ValueContext(ctx, key, val);
 }
 
+/**
+ * A child of `ctx` that also ends when one of `others` does, whichever is first: with the error and the cause of that
+ * one. It has the values of `ctx`, and the earliest deadline of all. Once it has ended it is linked to none of them, so
+ * nothing gathers on one that lives long. For work that ends with its request or with the server.
+ *
+ * Where one of them has ended, the child has ended when it is returned. Throws as {@link withCancel}.
+ */
+export function merge(ctx: Cancel | undefined, ...others: readonly (Cancel | undefined)[]): CancelScope {
+  const first = parentOf(ctx);
+  return scopeOf(new MergedContext(first, others.map(parentOf)));
+}
+
 /** `parent`'s values without its end: never ends, has no deadline. For work that must outlive the request. */
 export function withoutCancel(parent: Cancel | undefined): Context {
   return new Root(".WithoutCancel", parentOf(parent));
@@ -280,7 +294,7 @@ function contextOf(ctx: Cancel | undefined): Context {
 }
 
 // The public functions at which the stack of a record begins.
-const entryPoints = (): PublicFunction[] => [withCancel, withTimeout, withDeadline];
+const entryPoints = (): PublicFunction[] => [withCancel, withTimeout, withDeadline, merge];
 
 /** Links a new context to its parent and counts it. Returns the pair for the caller, which is its disposer too. */
 function scopeOf(ctx: CancelContext): CancelScope {

@@ -82,7 +82,7 @@ export class CancelContext extends Source implements Context {
   /** @internal */
   readonly [SOURCE]: this = this;
   readonly parent: Context;
-  private readonly parentSource: Source;
+  protected readonly parentSource: Source;
 
   /**
    * The nearest context, here or above, that determines `deadline()` by itself: one with a deadline, a root, a foreign
@@ -124,10 +124,20 @@ export class CancelContext extends Source implements Context {
   }
 
   private record(cancel: CancelFunc, entryPoints: () => readonly PublicFunction[]): void {
-    const provable = this.parentSource === NEVER && this.nearestDeadline === undefined;
+    const provable = this.endsByCancelAlone();
     const record = makeRecord(CONTEXT, 1, provable ? cancel : undefined, entryPoints);
     this.ensureExtras().record = record;
     if (!provable) noteLostCancel(record, cancel);
+  }
+
+  /** Whether neither a parent nor a deadline can end it. */
+  protected endsByCancelAlone(): boolean {
+    return this.parentSource === NEVER && this.nearestDeadline === undefined;
+  }
+
+  /** What its string adds to that of its parent. */
+  addition(): string {
+    return ".WithCancel";
   }
 
   /** What the cancel function does. */
@@ -214,6 +224,11 @@ export class DeadlineContext extends CancelContext implements Alarm, DeadlineSou
     return this.when;
   }
 
+  override addition(): string {
+    const at = Math.abs(this.when) <= 8.64e15 ? new Date(this.when).toISOString() : this.when;
+    return `.WithDeadline(${at} [${Math.round(this.when - now())}ms])`;
+  }
+
   fire(): void {
     if (this.ending === undefined) this.end(new Cancellation(DeadlineExceeded, this.cause), false);
   }
@@ -298,7 +313,7 @@ function lookUp(from: Context, key: unknown): unknown {
 }
 
 /** See `deadlineOwner` of {@link CancelContext}. */
-function deadlineOwnerOf(ctx: Context): Context {
+export function deadlineOwnerOf(ctx: Context): Context {
   const own =
     (ctx instanceof CancelContext && ctx[SOURCE] === ctx) || (ctx instanceof ValueContext && ctx.self === ctx);
   return own ? ctx.deadlineOwner : ctx;
@@ -309,10 +324,7 @@ function describe(from: Context): string {
   const added: string[] = [];
   let ctx = from;
   for (;;) {
-    if (ctx instanceof DeadlineContext) {
-      const at = Math.abs(ctx.when) <= 8.64e15 ? new Date(ctx.when).toISOString() : ctx.when;
-      added.push(`.WithDeadline(${at} [${Math.round(ctx.when - now())}ms])`);
-    } else if (ctx instanceof CancelContext) added.push(".WithCancel");
+    if (ctx instanceof CancelContext) added.push(ctx.addition());
     else if (ctx instanceof ValueContext) added.push(`.WithValue(${shown(ctx.key)}, ${shown(ctx.val)})`);
     else if (ctx instanceof Root && ctx.parent !== undefined) added.push(ctx.name);
     else return [String(ctx), ...added.reverse()].join("");
