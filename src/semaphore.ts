@@ -147,7 +147,11 @@ export class Weighted {
   // tracking was turned on have none.
   readonly #records = new Ring<LeakRecord>();
 
-  readonly #maxWaiting: number;
+  // The size of #slots, for a check that reads no other object.
+  #size: number;
+
+  // Undefined if any number may wait: an acquire that parks then compares no numbers.
+  readonly #maxWaiting: number | undefined;
 
   // Made when a caller is first refused; shared, so that refusing stays cheap under load.
   #queueFull: QueueFullError | undefined = undefined;
@@ -157,9 +161,10 @@ export class Weighted {
    * one of them is not a number.
    */
   constructor(size: number, { maxWaiting = Number.POSITIVE_INFINITY }: WeightedOptions = {}) {
-    this.#slots = new Slots<unknown>(ACQUIRE, wholeNumber(size, "Weighted: size"));
+    this.#size = wholeNumber(size, "Weighted: size");
+    this.#slots = new Slots<unknown>(ACQUIRE, this.#size);
     const unbounded = maxWaiting === Number.POSITIVE_INFINITY;
-    this.#maxWaiting = unbounded ? maxWaiting : wholeNumber(maxWaiting, "Weighted: maxWaiting");
+    this.#maxWaiting = unbounded ? undefined : wholeNumber(maxWaiting, "Weighted: maxWaiting");
   }
 
   /**
@@ -185,7 +190,8 @@ export class Weighted {
       this.#addAcquired(n);
       return completed();
     }
-    if (slots.waiters.size >= this.#maxWaiting) return this.#refusal();
+    if (this.#maxWaiting !== undefined && slots.waiters.size >= this.#maxWaiting)
+      return this.#refusal(this.#maxWaiting);
     return slots.park(source, new AcquireRequest(n, this.#onGrant)) as Promise<void>;
   }
 
@@ -207,7 +213,8 @@ export class Weighted {
       permit.granted();
       return chargeOperation() ? Promise.resolve(permit) : deferred(permit);
     }
-    if (slots.waiters.size >= this.#maxWaiting) return this.#refusal();
+    if (this.#maxWaiting !== undefined && slots.waiters.size >= this.#maxWaiting)
+      return this.#refusal(this.#maxWaiting);
     return slots.park(source, permit, PERMIT) as Promise<Permit>;
   }
 
@@ -270,7 +277,7 @@ export class Weighted {
 
   /** How many units there are. */
   size(): number {
-    return this.#slots.size;
+    return this.#size;
   }
 
   /**
@@ -283,9 +290,9 @@ export class Weighted {
    * number.
    */
   setSize(size: number): void {
-    const slots = this.#slots;
-    const smaller = wholeNumber(size, "setSize: size") < slots.size;
-    slots.resize(size, smaller ? ({ n }) => badCount("acquire", n, size) : undefined);
+    const smaller = wholeNumber(size, "setSize: size") < this.#size;
+    this.#size = size;
+    this.#slots.resize(size, smaller ? ({ n }) => badCount("acquire", n, size) : undefined);
   }
 
   /** How many units are held, with and without a permit. */
@@ -299,19 +306,19 @@ export class Weighted {
   }
 
   #canHold(n: number): boolean {
-    return Number.isSafeInteger(n) && n >= 0 && n <= this.#slots.size;
+    return Number.isSafeInteger(n) && n >= 0 && n <= this.#size;
   }
 
   /** Rejects a call whose n {@link #canHold} has refused. */
   #badCount(method: string, n: number): Promise<never> {
     return rejectedByCheck(() => {
       wholeNumber(n, `${method}: n`);
-      throw badCount(method, n, this.#slots.size);
+      throw badCount(method, n, this.#size);
     });
   }
 
-  #refusal(): Promise<never> {
-    this.#queueFull ??= withoutStack(() => new QueueFullError(this.#maxWaiting));
+  #refusal(maxWaiting: number): Promise<never> {
+    this.#queueFull ??= withoutStack(() => new QueueFullError(maxWaiting));
     return failedWith(this.#queueFull);
   }
 
