@@ -37,6 +37,19 @@ test("receives from a timer, while it is armed", async () => {
   expect(timerRefs()).toBe(0);
 });
 
+test("a sleep of Infinity that is cancelled disarms no other", async () => {
+  const { ctx, cancel } = withCancel(bg);
+  const sleeps = [10, 20, 30, 40].map((ms) => watch(sleep(ms)));
+  const endless = watch(sleep(Number.POSITIVE_INFINITY, ctx));
+  expect(timerRefs()).toBe(4);
+  cancel();
+  expect(timerRefs()).toBe(4);
+  vi.advanceTimersByTime(40);
+  await turn();
+  expect([endless.state, ...sleeps.map(({ state }) => state)]).toEqual(["rejected", ...Array(4).fill("fulfilled")]);
+  expect(timerRefs()).toBe(0);
+});
+
 test("receives from a ticker, until it is stopped", async () => {
   const ticker = new Ticker(10);
   const first = watch(ticker.c.receive());

@@ -33,9 +33,6 @@ export class TimedWaiters<V = undefined> implements WaitQueue<Wait<void, WaitAla
   readonly kind: Kind;
   readonly hooks: CancelHooks<Wait<void, WaitAlarm<V>>> | undefined;
 
-  /** How many wait. */
-  size = 0;
-
   constructor(kind: Kind, hooks?: CancelHooks<Wait<void, WaitAlarm<V>>>) {
     this.kind = kind;
     this.hooks = hooks;
@@ -47,21 +44,17 @@ export class TimedWaiters<V = undefined> implements WaitQueue<Wait<void, WaitAla
     const wait = new Wait<void, WaitAlarm<V>>(this.kind, source, alarm);
     alarm.wait = wait;
     wait.list = this;
-    this.size++;
     arm(alarm);
     if (when !== Number.POSITIVE_INFINITY) refTimer();
     wait.dependent?.listen();
     return wait.promise;
   }
 
-  remove(wait: Wait<void, WaitAlarm<V>>): boolean {
-    if (wait.list !== this) return false;
+  remove(wait: Wait<void, WaitAlarm<V>>): void {
     wait.list = undefined;
-    this.size--;
     const alarm = wait.value;
     disarm(alarm);
     if (alarm.when !== Number.POSITIVE_INFINITY) unrefTimer();
-    return true;
   }
 }
 

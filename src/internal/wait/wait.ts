@@ -73,8 +73,8 @@ export interface WaitQueue<W> {
   readonly hooks: CancelHooks<W> | undefined;
   /** The holder of what a wait waits for, where that is known: reports show it. */
   readonly holder?: Holder | undefined;
-  /** Unlinks the wait; false if it does not stand here. */
-  remove(wait: W): boolean;
+  /** Unlinks the wait, which stands here. */
+  remove(wait: W): void;
 }
 
 /** A queue of waiters, in the order of their arrival. */
