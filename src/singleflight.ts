@@ -125,7 +125,7 @@ export class Group<K, V> {
    *
    * An `fn` that awaits `do` of its own key waits for itself, until all callers from outside have left if it passes its
    * context, or one derived from that, as `cancel`; otherwise for ever. An `fn` that forgets its key first starts new
-   * work.
+   * work. Two works that await each other's keys wait for ever, too.
    */
   do(key: K, fn: Work<V>, cancel?: Cancel): Promise<Result<V>> {
     if (typeof fn !== "function") return notAFunction(fn, "do: fn");
