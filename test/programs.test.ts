@@ -45,6 +45,11 @@ describe("prints its output", () => {
   }
 });
 
+test.each(programs)("the header of %s says how to run it", (program) => {
+  const header = source(program).split("*/")[0];
+  expect(header).toContain(`\n * \`npm run example ${program.replace(/\.ts$/, "")}\` runs it.\n`);
+});
+
 describe("the table of README.md", () => {
   const rows = new Map(
     Array.from(

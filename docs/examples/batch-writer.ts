@@ -8,6 +8,8 @@
  * Rules of thumb: make one `after` for each batch, when its first record comes. An `after` made anew for each record
  * would measure the time since the last record, and records that come steadily would never be written. Take the token
  * before the write, not after it.
+ *
+ * `npm run example batch-writer` runs it.
  */
 import { after, Channel, context, errgroup, rate, select, time } from "gopark";
 import type { ReceiveChannel } from "gopark/channel";

@@ -6,6 +6,8 @@
  *
  * Rules of thumb: claim before you await, so that only one task does the work. Write back only over your own claim, so
  * that a refresh never brings back what was deleted meanwhile. Give work in the background an owner that waits for it.
+ *
+ * `npm run example cache` runs it.
  */
 import { context, errgroup, shardmap, time } from "gopark";
 import type { Context } from "gopark/context";

@@ -6,6 +6,8 @@
  *
  * Rule of thumb: bound the scarce thing where it is used, and take the narrow permit first. A task that waits for a
  * busy host must not hold one of the four places that another host could use.
+ *
+ * `npm run example crawl` runs it.
  */
 import { context, errgroup, semaphore, shardmap, time } from "gopark";
 import type { Context } from "gopark/context";

@@ -5,6 +5,8 @@
  * Rules of thumb: use two contexts. The one that ends the accepting is not the one that the requests work under, or the
  * shutdown would cut them off. And limit the drain in time: one request that hangs must not keep the process from
  * ending.
+ *
+ * `npm run example graceful-drain` runs it.
  */
 import { Channel, context, errgroup, go, select, time } from "gopark";
 import type { ReceiveChannel } from "gopark/channel";

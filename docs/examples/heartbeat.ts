@@ -4,6 +4,8 @@
  * Rules of thumb: send the heartbeat from the loop that does the work. A timer beside it would go on sending while the
  * work hangs. Send it when idle too, by a ticker, so that silence always means trouble. And never wait for the
  * receiver: a heartbeat is dropped if the last one has not been received.
+ *
+ * `npm run example heartbeat` runs it.
  */
 import { after, Channel, context, go, select, time } from "gopark";
 import type { ReceiveChannel, SendChannel } from "gopark/channel";

@@ -5,6 +5,8 @@
  * Rules of thumb: hedge after the time in which nearly all requests are answered, so that few are sent twice. Cancel
  * the other requests: otherwise the servers get twice the load just when they are slow. And give the channel room for
  * every answer, so that one that comes when nothing receives neither waits nor is lost.
+ *
+ * `npm run example hedging` runs it.
  */
 import { after, Channel, context, errgroup, select, time } from "gopark";
 import type { Context } from "gopark/context";

@@ -5,6 +5,8 @@
  * Rules of thumb: a stage closes its output when it ends, on every path. Where several tasks send on one channel, close
  * it when the last of them has ended. And give every send the context: when the reader has left, only the end of the
  * context can end the sends of the stages behind it.
+ *
+ * `npm run example pipeline` runs it.
  */
 import { Channel, context, errgroup, time } from "gopark";
 import type { ReceiveChannel, SendChannel } from "gopark/channel";

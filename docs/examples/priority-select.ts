@@ -6,6 +6,8 @@
  *
  * Rule of thumb: rank by asking one after the other, not by the order of the cases. Use it for what is rare: an urgent
  * channel that is never empty starves the others.
+ *
+ * `npm run example priority-select` runs it.
  */
 import { Channel, context, go, select, time, trySelect } from "gopark";
 import type { ReceiveChannel } from "gopark/channel";

@@ -4,6 +4,8 @@
  * Rules of thumb: three attempts are three times the load, at the moment at which the service can bear it least. A
  * budget that the callers share bounds that. A breaker, which belongs inside the retry, stops the calls altogether;
  * what it refuses is not worth a retry.
+ *
+ * `npm run example retry-budget` runs it.
  */
 import { breaker, context, retry, time } from "gopark";
 import type { Context } from "gopark/context";

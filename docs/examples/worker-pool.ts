@@ -4,6 +4,8 @@
  *
  * Rules of thumb: bound the queue, and answer a refusal at once, so that the caller can go elsewhere. At the shutdown
  * wait for the jobs that run, and not for ever.
+ *
+ * `npm run example worker-pool` runs it.
  */
 import { context, time, workers } from "gopark";
 import type { Context } from "gopark/context";
