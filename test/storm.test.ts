@@ -4,7 +4,7 @@
  */
 import { counters } from "gopark/leak";
 import { expect, test, vi } from "vitest";
-import { storm } from "./support/storm.ts";
+import { storm, TOKENS } from "./support/storm.ts";
 import { turn } from "./support/turn.ts";
 
 const seed = Number(process.env.SEED ?? 20261123);
@@ -30,13 +30,21 @@ test(`a storm of ${operations} operations loses nothing and leaves nothing, SEED
       console.log(`storm, seed ${seed}: ${n} of ${operations} operations`);
     }
   }
-  const { sent, received, semaphores, desks, updated, counts } = ledger;
+  const { sent, received, semaphores, desks, mutex, rw, keyed, workers, budget, retried, inputs, updated, counts } =
+    ledger;
   console.log(`storm, seed ${seed}:`, Object.fromEntries(done), `${sent.size} values sent`);
 
   expect(new Set(received).size, "a value came out twice").toBe(received.length);
   expect(received.toSorted((a, b) => a - b)).toEqual([...sent].sort((a, b) => a - b));
   expect(semaphores.map((s) => [s.held(), s.waiting()])).toEqual(semaphores.map(() => [0, 0]));
   expect(desks.out(), "desks not given back").toBe(0);
+  expect([mutex.tryLock(), rw.tryLock(), keyed.len()], "locks still held").toEqual([true, true, 0]);
+  mutex.unlock();
+  rw.unlock();
+  expect([workers.running(), workers.waiting()], "tasks of the workers").toEqual([0, 0]);
+  expect(retried).toBeGreaterThan(0);
+  expect(budget.tokens(), "tokens not given back").toBe(TOKENS - retried);
+  expect(inputs, "inputs of pipelines left open").toBe(0);
   expect(new Map(counts), "updates lost").toEqual(new Map(updated));
   expect(Object.entries(counters()).filter(([, n]) => n !== 0)).toEqual([]);
 });

@@ -1,20 +1,24 @@
 /**
- * A storm of random cancellations: hundreds of tasks that send, receive, select, acquire, lease, update, load, wait,
- * sleep and spawn, under contexts that are cancelled at random moments, on channels that are closed at random moments.
- * Afterwards every value that was sent has been received exactly once, every unit and every pooled object is back, no
- * update is lost, and nothing is left behind.
+ * A storm of random cancellations: hundreds of tasks that send, receive, select, acquire, lock, lease, submit, update,
+ * load, retry, wait, sleep and spawn, under contexts that are cancelled at random moments, on channels that are closed
+ * and with workers that are released at random moments. Afterwards every value that was sent has been received exactly
+ * once, every unit, lock, slot, token and pooled object is back, no update is lost, and nothing is left behind.
  */
 import { Channel, type ReceiveChannel } from "gopark/channel";
 import { background, type CancelScope, type Context, withCancel, withTimeout } from "gopark/context";
 import { type Group, map, scope } from "gopark/errgroup";
 import { go } from "gopark/go";
+import * as pipeline from "gopark/pipeline";
 import { Pool } from "gopark/pool";
-import { Limiter } from "gopark/rate";
+import { KeyedLimiter, Limiter } from "gopark/rate";
+import { retry } from "gopark/retry";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
 import { Group as Flights } from "gopark/singleflight";
+import { KeyedMutex, Mutex, RWMutex } from "gopark/sync";
 import { after, sleep } from "gopark/time";
+import { Workers } from "gopark/workers";
 import { random } from "./random.ts";
 
 export interface Storm {
@@ -30,6 +34,15 @@ export interface Ledger {
   readonly received: readonly number[];
   readonly semaphores: readonly Weighted[];
   readonly desks: Pool<Desk>;
+  readonly mutex: Mutex;
+  readonly rw: RWMutex;
+  readonly keyed: KeyedMutex<number>;
+  readonly workers: Workers;
+  /** It had `TOKENS` tokens, earned none, and paid for each retry. */
+  readonly budget: InstanceType<typeof retry.Budget>;
+  readonly retried: number;
+  /** How many inputs of pipelines are open. */
+  readonly inputs: number;
   /** How often each key was incremented, and the map's counts. */
   readonly updated: ReadonlyMap<number, number>;
   readonly counts: ShardMap<number, number>;
@@ -41,6 +54,12 @@ interface Desk {
   papers: number[];
 }
 
+/** What a lock guards: several readers or one writer may be in it. */
+interface Room {
+  readers: number;
+  writers: number;
+}
+
 type Operation = readonly [what: string, run: (ctx: Context, depth: number) => unknown];
 
 function repeat(weight: number, what: string, run: Operation[1]): Operation[] {
@@ -49,6 +68,9 @@ function repeat(weight: number, what: string, run: Operation[1]): Operation[] {
 
 const TASKS = 300;
 const CONTEXTS = 24;
+const WORKERS = 6;
+export const TOKENS = 1e6;
+const SLOW = ["block", "dropOldest", "dropNewest"] as const;
 
 export function storm(seed: number, operations: number): Storm {
   const rnd = random(seed);
@@ -70,6 +92,17 @@ export function storm(seed: number, operations: number): Storm {
   const updated = new Map<number, number>();
   const cache = new ShardMap<number, number>();
   const flights = new Flights<number, number>();
+  const room = (): Room => ({ readers: 0, writers: 0 });
+  const mutex = new Mutex();
+  const rw = new RWMutex();
+  const keyed = new KeyedMutex<number>();
+  const rooms = { mutex: room(), rw: room(), keyed: [room(), room(), room()] };
+  const workers = new Workers(WORKERS, { maxWaiting: 20 });
+  const keyedLimiter = new KeyedLimiter<number>(2000, 5, { maxKeys: 3 });
+  const budget = new retry.Budget({ ratio: 0, min: TOKENS });
+  let working = 0;
+  let retried = 0;
+  let inputs = 0;
   const scopes: CancelScope[] = [];
   let values = 0;
   let left = operations;
@@ -165,6 +198,142 @@ export function storm(seed: number, operations: number): Storm {
     }
   };
 
+  /** Writes in a room in which nobody else may be. */
+  const write = async (ctx: Context, room: Room): Promise<void> => {
+    if (room.writers + room.readers > 0) throw new Error("the room is not empty");
+    room.writers++;
+    await (rnd.bool(0.5) ? operation(ctx, 0) : Promise.resolve()).finally(() => room.writers--);
+  };
+
+  /** Reads in a room in which no writer may be. */
+  const peruse = async (ctx: Context, room: Room): Promise<void> => {
+    if (room.writers > 0) throw new Error("a writer is in the room");
+    room.readers++;
+    await (rnd.bool(0.5) ? operation(ctx, 0) : Promise.resolve()).finally(() => room.readers--);
+  };
+
+  const lock = async (ctx: Context): Promise<void> => {
+    const key = rnd.int(0, 2);
+    const keyedRoom = rooms.keyed[key] as Room;
+    switch (rnd.int(0, 7)) {
+      case 0:
+        await mutex.lock(ctx);
+        await write(ctx, rooms.mutex).finally(() => mutex.unlock());
+        break;
+      case 1:
+        if (mutex.tryLock()) await write(ctx, rooms.mutex).finally(() => mutex.unlock());
+        break;
+      case 2:
+        await mutex.withLock(() => write(ctx, rooms.mutex), ctx.signal);
+        break;
+      case 3:
+        await rw.withLock(() => write(ctx, rooms.rw), ctx);
+        break;
+      case 4: {
+        const guard = await rw.rGuard(ctx);
+        await peruse(ctx, rooms.rw).finally(() => guard.unlock());
+        break;
+      }
+      case 5:
+        await rw.withRLock(() => peruse(ctx, rooms.rw), ctx.signal);
+        break;
+      case 6: {
+        const guard = await keyed.guard(key, ctx);
+        await write(ctx, keyedRoom).finally(() => guard.unlock());
+        break;
+      }
+      default:
+        await keyed.withLock(key, () => write(ctx, keyedRoom), ctx);
+    }
+  };
+
+  /** Submits a task, which may outlive the wait for its answer. */
+  const submit = async (ctx: Context): Promise<void> => {
+    const task = async (): Promise<void> => {
+      if (++working > WORKERS) throw new Error(`${working} of ${WORKERS} workers work`);
+      await operation(ctx, 0).finally(() => working--);
+    };
+    if (rnd.bool(0.2)) await workers.trySubmit(task);
+    else await workers.submit(task, { priority: rnd.int(0, 2), cancel: rnd.bool(0.8) ? ctx : undefined });
+  };
+
+  /** Changes the workers' size, pauses them, or releases and reopens them, while tasks run and wait. */
+  const manage = async (ctx: Context): Promise<void> => {
+    switch (rnd.int(0, 2)) {
+      case 0:
+        workers.tune(rnd.int(1, WORKERS));
+        break;
+      case 1:
+        workers.pause();
+        await sleep(1, ctx).finally(() => workers.resume());
+        break;
+      default:
+        await workers.release(ctx).finally(() => workers.reboot());
+    }
+  };
+
+  /** Calls a flaky operation until it succeeds, and pays for each further attempt. */
+  const persist = (ctx: Context): Promise<void> => {
+    const attempt = async (ctx: Context, n: number): Promise<void> => {
+      if (n > 1) retried++;
+      await operation(ctx, 0);
+      if (rnd.bool(0.5)) throw new Error("flaky");
+    };
+    return retry(ctx, attempt, { attempts: rnd.int(1, 4), base: 2, random: () => rnd.int(0, 10) / 10, budget });
+  };
+
+  /** The input of a pipeline, which is closed however the pipeline ends. */
+  async function* numbers(ctx: Context): AsyncGenerator<number> {
+    inputs++;
+    try {
+      for (let n = 0, most = rnd.int(0, 6); n < most; n++) {
+        if (rnd.bool(0.3)) await sleep(1, ctx);
+        yield n;
+      }
+    } finally {
+      inputs--;
+    }
+  }
+
+  /** Reads numbers that must rise, perhaps not to their end. */
+  const rise = async (stage: AsyncIterable<number>): Promise<void> => {
+    let most = rnd.int(1, 8);
+    let last = -1;
+    for await (const n of stage) {
+      if (n <= last) throw new Error(`the pipeline has ${n} after ${last}`);
+      last = n;
+      if (--most === 0) break;
+    }
+  };
+
+  /** Reads a pipeline. None of its calls may run when the reader has left. */
+  const flow = async (ctx: Context): Promise<void> => {
+    let calls = 0;
+    const work = async (n: number, inner: Context): Promise<number> => {
+      calls++;
+      await operation(inner, 0).finally(() => calls--);
+      return n;
+    };
+    const chosen = pipeline.filter(ctx, numbers(ctx), (n) => n % 3 > 0);
+    const worked = pipeline.map(rnd.bool(0.8) ? ctx : ctx.signal, chosen, work, { concurrency: rnd.int(1, 3) });
+    const batches = pipeline.batch(ctx, worked, rnd.int(1, 3), rnd.int(0, 3));
+    const lasts = pipeline.map(ctx, batches, (batch) => batch.at(-1) as number);
+    const outcome = await rise(lasts).catch((error: unknown) => ({ error }));
+    if (calls > 0) throw new Error(`${calls} calls of a pipeline outlive it`);
+    if (outcome !== undefined) throw outcome.error;
+  };
+
+  /** Several subscribers, who may be slow and may leave. */
+  const publish = (ctx: Context): Promise<void> =>
+    scope(ctx, async (g: Group, inner) => {
+      const feed = pipeline.broadcast(inner, numbers(inner));
+      const stages = SLOW.map((slow) => feed.subscribe({ slow, buffer: rnd.int(1, 2) }));
+      for (const stage of stages) {
+        const read = pipeline.map(inner, stage, (n) => (rnd.bool(0.3) ? sleep(1, inner).then(() => n) : n));
+        await g.go(() => rise(read), inner);
+      }
+    });
+
   /** Works at a desk that no other task may use meanwhile, and that must be clean. */
   const lease = (ctx: Context): Promise<void> =>
     desks.use(async (desk) => {
@@ -240,6 +409,7 @@ export function storm(seed: number, operations: number): Storm {
     ...repeat(4, "select", choose),
     ...repeat(1, "sleep", (ctx) => sleep(rnd.int(0, 3), ctx)),
     ...repeat(1, "wait", (ctx) => limiter.wait(ctx, rnd.int(1, 3))),
+    ...repeat(1, "keyed wait", (ctx) => keyedLimiter.wait(ctx, rnd.int(0, 5), rnd.int(1, 3))),
     ...repeat(1, "load", load),
     ...repeat(1, "fly", fly),
   ];
@@ -247,6 +417,12 @@ export function storm(seed: number, operations: number): Storm {
     ...simple,
     ...repeat(1, "go", (ctx) => go(() => operation(ctx, 0))),
     ...repeat(2, "hold", hold),
+    ...repeat(2, "lock", lock),
+    ...repeat(1, "submit", submit),
+    ...repeat(1, "manage", manage),
+    ...repeat(1, "retry", persist),
+    ...repeat(1, "pipeline", flow),
+    ...repeat(1, "broadcast", publish),
     ...repeat(1, "lease", lease),
     ...repeat(1, "update", update),
     ...repeat(1, "map", each),
@@ -287,17 +463,21 @@ export function storm(seed: number, operations: number): Storm {
       ch.close();
       drain(ch);
     }
+    await workers.idle();
     desks.dispose();
-    return { sent, received, semaphores, desks, updated, counts };
+    const locks = { mutex, rw, keyed };
+    return { sent, received, semaphores, desks, ...locks, workers, budget, retried, inputs, updated, counts };
   })();
 
   return { done, over };
 }
 
+const EXPECTED = ["AbortError", "TimeoutError", "ClosedChannelError", "QueueFullError", "PoolClosedError"];
+
 /** The expected failures of a storm; any other ends it. */
 function expected(error: unknown): void {
   const { name, message } = error as Error;
-  if (["AbortError", "TimeoutError", "ClosedChannelError"].includes(name)) return;
+  if (EXPECTED.includes(name) || message === "flaky") return;
   if (message.startsWith("rate: Wait") && message.endsWith("would exceed context deadline")) return;
   throw error;
 }
