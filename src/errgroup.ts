@@ -40,7 +40,7 @@
 import { background, type Cancel, type CancelScope, type Context, fromSignal, withCancel } from "./context.ts";
 import { callable, show, wholeNumber } from "./internal/data/args.ts";
 import { asyncDisposable } from "./internal/host/dispose.ts";
-import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
+import { budgetWait, completed, failedWith, notAFunction } from "./internal/time/turn.ts";
 import { enter, exit, Kind, type PublicFunction, registerOuter, runTask, TASK } from "./internal/track/tracker.ts";
 import { someError } from "./internal/wait/endings.ts";
 import { isSignal, optionalSource, sourceOf } from "./internal/wait/foreign.ts";
@@ -278,7 +278,7 @@ export class Group {
     const source = sourceOf(ctx);
     let input: Items<T> | undefined;
     try {
-      input = new Items(items);
+      input = new Items(items, source);
       for (let index = 0; ; index++) {
         const limited = this.#slots.free < 1 ? await this.#slots.park(source, this.#slotRequest) : this.#admit();
         let next: IteratorResult<T>;
@@ -294,6 +294,9 @@ export class Group {
         if (next.done) return this.#done(limited);
         const { value } = next;
         void this.#start(() => work(value, ctx, index), limited, results, index);
+        // Nothing else is waited for without a limit.
+        const room = limited ? undefined : budgetWait();
+        if (room !== undefined) await room;
       }
     } catch (error) {
       this.#fail(error);
@@ -364,9 +367,10 @@ export interface ScopeOptions {
 export async function scope<T>(
   parent: Cancel | undefined,
   body: (group: Group, ctx: Context) => T | PromiseLike<T>,
-  { limit = Number.POSITIVE_INFINITY }: ScopeOptions = {},
+  options?: ScopeOptions,
 ): Promise<T> {
   if (typeof body !== "function") return notAFunction(body, "scope: body");
+  const { limit = Number.POSITIVE_INFINITY } = options ?? {};
   checkLimit(limit, "scope: limit");
   const cancelScope = withCancel(parent);
   const [ctx, cancel] = cancelScope;
@@ -407,7 +411,7 @@ export interface EachOptions {
  * time before the last call has ended. Then the context that `fn` got is cancelled, no more items are taken, the
  * iterator's `return` is called and waited for unless the iterator has ended or thrown, the calls that run are waited
  * for, and the promise rejects with that error. An error that `return` throws is dropped, as by `for await`. While a
- * `next` is pending, neither it nor `return` is waited for.
+ * `next` is pending, neither it nor `return` is waited for, unless the items are a stage of a pipeline or a stream.
  *
  * Rejects at once, with no item taken, with the context's error or the signal's reason if `ctx` has ended, TypeError if
  * `items` is not iterable, `fn` not a function or `limit` not a number, and RangeError if `limit` is out of its range.

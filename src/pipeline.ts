@@ -16,7 +16,8 @@
  * Rules of use:
  *
  * - Iterate a stage, or pass it on: a stage that was begun and is then neither read on nor returned waits until its
- *   context ends. `for await` and every function here do it right.
+ *   context ends. `for await` and every function here do it right. A stream that is given to a stage which never runs
+ *   stays yours to close.
  * - Hand the context that a function gets to whatever it calls. A call that ignores it is waited for.
  * - To take items from a generator of your own, give the generator's waits the same context. Its `return` has to wait
  *   for its pending `next`, so that one is not waited for, and goes on until what it waits for ends.
@@ -278,9 +279,10 @@ export function throttle<T>(ctx: Cancel | undefined, input: Input<T>, ms: number
         if (s.case === "stop") throw s.value;
         if (s.case === "item") {
           if (!s.ok) open = null;
-          else if (flow.retract() || pause === null) await handOut(flow, s.value);
-          else last = { item: s.value };
-          if (s.ok) pause ??= after(ms);
+          else if (flow.retract() || pause === null) {
+            await handOut(flow, s.value);
+            pause = after(ms);
+          } else last = { item: s.value };
         } else {
           pause = last === undefined ? null : after(ms);
           if (last !== undefined) await handOut(flow, last.item);
@@ -329,7 +331,8 @@ export interface SubscribeOptions {
 export interface Broadcast<out T> {
   /**
    * A stage that gives every item from now on, but for those that `slow` drops. Iterate it, or dispose of it: under
-   * "block", one that does neither holds the others back. One that comes after the end, ends at once.
+   * "block", one that does neither holds the others back. One that comes after the end ends at once; after a failure it
+   * may reject with that.
    *
    * Throws RangeError if `buffer` is out of its range, and TypeError if it is not a number or `slow` none of the three.
    */

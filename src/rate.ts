@@ -310,7 +310,8 @@ const LOOKS_FOR_A_PLACE = 16;
  * The memory is bounded, and there is no timer. A bucket that is full again is as a new one, so it may be forgotten:
  * each call that adds a key looks for such buckets. While `maxKeys` keys have buckets that are not full, all other keys
  * share one bucket. So a flood of keys neither resets the bucket of a key, nor gets more than `limit` events a second
- * for all keys beyond `maxKeys`. But new keys cannot be told from the flood: choose `maxKeys` above the number of keys
+ * for all keys beyond `maxKeys`. (Take the instants from one clock: a bucket that is full at the latest of them may be
+ * forgotten.) But new keys cannot be told from the flood: choose `maxKeys` above the number of keys
  * that are busy at one time.
  *
  * A call for a key with a bucket costs a lookup in a Map more than one of a {@link Limiter}. A key takes about
@@ -327,7 +328,8 @@ export class KeyedLimiter<K = string> {
   // The bucket of the keys that have no place. Made when it is first needed.
   #shared: Bucket | undefined = undefined;
 
-  // Goes round and round through #buckets, in search of full ones.
+  // Goes round and round through #buckets, in search of full ones. (An iterator of a Map skips what is deleted and
+  // comes to what is added.)
   #hand: Iterator<[K, Bucket], undefined>;
 
   /**
@@ -335,7 +337,8 @@ export class KeyedLimiter<K = string> {
    * {@link Inf}, `burst` a whole number from 0 to 2⁵³−1 and `maxKeys` one from 1 on, TypeError if one of them is not a
    * number.
    */
-  constructor(limit: Limit, burst: number, { maxKeys = 65_536 }: KeyedLimiterOptions = {}) {
+  constructor(limit: Limit, burst: number, options?: KeyedLimiterOptions) {
+    const { maxKeys = 65_536 } = options ?? {};
     this.#rate = new Rate(validLimit(limit, "KeyedLimiter: limit"), wholeNumber(burst, "KeyedLimiter: burst"));
     this.#maxKeys = wholeNumber(maxKeys, "KeyedLimiter: maxKeys", 1);
     this.#waits = new BucketWaits(this.#rate);

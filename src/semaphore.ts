@@ -160,7 +160,8 @@ export class Weighted {
    * Throws RangeError unless `size` is a whole number from 0 to 2⁵³−1 and `maxWaiting` one or Infinity, TypeError if
    * one of them is not a number.
    */
-  constructor(size: number, { maxWaiting = Number.POSITIVE_INFINITY }: WeightedOptions = {}) {
+  constructor(size: number, options?: WeightedOptions) {
+    const { maxWaiting = Number.POSITIVE_INFINITY } = options ?? {};
     this.#size = wholeNumber(size, "Weighted: size");
     this.#slots = new Slots<unknown>(ACQUIRE, this.#size);
     const unbounded = maxWaiting === Number.POSITIVE_INFINITY;
@@ -283,8 +284,8 @@ export class Weighted {
   /**
    * Sets how many units there are. With more, waiters are served at once. With fewer, nothing is taken back: units
    * beyond the size are held until they are released, and waiters that ask for more than the size reject with
-   * RangeError. O(1) to make it larger, O(waiting) to make it smaller, and O(1) more for each waiter served or
-   * rejected.
+   * RangeError. While more is held than the size, even a request for nothing waits. O(1) to make it larger, O(waiting)
+   * to make it smaller, and O(1) more for each waiter served or rejected.
    *
    * Throws, with nothing changed, RangeError unless `size` is a whole number from 0 to 2⁵³−1, TypeError if it is not a
    * number.
@@ -292,7 +293,7 @@ export class Weighted {
   setSize(size: number): void {
     const smaller = wholeNumber(size, "setSize: size") < this.#size;
     this.#size = size;
-    this.#slots.resize(size, smaller ? ({ n }) => badCount("acquire", n, size) : undefined);
+    this.#slots.resize(size, smaller ? (request) => withoutStack(() => tooLarge(request, size)) : undefined);
   }
 
   /** How many units are held, with and without a permit. */
@@ -344,6 +345,11 @@ export class Weighted {
       this.#records.shift();
     }
   }
+}
+
+/** The error of a parked call that asks for more than the new size. */
+function tooLarge(request: UnitRequest<unknown>, size: number): RangeError {
+  return badCount(request instanceof Permit ? "permit" : "acquire", request.n, size);
 }
 
 function badCount(method: string, n: number, size: number): RangeError {

@@ -68,21 +68,21 @@ export type Work<V> = (ctx: Context) => V | PromiseLike<V>;
 class WorkFlight<K, V> extends Flight<K, V, Result<V>> {
   private readonly work: Work<V>;
 
-  // The first caller's, whose values the work sees.
-  private readonly first: Cancel | undefined;
+  // Has the first caller's values.
+  private readonly values: Context;
 
   // Set when the work begins. Nothing holds it but the work: it is not counted as a context that someone must cancel.
   private ctx: CancelContext | undefined = undefined;
 
-  constructor(flights: Flights<K, V, Result<V>>, key: K, work: Work<V>, first: Cancel | undefined) {
+  constructor(flights: Flights<K, V, Result<V>>, key: K, work: Work<V>, values: Context) {
     super(flights, key);
     this.work = work;
-    this.first = first;
+    this.values = values;
   }
 
   protected override begin(): V | PromiseLike<V> {
-    const { first, work } = this;
-    this.ctx = new CancelContext(first === undefined ? background() : withoutCancel(first));
+    const { values, work } = this;
+    this.ctx = new CancelContext(values);
     return work(this.ctx);
   }
 
@@ -134,7 +134,15 @@ export class Group<K, V> {
     if (ending !== undefined) return failedWith(ending.error());
     const running = this.#flights.get(key);
     if (running !== undefined) return running.join(source);
-    return this.#flights.start(new WorkFlight(this.#flights, key, fn, cancel), source);
+    let values: Context;
+    try {
+      values = cancel === undefined ? background() : withoutCancel(cancel);
+    } catch (error) {
+      return failedWith(error); // A foreign context that throws fails its own call, not those that join.
+    }
+    // That asked a foreign context what it is, which may have called back in.
+    if (source?.ending !== undefined || this.#flights.get(key) !== undefined) return this.do(key, fn, cancel);
+    return this.#flights.start(new WorkFlight(this.#flights, key, fn, values), source);
   }
 
   /**

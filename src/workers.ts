@@ -251,7 +251,7 @@ export class Workers {
     this.#admit();
   }
 
-  /** From now on no task starts, and those that are submitted wait. Those that run go on. */
+  /** From now on no task gets a slot, and those that are submitted wait. Those that have one go on. */
   pause(): void {
     this.#paused = true;
   }

@@ -378,3 +378,30 @@ test("a stop leaves nothing behind, even where the calls listen to their context
   expect(done.reason).toBe(parent.err());
   expect(counters()).toEqual(before);
 });
+
+test.each(Object.keys(runners) as (keyof typeof runners)[])(
+  "%s over a channel takes no value that is sent after the cancel",
+  async (name) => {
+    const ch = new Channel<number>();
+    const { ctx, cancel } = withCancel(background());
+    const running = watch(runners[name](ctx, ch, () => {}, { limit: 2 }));
+    await turns(2);
+    cancel();
+    expect(ch.trySend(1)).toBe(false);
+    await turns(3);
+    expect(running.reason).toBe(ctx.err());
+  },
+);
+
+test("an endless iterable without a limit leaves the event loop its turns", async () => {
+  const { ctx, cancel } = withCancel(background());
+  setImmediate(cancel);
+  let n = 0;
+  const items = (function* () {
+    while (++n < 1_000_000) yield n;
+  })();
+  await expect(runners.forEach(ctx, items, () => {}, { limit: Number.POSITIVE_INFINITY })).rejects.toThrow(
+    "context canceled",
+  );
+  expect(n).toBeLessThan(1_000_000);
+});

@@ -116,6 +116,7 @@ test("a scope with a limit runs at most that many tasks at once", async () => {
       },
       limit === undefined ? {} : { limit },
     );
+  expect(await scope(background(), () => "ran", null as never)).toBe("ran");
   for (const [limit, wanted] of [
     [2, 2],
     [Number.POSITIVE_INFINITY, 6],

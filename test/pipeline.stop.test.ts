@@ -3,12 +3,12 @@
  */
 import { Channel } from "gopark/channel";
 import { background, type Context, cause, withCancel, withTimeout } from "gopark/context";
-import { collect, filter, from, type Input, map, type Stage } from "gopark/pipeline";
+import { collect, filter, from, type Input, map, merge, type Stage, tee } from "gopark/pipeline";
 import { sleep } from "gopark/time";
 import { describe, expect, test, vi } from "vitest";
 import { counted, HandSource, Work } from "./support/source.ts";
 import { turn, turns } from "./support/turn.ts";
-import { unhandledDuring } from "./support/unhandled.ts";
+import { collectUntil, unhandledDuring } from "./support/unhandled.ts";
 import { watch } from "./support/watch.ts";
 
 const ctx = background();
@@ -564,4 +564,116 @@ describe("hostile inputs", () => {
     await turns(2);
     expect(log).toEqual([DONE, DONE]);
   });
+});
+
+describe("a channel as an input", () => {
+  const inputs: Record<string, (ch: Channel<number>) => Input<number>> = {
+    itself: (ch) => ch,
+    "its iterator": (ch) => ch.values(),
+    "its receiving view": (ch) => ({ [Symbol.asyncIterator]: () => ch[Symbol.asyncIterator]() }),
+  };
+  const takers: Record<string, (ctx: Context, input: Input<number>) => Promise<unknown>> = {
+    from: (ctx, input) => iterate(from(ctx, input)).next(),
+    map: (ctx, input) => iterate(map(ctx, input, (n) => n, { concurrency: 3 })).next(),
+    merge: (ctx, input) => iterate(merge(ctx, input, [])).next(),
+    tee: (ctx, input) => iterate(tee(ctx, input)[0]).next(),
+    collect: (ctx, input) => collect(ctx, input),
+  };
+
+  test.each(Object.keys(takers).flatMap((taker) => Object.keys(inputs).map((input) => [taker, input] as const)))(
+    "of %s, by %s: a value that is sent after the cancel is not taken",
+    async (taker, input) => {
+      const ch = new Channel<number>();
+      const scope = withCancel(ctx);
+      const make = inputs[input] as (ch: Channel<number>) => Input<number>;
+      const taking = watch((takers[taker] as (typeof takers)[string])(scope.ctx, make(ch)));
+      await turns(2);
+      scope.cancel();
+      expect(ch.trySend(1)).toBe(false);
+      await turns(3);
+      expect(taking.reason).toBe(scope.ctx.err());
+    },
+  );
+
+  test("under a context of its own, which ends first, it is an error of the input", async () => {
+    const own = withCancel(ctx);
+    const { next } = iterate(from(ctx, new Channel<number>().values(own.ctx)));
+    const taking = watch(next());
+    await turns(2);
+    own.cancel();
+    await turns(3);
+    expect(taking.reason).toBe(own.ctx.err());
+  });
+});
+
+test("an endless input with nothing to hold it back leaves the event loop its turns", async () => {
+  for (const ordered of [true, false]) {
+    const scope = withCancel(ctx);
+    setImmediate(scope.cancel);
+    let n = 0;
+    const input = (function* () {
+      while (++n < 1_000_000) yield n;
+    })();
+    const all = collect(
+      undefined,
+      map(scope.ctx, input, (x) => x, { concurrency: Number.POSITIVE_INFINITY, ordered }),
+    );
+    await expect(all).rejects.toThrow("context canceled");
+    expect(n).toBeLessThan(1_000_000);
+  }
+});
+
+describe("the last leg of a tee, never iterated,", () => {
+  /** A leg whose sibling has left, while the input's function runs. */
+  async function lastLeg() {
+    const scope = withCancel(ctx);
+    const work = new Work();
+    const [a, b] = tee(scope.ctx, map(ctx, [1, 2, 3], work.fn));
+    const first = iterate(a as Stage<unknown>);
+    void first.next().catch(() => {});
+    await turns(2);
+    expect(work.running).toEqual([0]);
+    const left = first.stop();
+    return { scope, work, left, leg: iterate(b as Stage<unknown>) };
+  }
+
+  test("rejects when the input's function has ended", async () => {
+    const { scope, work, left, leg } = await lastLeg();
+    scope.cancel();
+    const next = watch(leg.next());
+    await turns(3);
+    expect([next.state, work.running]).toEqual(["pending", [0]]);
+    work.finish(0, undefined);
+    await turns(3);
+    expect(next.reason).toBe(scope.ctx.err());
+    await left;
+  });
+
+  test("is returned, however often, when the input's function has ended", async () => {
+    const { scope, work, left, leg } = await lastLeg();
+    const returned = [watch(leg.stop()), watch(leg.stop()), watch(leg.next())];
+    await turns(3);
+    expect(returned.map(({ state }) => state)).toEqual(["pending", "pending", "pending"]);
+    work.finish(0, undefined);
+    await turns(3);
+    expect(returned.map(({ value }) => value)).toEqual([DONE, DONE, DONE]);
+    await left;
+    scope.cancel();
+  });
+});
+
+test("a stage that has ended keeps neither its input nor its function", async () => {
+  const freed: string[] = [];
+  const registry = new FinalizationRegistry<string>((what) => freed.push(what));
+  const ended = (() => {
+    const input = [1, 2, 3];
+    const fn = (n: number) => n;
+    registry.register(input, "input");
+    registry.register(fn, "function");
+    return map(ctx, input, fn);
+  })();
+  await collect(ctx, ended);
+  await collectUntil(() => freed.length === 2);
+  expect(freed.sort()).toEqual(["function", "input"]);
+  await ended[Symbol.asyncDispose]();
 });

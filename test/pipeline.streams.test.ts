@@ -5,6 +5,7 @@ import { background, withCancel } from "gopark/context";
 import { Group, withContext } from "gopark/errgroup";
 import { collect, from, map, toChannel, toNodeStream, toWebStream } from "gopark/pipeline";
 import { describe, expect, test } from "vitest";
+import { collectReported } from "./support/reported.ts";
 import { counted, Work } from "./support/source.ts";
 import { turn, turns } from "./support/turn.ts";
 import { unhandledDuring } from "./support/unhandled.ts";
@@ -357,4 +358,18 @@ test("a pipeline from a node stream to a web stream leaves nothing behind when i
     expect(input.destroyed).toBe(true);
   });
   expect(unhandled).toEqual([]);
+});
+
+test("a stream of Node whose destroy fails before it is read disturbs nobody", async () => {
+  const reported = collectReported();
+  const scope = withCancel(ctx);
+  const stream = new Readable({ read() {}, destroy: (_, callback) => callback(doom) });
+  const next = watch(
+    map(scope.ctx, stream, (x) => x)
+      [Symbol.asyncIterator]()
+      .next(),
+  );
+  scope.cancel();
+  await turns(5);
+  expect([next.reason, stream.destroyed, reported]).toEqual([scope.ctx.err(), true, []]);
 });

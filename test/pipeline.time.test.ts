@@ -151,6 +151,29 @@ describe("debounce", () => {
     expect(await collect(ctx, debounce(ctx, [1, undefined], 100))).toEqual([undefined]);
   });
 
+  test("an item that replaces one that was not taken begins a period of its own", async () => {
+    const ch = new Channel<number>();
+    const { next, stop } = iterate(throttle(ctx, ch, 200));
+    const first = watch(next());
+    await ch.send(0);
+    await pass(250);
+    await ch.send(1); // Handed out, and not taken.
+    await pass(180);
+    await ch.send(2); // Replaces it, 20 ms before the end of its period.
+    await turn();
+    expect([first.value, await next()]).toEqual([
+      { value: 0, done: false },
+      { value: 2, done: false },
+    ]);
+    const last = watch(next());
+    await ch.send(3);
+    await pass(199);
+    expect(last.state).toBe("pending");
+    await pass(1);
+    expect(last.value).toEqual({ value: 3, done: false });
+    await stop();
+  });
+
   test("never holds its input back: what the consumer has not taken is dropped for what is newer", async () => {
     const ch = new Channel<number>();
     const { next } = iterate(debounce(ctx, ch, 100));

@@ -280,6 +280,10 @@ describe("bad input is refused at once, and changes nothing", () => {
     expect(limiter.keys()).toBe(0);
   });
 
+  test("but options that are null are left out", () => {
+    expect(new KeyedLimiter(1, 1, null as never).allow("a")).toBe(true);
+  });
+
   test("by wait, which rejects", async () => {
     await expect(limiter.wait(bg, "a", -1)).rejects.toThrow("wait: n must be a whole number");
     await expect(limiter.wait(bg, "a", 1, Number.NaN)).rejects.toThrow("wait: at must be");

@@ -49,10 +49,13 @@ describe("setSize", () => {
     const permit = watch(sem.permit(bg, 4));
     sem.setSize(2);
     await turn();
-    const message = (n: number) => `acquire: n must be at most 2, the size of the semaphore, got ${n}`;
+    const message = (n: number, method = "acquire") =>
+      `${method}: n must be at most 2, the size of the semaphore, got ${n}`;
     expect(big?.reason).toEqual(new RangeError(message(3)));
     expect(huge?.reason).toEqual(new RangeError(message(5)));
-    expect(permit.reason).toEqual(new RangeError(message(4)));
+    expect(permit.reason).toEqual(new RangeError(message(4, "permit")));
+    // No stack is captured for the waiters, who may be many.
+    expect((permit.reason as Error).stack).toBe(`RangeError: ${message(4, "permit")}`);
     expect([small?.state, last?.state, sem.waiting()]).toEqual(["pending", "pending", 2]);
     await expect(sem.acquire(bg, 3)).rejects.toThrow(message(3));
     sem.release(5);
@@ -131,6 +134,10 @@ describe("maxWaiting", () => {
     await expect(sem.acquire(ctx)).rejects.toBe(ctx.err());
     await expect(sem.acquire(bg, 2)).rejects.toThrow(RangeError);
     sem.release();
+  });
+
+  test("options that are null are left out", () => {
+    expect(new Weighted(1, null as never).tryAcquire(0)).toBe(true);
   });
 
   test("is the class of workers too", () => {

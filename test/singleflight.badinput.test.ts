@@ -104,6 +104,21 @@ describe("hostile contexts", () => {
     expect((await Promise.all(calls)).map(({ value }) => value)).toEqual([1, 2]);
   });
 
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])("one that throws from look %d on harms no other caller", async (from) => {
+    const group = new Group<string, number>();
+    let looks = 0;
+    const ctx = Object.defineProperty(foreign(), "err", {
+      get() {
+        if (++looks >= from) throw boom;
+        return () => undefined;
+      },
+    });
+    const [first, joined] = [watch(group.do("key", () => 1, ctx)), watch(group.do("key", () => 2))];
+    await turns(3);
+    expect(first.state === "fulfilled" || first.reason === boom).toBe(true);
+    expect(joined.state).toBe("fulfilled");
+  });
+
   test("one whose values throw: the work that asks for them gets the error", async () => {
     const group = new Group<string, unknown>();
     let ready = false;

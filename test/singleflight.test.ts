@@ -763,3 +763,22 @@ describe("async context", () => {
     ]);
   });
 });
+
+test("a chain of flights, each of which waits for the next, ends at once, of any depth", async () => {
+  vi.useFakeTimers();
+  const group = new Group<number, string>();
+  const load =
+    (depth: number) =>
+    async (ctx: Context): Promise<string> => {
+      if (depth > 0) return (await group.do(depth - 1, load(depth - 1), ctx)).value;
+      await sleep(1000, ctx);
+      return "loaded";
+    };
+  const { ctx, cancel } = withCancel(background());
+  const call = watch(group.do(5000, load(5000), ctx));
+  while (counters().sleep === 0) await turn();
+  cancel();
+  while (call.state === "pending" || counters()["singleflight work"] !== 0) await turn();
+  expect(call.reason).toBe(ctx.err());
+  expect([counters().sleep, counters()["singleflight do"]]).toEqual([0, 0]);
+});

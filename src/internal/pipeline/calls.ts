@@ -4,7 +4,7 @@
  */
 import type { Context } from "../../context.ts";
 import { Ring } from "../data/ring.ts";
-import { completed } from "../time/turn.ts";
+import { budgetWait, completed } from "../time/turn.ts";
 import { enter, exit, isObserved, type PublicFunction, runTask, TASK } from "../track/tracker.ts";
 import { Flow } from "./flow.ts";
 import { type AnyInput, takeEach } from "./inputs.ts";
@@ -43,7 +43,7 @@ export class Calls<T> {
     let index = 0;
     await takeEach(this.#flow, input, (item) => {
       void this.#call(item, index++);
-      return undefined;
+      return budgetWait();
     });
   }
 

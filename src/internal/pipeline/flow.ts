@@ -74,7 +74,9 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   readonly #slots: Slots<void>;
   readonly #nexts = new Waiters<IteratorResult<T, undefined>>(NEXT);
   readonly #ends = new Waiters<void>(END);
-  readonly #plan: FlowPlan<T>;
+
+  // Once the flow has ended, without what holds the input.
+  #plan: FlowPlan<T>;
 
   // Set when the flow starts.
   #scope!: CancelScope;
@@ -94,8 +96,7 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   next(): Promise<IteratorResult<T, undefined>> {
     this.start();
     if (this.#state === ENDED) return this.#answerEnd();
-    const ending = this.#source.poll();
-    if (this.#ready.size > 0 && ending === undefined) {
+    if (this.#ready.size > 0 && this.#source.poll() === undefined) {
       const value = this.#ready.shift();
       this.#slots.give(1);
       return completedWith({ value, done: false });
@@ -125,11 +126,9 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
 
   async #finish<R>(answer: () => R): Promise<R> {
-    if (this.#state === IDLE) {
-      await this.#endIdle();
-      return answer();
-    }
-    if (this.#state === RUNNING) this.#stop();
+    if (this.#state === IDLE) this.#endIdle();
+    else if (this.#state === RUNNING) this.#stop();
+    // A `next` that is parked still rejects with it.
     if (this.#nexts.size === 0) this.#failure = undefined;
     await (this.#state === ENDED ? completed() : this.#ends.park(undefined, undefined));
     return answer();
@@ -174,7 +173,7 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
     } catch (error) {
       if (this.#state !== IDLE) return;
       this.#failure = { error };
-      void this.#endIdle();
+      this.#endIdle();
       return;
     }
     if (this.#state !== IDLE) {
@@ -207,7 +206,10 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
     this.#slots.give(1);
   }
 
-  /** Hands out a result, which has a slot. Dropped if the flow stops, or is about to as its context has ended. */
+  /**
+   * Hands out a result, which has a slot: before the flow starts too, as to a subscriber. Dropped if the flow stops, or
+   * is about to as its context has ended.
+   */
   deliver(value: T): void {
     if (this.#state >= STOPPING || (this.#state === RUNNING && this.#source.poll() !== undefined)) return;
     if (this.#nexts.size === 0) {
@@ -275,11 +277,13 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
     this.#endIfOver();
   }
 
-  /** Ends a flow that has not run. */
-  #endIdle(): Promise<unknown> | undefined {
-    this.#state = ENDED;
+  /** Stops a flow that has not run. It has ended when that is done. */
+  #endIdle(): void {
+    this.#state = STOPPING;
     this.#dropResults();
-    return this.#plan.onStop?.();
+    const stopped = this.#plan.onStop?.();
+    if (stopped === undefined) this.#endIfOver();
+    else void stopped.then(() => this.#endIfOver());
   }
 
   #stop(cause?: unknown): void {
@@ -289,7 +293,7 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
     this.#stopped = this.#plan.onStop?.();
   }
 
-  /** Drops what is there, and what is still handed out: nobody waits for a slot any more. */
+  /** Drops what is there, and what is still handed out. From now on there is a slot for everything. */
   #dropResults(): void {
     this.#ready = new Ring();
     this.#slots.resize(UNBOUNDED);
@@ -306,6 +310,8 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
     }
     while (nexts.wakeOne({ value: undefined, done: true }));
     this.#ends.wakeAll(undefined);
+    const { parent, withCancel, slots } = this.#plan;
+    this.#plan = { parent, withCancel, slots, body: () => completed() };
   }
 
   static {

@@ -17,6 +17,7 @@ interface WebReader<T> {
 /** A readable stream of Node, as far as it is used here. */
 interface NodeStream<T> extends AsyncIterable<T> {
   destroy(): unknown;
+  on(event: "error", listener: () => void): unknown;
 }
 
 export type AnyInput<T> = Iterable<T> | AsyncIterable<T> | WebStream<T>;
@@ -30,9 +31,9 @@ export function checkInput<T>(input: AnyInput<T>, what: string): AnyInput<T> {
 }
 
 /** Opens an input. Throws what it throws. */
-function open<T>(input: AnyInput<T>): Items<T> {
-  if (isWebStream<T>(input)) return new Items(readWebStream(input));
-  return new Items(isNodeStream<T>(input) ? readNodeStream(input) : input);
+function open<T>(input: AnyInput<T>, source: Source): Items<T> {
+  if (isWebStream<T>(input)) return new Items(readWebStream(input), source);
+  return new Items(isNodeStream<T>(input) ? readNodeStream(input) : input, source);
 }
 
 function isWebStream<T>(value: unknown): value is WebStream<T> {
@@ -81,9 +82,15 @@ function readNodeStream<T>(stream: NodeStream<T>): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]() {
       const iterator = stream[Symbol.asyncIterator]();
+      let isRead = false;
       return endsNext<T>({
-        next: () => iterator.next(),
+        next() {
+          isRead = true;
+          return iterator.next();
+        },
         async return() {
+          // The iterator listens for errors from its first `next` on. An error of `destroy` must not end the process.
+          if (!isRead) stream.on("error", () => {});
           stream.destroy();
           await iterator.return?.();
           return { done: true, value: undefined };
@@ -120,7 +127,7 @@ export async function takeEach<T>(
   const { source } = taker;
   let items: Items<T> | undefined;
   try {
-    items = open(input);
+    items = open(input, source);
     for (;;) {
       const reserved = taker.reserve?.();
       if (reserved !== undefined) await reserved;

@@ -1,4 +1,5 @@
 /** Single flight: work that runs once for all callers that ask for the same key while it runs. */
+import { guarded } from "../host/async.ts";
 import { completed } from "../time/turn.ts";
 import { enter, exit, type Kind } from "../track/tracker.ts";
 import type { Source } from "./source.ts";
@@ -9,6 +10,9 @@ import { type CancelHooks, type Wait, Waiters } from "./wait.ts";
  * does not keep the work going.
  */
 type Role = "caller" | "work";
+
+// The flights whose work is being cancelled, the first of them now. Empty between any two calls.
+const cancelling: { cancelNow(): void }[] = [];
 
 /**
  * The work for a key, which resolves to a V, and its callers, which are answered with an A. What runs, what tells it
@@ -45,7 +49,10 @@ export abstract class Flight<K, V, A> implements CancelHooks<Wait<A, Role>> {
   /** Begins the work. Called once, in the first caller's async context, unless all callers have left before. */
   protected abstract begin(): V | PromiseLike<V>;
 
-  /** Tells the work, if it has begun, that the last caller has left. `reason` is what that one was rejected with. */
+  /**
+   * Tells the work, if it has begun, that the last caller has left. Runs no user code. `reason` is what that one was
+   * rejected with.
+   */
   protected abstract cancelWork(reason: unknown): void;
 
   /** Whether a wait on this source ends when the work is cancelled. False before the work has begun. */
@@ -105,6 +112,16 @@ export abstract class Flight<K, V, A> implements CancelHooks<Wait<A, Role>> {
     if (this.callers > 0 || this.cancelled) return;
     this.cancelled = true;
     this.flights.forgetFlight(this);
+    // The end of this work may end the last caller of other work, and come back here. A list, not recursion: a chain of
+    // flights may be of any depth.
+    cancelling.push(this);
+    if (cancelling.length > 1) return;
+    for (const flight of cancelling) guarded(() => flight.cancelNow());
+    cancelling.length = 0;
+  }
+
+  /** @internal */
+  cancelNow(): void {
     this.cancelWork(this.reason);
   }
 }

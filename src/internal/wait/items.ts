@@ -4,7 +4,7 @@
  */
 import { isThenable, show } from "../data/args.ts";
 import { Kind } from "../track/tracker.ts";
-import type { Source } from "./source.ts";
+import { ENDS_WITH, type Source } from "./source.ts";
 import { Waiters } from "./wait.ts";
 
 const NEXT = new Kind("iterator next", "wait");
@@ -30,14 +30,16 @@ export class Items<T> {
   // The wait for what is to come, while there is one.
   private readonly waits: Waiters<unknown> = new Waiters(NEXT);
 
-  /** Opens the iterable. Throws TypeError if `items` is not one. */
-  constructor(items: Iterable<T> | AsyncIterable<T>) {
+  /** Opens the iterable. `source` is what ends the waits for its items. Throws TypeError if `items` is not iterable. */
+  constructor(items: Iterable<T> | AsyncIterable<T>, source: Source) {
     const iterable = Object(items) as Partial<AsyncIterable<T> & Iterable<T>>;
     const asyncMethod = iterable[Symbol.asyncIterator] ?? undefined;
     const method: (() => Iterator<T> | AsyncIterator<T>) | undefined = asyncMethod ?? iterable[Symbol.iterator];
     if (typeof method !== "function") throw new TypeError(`items must be iterable, got ${show(items)}`);
     this.isAsync = asyncMethod !== undefined;
     this.iterator = method.call(items as Iterable<T>);
+    // If only the wait here ended, a channel's receive would stay parked until `close`, and take a value for nobody.
+    (this.iterator as { [ENDS_WITH]?(source: Source): void })[ENDS_WITH]?.(source);
   }
 
   /** The next item of an iterator that is not async. Throws what the iterator throws. */

@@ -65,6 +65,12 @@ export interface DeadlineSource {
 /** The property of a context of ours that holds its source. Foreign contexts and signals have none. */
 export const SOURCE: unique symbol = Symbol("gopark.source");
 
+/**
+ * The method by which the iterator of a channel of this copy is told what ends its waits, unless it was made with a
+ * `cancel`. Iterators of others have none.
+ */
+export const ENDS_WITH: unique symbol = Symbol("gopark.endsWith");
+
 /** Something that can end, with its dependents. It is a dependent too, so that a child can be linked to its parent. */
 export class Source implements Dependent {
   list: object | undefined = undefined;
