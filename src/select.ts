@@ -2,14 +2,18 @@
  * Select: waits for whichever of several operations can go ahead first, and lets exactly that one happen.
  *
  * A case is a channel (receive), `ch.sending(v)` (send), a context or an abort signal (its end), `after(ms)` (a
- * timeout), or `null` (never ready: use it to switch a case off). If several are ready, one is chosen uniformly at
- * random, so that no case can starve another. If none is, select parks on all of them.
+ * timeout), a promise (its result), or `null` (never ready: use it to switch a case off). If several are ready, one is
+ * chosen uniformly at random, so that no case can starve another. If none is, select parks on all of them.
  *
  * Rules of use:
  *
  * - A losing case has no effect: the select is claimed before a value is taken, so none is lost.
  * - A context is one case among others. To let its end win over ready channels, ask `ctx.err()` first.
  * - `trySelect` is the select with a `default`: it never waits.
+ * - Pass the channel, not `ch.receive()`. A promise that loses stands for work that goes on, and a receive that goes
+ *   on takes a value that nobody gets.
+ * - A promise counts as handled once a select has seen it, as with `Promise.race`: if it is rejected and never wins,
+ *   the host reports nothing. Later selects over it, and other code that awaits it, still get the rejection.
  *
  * ```ts
  * import { after, Channel, select } from "gopark";
@@ -33,10 +37,12 @@
  *
  * - Cases are named, and the result says which one it was: `s.case`.
  * - A context, an AbortSignal or `after(ms)` is a case itself; it needs no channel.
+ * - A promise is a case itself, and its result answers every select that waits for it. In Go a task sends its result on
+ *   a channel, and one select receives it.
  * - A send case whose channel is closed rejects (Go panics); in `trySelect` it throws.
  */
 
-import type { ReceiveChannel, SendCase } from "./channel.ts";
+import type { ReceiveChannel, Received, SendCase } from "./channel.ts";
 import type { Context } from "./context.ts";
 import { show } from "./internal/data/args.ts";
 import type { Element } from "./internal/data/list.ts";
@@ -45,6 +51,7 @@ import { completedWith, failedWith } from "./internal/time/turn.ts";
 import { Kind, registerOuter } from "./internal/track/tracker.ts";
 import type { Ending } from "./internal/wait/endings.ts";
 import { hintFor, isContext, isSignal, sourceOf } from "./internal/wait/foreign.ts";
+import { hintForThenable, isReceiving, waitableOfPromise } from "./internal/wait/promises.ts";
 import { type Cancel, type Dependent, Source } from "./internal/wait/source.ts";
 import { Wait } from "./internal/wait/wait.ts";
 import {
@@ -61,7 +68,9 @@ import {
 import type { After } from "./time.ts";
 
 /** What can stand in a case; `null` and `undefined` are never ready. */
-export type Selectable = ReceiveChannel<unknown> | SendCase<unknown> | Cancel | After | null | undefined;
+export type Selectable = NoPromise | Promise<unknown>;
+
+type NoPromise = ReceiveChannel<unknown> | SendCase<unknown> | Cancel | After | null | undefined;
 
 /** The result of a select over cases of type C: a union told apart by `case`. */
 export type Selected<C> = { [K in keyof C & (string | number)]: Answer<`${K}`, C[K]> }[keyof C & (string | number)];
@@ -78,7 +87,24 @@ type Answer<K, V> = V extends null | undefined
         ? { readonly case: K; readonly value: number }
         : V extends Context
           ? { readonly case: K; readonly value: Error }
-          : { readonly case: K; readonly value: unknown };
+          : V extends Promise<infer T>
+            ? { readonly case: K; readonly value: T }
+            : { readonly case: K; readonly value: unknown };
+
+/** Cases, of which none may be a `ch.receive()`. */
+export type WithoutReceives<C> = { readonly [K in keyof C]: WithoutReceive<C[K]> };
+
+type WithoutReceive<V> =
+  V extends Promise<infer T> ? (IsReceived<T> extends true ? "pass the channel, not ch.receive()" : V) : V;
+
+// `any` and `never` extend everything.
+type IsReceived<T> = 0 extends 1 & T
+  ? false
+  : [T] extends [never]
+    ? false
+    : [T] extends [Received<unknown>]
+      ? true
+      : false;
 
 registerOuter(() => [select, trySelect]);
 
@@ -92,21 +118,29 @@ const SELECT_NOTHING = new Kind("select (no cases)", "wait", () => [select]);
  * - a send: `{ case }`;
  * - a context or signal: `{ case, value }`, its error or reason;
  * - `after`: `{ case, value }`, the instant at which it was chosen, in epoch milliseconds, not before the one it was
- *   set for.
+ *   set for;
+ * - a promise: `{ case, value }`. It is ready from the microtask after the select that first saw it, at the earliest.
  *
  * With no case, or only `null` ones, it waits for ever. A select has no `cancel`: give it a context as a case.
  *
  * Rejects, with no case having taken effect, with
  * - ClosedChannelError, if the chosen case is a send and its channel is closed, or becomes closed while waiting;
- * - TypeError, if `cases` is not an object, or is itself a channel, context, signal or iterable, or if one of its
- *   values cannot be a case;
- * - what a getter of `cases`, or a context of another implementation, throws when it is asked.
+ * - the reason, if the chosen case is a promise that was rejected, or is rejected while waiting;
+ * - TypeError, if `cases` is not an object, or is itself a channel, context, signal, promise or iterable, or if one of
+ *   its values cannot be a case: a thenable that is not a native promise, and under full tracking a `ch.receive()` that
+ *   waits;
+ * - what a getter of `cases`, a context of another implementation, or the constructor of a promise's class throws when
+ *   it is asked.
  */
-export function select<C extends { readonly [name: string]: Selectable }>(cases: C): Promise<Selected<C>> {
+export function select<C extends { readonly [name: string]: NoPromise }>(cases: C): Promise<Selected<C>>;
+export function select<C extends { readonly [name: string]: Selectable }>(
+  cases: C & WithoutReceives<C>,
+): Promise<Selected<C>>;
+export function select(cases: { readonly [name: string]: Selectable }): Promise<CaseResult> {
   try {
     const first = read(cases);
     const result = takeReady(first);
-    return (result === undefined ? parkOnAll(first) : completedWith(result)) as Promise<Selected<C>>;
+    return result === undefined ? parkOnAll(first) : completedWith(result);
   } catch (error) {
     return failedWith(error);
   }
@@ -114,10 +148,14 @@ export function select<C extends { readonly [name: string]: Selectable }>(cases:
 
 /**
  * Lets one of the cases go ahead if any can without waiting, and returns what {@link select} resolves to; `undefined`
- * if none can. Throws as select rejects.
+ * if none can. Throws as select rejects. A promise that no select has seen before is not ready, whatever its state.
  */
-export function trySelect<C extends { readonly [name: string]: Selectable }>(cases: C): Selected<C> | undefined {
-  return takeReady(read(cases)) as Selected<C> | undefined;
+export function trySelect<C extends { readonly [name: string]: NoPromise }>(cases: C): Selected<C> | undefined;
+export function trySelect<C extends { readonly [name: string]: Selectable }>(
+  cases: C & WithoutReceives<C>,
+): Selected<C> | undefined;
+export function trySelect(cases: { readonly [name: string]: Selectable }): CaseResult | undefined {
+  return takeReady(read(cases));
 }
 
 /**
@@ -204,9 +242,14 @@ function read(cases: { readonly [name: string]: Selectable }): Case | undefined 
   return first;
 }
 
+/** Whether a promise or thenable was passed. (A case may be called `then`; a function cannot be one.) */
+function isPromise(cases: object): boolean {
+  return typeof (cases as { readonly then?: unknown }).then === "function";
+}
+
 /** Whether a case, or a list of them, was passed instead of an object of named cases. */
 function isOneCase(cases: object): boolean {
-  return READY in cases || Symbol.iterator in cases || isSignal(cases) || isContext(cases);
+  return READY in cases || Symbol.iterator in cases || isSignal(cases) || isContext(cases) || isPromise(cases);
 }
 
 /**
@@ -273,8 +316,13 @@ function toWaitable(it: NonNullable<Selectable>, name: string): Waitable {
       return waitable;
     }
   } else if (!isContext(it) && !isSignal(it)) {
-    const wanted = "a channel, a send, a context, an AbortSignal or after(ms)";
-    throw new TypeError(`select: case "${name}" must be ${wanted}, got ${show(it)}${hintFor(it)}`);
+    if (isReceiving(it)) throw new TypeError(`select: case "${name}": pass the channel, not ch.receive()`);
+    const waitable = waitableOfPromise(it);
+    if (waitable !== undefined) return waitable;
+    const wanted = "a channel, a send, a context, an AbortSignal, after(ms) or a promise";
+    throw new TypeError(
+      `select: case "${name}" must be ${wanted}, got ${show(it)}${hintFor(it)}${hintForThenable(it)}`,
+    );
   }
   const source = sourceOf(it as Cancel);
   const ending = source.poll();

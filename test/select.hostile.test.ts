@@ -127,6 +127,8 @@ describe("select of an argument that is not an object of cases", () => {
     ["an array", [new Channel()], "an object (Array)"],
     ["a signal by itself", new AbortController().signal, "an object (AbortSignal)"],
     ["a context by itself", background(), "an object (Root)"],
+    ["a promise by itself", Promise.resolve(1), "an object (Promise)"],
+    ["a thenable by itself", { then: () => {} }, "an object (Object)"],
   ])("%s is refused", async (_, cases, shown) => {
     const message = `select: cases must be an object, as in select({ name: channel }), got ${shown}`;
     await expect(select(cases as never)).rejects.toThrow(new TypeError(message));

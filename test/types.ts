@@ -23,6 +23,7 @@ import {
   type workers,
 } from "gopark";
 import type { ReceiveChannel, SendChannel } from "gopark/channel";
+import type { Selectable } from "gopark/select";
 import { expectTypeOf } from "vitest";
 
 declare const none: Channel<never>;
@@ -163,6 +164,67 @@ export function refusedCases(): void {
   void select({ got: text.receive() });
   // @ts-expect-error The same without waiting.
   void trySelect({ got: text.receive() });
+  // @ts-expect-error The same among others, and where it may be missing.
+  void select({ late: after(1), got: Math.random() < 0.5 ? either.receive() : null });
+  // @ts-expect-error The same of a channel whose values are not known.
+  void select({ got: (text as Channel<unknown>).receive() });
+  // @ts-expect-error The same of one that gives none.
+  void select({ got: none.receive() });
+  const thenable: PromiseLike<number> = Promise.resolve(1);
+  // @ts-expect-error What is only a thenable.
+  void select({ thenable });
+}
+
+/** A promise is a case, whatever it promises, except what a receive does. */
+export async function selectedPromises(
+  // biome-ignore lint/suspicious/noExplicitAny: it must not be taken for a receive.
+  any: Promise<any>,
+  unknown: Promise<unknown>,
+  never: Promise<never>,
+  response: Promise<Response>,
+  either: Promise<string> | ReceiveChannel<number> | null,
+  result: Promise<{ ok: true; value: number } | { ok: false; error: Error }>,
+): Promise<void> {
+  const s = await select({ any, unknown, never, response, either, result, text, off: null });
+  expectTypeOf(s.case).toEqualTypeOf<"any" | "unknown" | "never" | "response" | "either" | "result" | "text">();
+  switch (s.case) {
+    case "any":
+      expectTypeOf(s.value).toBeAny();
+      break;
+    case "unknown":
+      expectTypeOf(s.value).toEqualTypeOf<unknown>();
+      // @ts-expect-error Only a receive has `ok`.
+      void s.ok;
+      break;
+    case "never":
+      expectTypeOf(s.value).toEqualTypeOf<never>();
+      break;
+    case "response":
+      expectTypeOf(s.value).toEqualTypeOf<Response>();
+      break;
+    case "either":
+      expectTypeOf(s.value).toEqualTypeOf<string | number | undefined>();
+      break;
+    case "result":
+      if (s.value.ok) expectTypeOf(s.value.value).toEqualTypeOf<number>();
+      break;
+    case "text":
+      expectTypeOf(s.value).toEqualTypeOf<string | undefined>();
+  }
+  expectTypeOf(trySelect({ response })).toEqualTypeOf<
+    { readonly case: "response"; readonly value: Response } | undefined
+  >();
+  expectTypeOf(select({ ping: Promise.resolve() })).resolves.toEqualTypeOf<{
+    readonly case: "ping";
+    readonly value: void;
+  }>();
+}
+
+/** A function over any cases, promises excluded, knows its answer; one over any cases at all takes a record. */
+export function selectedGenerically(all: Record<string, Selectable>): unknown {
+  const first = <C extends Record<string, Exclude<Selectable, Promise<unknown>>>>(cases: C) => select(cases);
+  expectTypeOf(first({ text })).toEqualTypeOf(select({ text }));
+  return [select(all), trySelect(all)];
 }
 
 /** `go` knows the task's arguments and its answer. */

@@ -174,6 +174,14 @@ export class Wait<T, V = undefined> implements Waiter<T, V> {
   }
 }
 
+// Under full tracking: of the promises of waits.
+const kindsOfWaits = new WeakMap<Promise<unknown>, Kind>();
+
+/** The kind of the wait that `it` is the promise of, if that was recorded. */
+export function kindOfWait(it: unknown): Kind | undefined {
+  return kindsOfWaits.get(it as Promise<unknown>);
+}
+
 /** A wait's node among the dependents of its source, and its record. */
 class WaitDependent implements Dependent {
   list: object | undefined = undefined;
@@ -209,6 +217,7 @@ class WaitDependent implements Dependent {
       return;
     }
     this.watch = watched;
+    if (watched?.record !== undefined) kindsOfWaits.set(this.wait.promise, this.wait.kind);
     this.source?.listen();
   }
 

@@ -1,6 +1,6 @@
 /**
- * The protocol between `select` and what can stand in its cases. Channels, send cases, `after`, and the sources behind
- * contexts and signals implement it, so that `select` imports none of their modules.
+ * The protocol between `select` and what can stand in its cases. Channels, send cases, `after`, the sources behind
+ * contexts and signals, and what stands for a promise implement it, so that `select` imports none of their modules.
  *
  * Select asks a waitable to `poll`, looks at its `READY`, and calls `TAKE` for the one case it chooses; or else it
  * calls `ENQUEUE` for each case, and then `listen`. The four calls by symbol are synchronous, run no user code, and
@@ -54,7 +54,7 @@ export interface Parked extends Element {
   reject(error: unknown): void;
   /** As a timed wait: its instant has come. */
   fire(at: number): void;
-  /** As a dependent of a context or signal: that has ended. */
+  /** As a dependent of a context or signal: that has ended. As a case of a promise: that was settled. */
   ended(ending: Ending): Phase;
 }
 
