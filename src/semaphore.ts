@@ -136,8 +136,8 @@ export interface WeightedOptions {
 
 /** A semaphore of `size` units. Waiters are served in the order of their calls: nobody overtakes. */
 export class Weighted {
-  // Between any two calls: 0 <= #acquired <= #slots.held. The units beyond #acquired are held by permits. Slots decides
-  // who is granted units, and when.
+  // Between any two calls: 0 <= #acquired <= #slots.held. The units beyond #acquired are held by permits. Slots grants
+  // the units.
   readonly #slots: Slots<unknown>;
 
   // How many units are held without a permit: those of `acquire` and `tryAcquire`, less those of `release`.

@@ -15,8 +15,8 @@ type Role = "caller" | "work";
 const cancelling: { cancelNow(): void }[] = [];
 
 /**
- * The work for a key, which resolves to a V, and its callers, which are answered with an A. What runs, what tells it
- * that nobody waits any more, and what becomes of its result is the subclass's.
+ * The work for a key, which resolves to a V, and its callers, which are answered with an A. The subclass says what
+ * runs, how that is told that nobody waits any more, and what becomes of the result.
  */
 export abstract class Flight<K, V, A> implements CancelHooks<Wait<A, Role>> {
   // Between any two calls:
