@@ -238,7 +238,7 @@ describe("select refuses an unusable case by its name, and no case takes effect"
     ["false", false],
     ["a symbol", Symbol("case")],
     ["an AbortController instead of its signal", new AbortController()],
-    ["a promise of a receive", Promise.resolve(value(1))],
+    ["a thenable", { then: (answer: (it: unknown) => void) => answer(1) }],
     ["an iterator", new Channel<number>().values()],
     ["a send not made by sending()", { channel: new Channel<number>(1), value: 1 }],
     ["an array of channels", [new Channel<number>()]],
