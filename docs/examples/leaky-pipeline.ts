@@ -2,8 +2,7 @@
  * A pipeline that leaks when its reader leaves early, and two cures.
  *
  * Each stage of the leaky one sends without a context. The reader takes what it needs and goes. Then nothing receives
- * any more, and every stage waits in `send` for ever. No error is thrown. Only the counters of `leak` show it, and
- * memory that grows.
+ * any more, and every stage waits in `send` for ever. No error is thrown. Only the counters of `leak` show it.
  *
  * Rules of thumb: a function that starts stages also ends them, and waits for them. Give every send the context of the
  * stages, and end it when the reader leaves. Or make the stages with `pipeline`, which does all that. Check in your
