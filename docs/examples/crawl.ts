@@ -2,7 +2,8 @@
  * A crawl in parallel: at most four fetches at once, and at most two of them to any one host.
  *
  * Every page is a task of its own, and a task starts more tasks for links that were not seen yet. The fetches are
- * bounded. The group has no limit, because its tasks would wait for slots that the tasks that started them hold.
+ * bounded. The group has no limit: under one, a task would hold a slot while it waits for slots for the tasks that it
+ * starts, and in the end all would wait.
  *
  * Rule of thumb: bound the scarce thing where it is used, and take the narrow permit first. A task that waits for a
  * busy host must not hold one of the four places that another host could use.
