@@ -5,6 +5,9 @@
  *   npm run mutate -- semaphore rate          both in one run, which tests the code without a mutant only once
  *   npm run mutate -- internal/data           all files of src/internal/data
  *   npm run mutate -- semaphore:120-160       these lines alone
+ *   npm run mutate -- semaphore --tests semaphore,sync,explore
+ *                                             with the tests alone whose files are called so: quicker, and the score is
+ *                                             at most that of all tests
  *   npm run mutate -- semaphore --survivors   details of the last run, without another
  *   npm run mutate -- --all                   every file of src, a run for each folder, with a summary
  *
@@ -24,7 +27,8 @@ process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 const PACKAGE = "test/mutation";
 const OUT = ".build/mutation";
 const REPORT = `${OUT}/last.json`;
-const USAGE = "usage: npm run mutate -- MODULE[:FROM-TO]... [--survivors], or npm run mutate -- --all";
+const USAGE =
+  "usage: npm run mutate -- MODULE[:FROM-TO]... [--tests NAME,...] [--survivors], or npm run mutate -- --all";
 
 const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
 
@@ -98,7 +102,7 @@ function optionsFor(targets) {
 }
 
 /** Runs Stryker and leaves a report for each target. */
-function mutate(targets) {
+function mutate(targets, tests = "") {
   mkdirSync(OUT, { recursive: true });
   for (const { report } of targets) rmSync(report, { force: true });
   rmSync(REPORT, { force: true });
@@ -109,7 +113,7 @@ function mutate(targets) {
   const began = Date.now();
   const stryker = `${PACKAGE}/node_modules/@stryker-mutator/core/bin/stryker.js`;
   const names = targets.map(({ file }) => file).join(",");
-  if (!run(process.execPath, [stryker, "run", config], ".", { MUTATED: names }) || !existsSync(REPORT)) {
+  if (!run(process.execPath, [stryker, "run", config], ".", { MUTATED: names, TESTS: tests }) || !existsSync(REPORT)) {
     throw new Error(`${names}: Stryker failed. Its first run, without a mutant, must pass; see above`);
   }
   const results = readJson(REPORT);
@@ -167,7 +171,7 @@ let explanations;
 
 function main() {
   const { values, positionals } = parseArgs({
-    options: { all: { type: "boolean" }, survivors: { type: "boolean" } },
+    options: { all: { type: "boolean" }, survivors: { type: "boolean" }, tests: { type: "string" } },
     allowPositionals: true,
   });
   if (values.all ? positionals.length > 0 || values.survivors : positionals.length === 0) throw new Error(USAGE);
@@ -179,7 +183,7 @@ function main() {
     // For tests with a child process, which runs dist.
     if (!run("npm", ["run", "--silent", "build"])) throw new Error("the build failed");
     if (values.all) return [all(), allExplainedExist()].every(Boolean);
-    mutate(targets);
+    mutate(targets, values.tests);
   }
   const verdicts = targets.map((target) => {
     if (!existsSync(target.report)) throw new Error(`no report of ${target.file}: run without --survivors first`);

@@ -36,13 +36,21 @@ for (const file of Object.keys(LEFT_OUT)) {
     throw new Error(`test/mutation/vitest.config.ts leaves out test/${file}: no such file`);
 }
 
+// The names of --tests: of folders, or of files up to a dot. Without it, all tests.
+const { TESTS = "" } = process.env;
+const wanted = TESTS === "" ? [] : TESTS.split(",");
+const include =
+  wanted.length === 0
+    ? ["test/**/*.test.ts"]
+    : wanted.flatMap((name) => [`test/${name}.test.ts`, `test/${name}.*.test.ts`, `test/${name}/**/*.test.ts`]);
+
 export default {
   // Not in node_modules, which is a link to the repository's own.
   cacheDir: ".build/vite",
   resolve: base.resolve,
   ssr: base.ssr,
   test: {
-    include: ["test/**/*.test.ts"],
+    include,
     exclude: ["**/node_modules/**", ...Object.keys(LEFT_OUT).map((file) => `test/${file}`)],
     setupFiles: ["test/mutation/setup.ts", "test/setup.ts"],
     sequence: { sequencer: Runs },
