@@ -89,5 +89,10 @@ export const rows: readonly Row[] = [
     ours: update,
     floor: updateFloor,
     floorIs: "one bare await, get and set of a raw Map",
+    targets: { floor: 2.5 },
+    next: {
+      targets: { floor: 4 },
+      why: "The function runs in a microtask of its own, so two things are awaited; and the key is marked as busy meanwhile.",
+    },
   },
 ];

@@ -75,6 +75,7 @@ export const rows: readonly Row[] = [
     ours: () => timers(1_000_000),
     floor: () => timersFloor(1_000_000),
     floorIs: "setTimeout + clearTimeout, all held",
+    targets: { floor: 1.9 },
     beyond: "timers.contexts",
   },
   {

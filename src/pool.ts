@@ -51,7 +51,7 @@
  * zeroed Buffers it pays from a few hundred bytes upwards, if they are needed often. The figures are in docs/pool.md,
  * measured by `npm run bench -- pool`.
  */
-import { callable, duration, isThenable, noGenerator, show, wholeNumber } from "./internal/data/args.ts";
+import { callable, duration, isObject, isThenable, noGenerator, show, wholeNumber } from "./internal/data/args.ts";
 import { Stamp } from "./internal/data/stamp.ts";
 import { guarded } from "./internal/host/async.ts";
 import { disposable } from "./internal/host/dispose.ts";
@@ -392,8 +392,4 @@ export class Pool<T extends object> {
       member.pool.#destroyOne(member.object);
     };
   }
-}
-
-function isObject(value: unknown): boolean {
-  return (typeof value === "object" && value !== null) || typeof value === "function";
 }

@@ -46,7 +46,7 @@
  * - The number of shards cannot be chosen. It grows with the number of entries, and shrinks only by `clear`.
  * - `getOrInsert`, `getOrInsertComputed`, `update` and `getOrLoad` are additions, and so are the other methods of Map.
  */
-import { callable, show } from "./internal/data/args.ts";
+import { callable, isObject, show } from "./internal/data/args.ts";
 import { Shards } from "./internal/data/shards.ts";
 import { reaction } from "./internal/host/async.ts";
 import { completed, completedWith, failedWith, notAFunction } from "./internal/time/turn.ts";
@@ -294,7 +294,9 @@ export class ShardMap<K, V> {
     }
     try {
       const { value, loaded } = this.#find(key);
-      const next = await fn(value, loaded);
+      const result = fn(value, loaded);
+      // No await for a value that cannot be a promise.
+      const next = isObject(result) ? await result : result;
       this.set(key, next);
       return next;
     } finally {

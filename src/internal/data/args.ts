@@ -81,7 +81,11 @@ function isGenerator(value: unknown): boolean {
   return tag === "[object Generator]" || tag === "[object AsyncGenerator]";
 }
 
+/** Whether the value is an object or a function: nothing else can be a promise, or stand in a WeakMap. */
+export function isObject(value: unknown): value is object {
+  return (typeof value === "object" && value !== null) || typeof value === "function";
+}
+
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  const mayBe = (typeof value === "object" && value !== null) || typeof value === "function";
-  return mayBe && typeof (value as { then?: unknown }).then === "function";
+  return isObject(value) && typeof (value as { then?: unknown }).then === "function";
 }
