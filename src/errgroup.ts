@@ -41,7 +41,17 @@ import { background, type Cancel, type CancelScope, type Context, fromSignal, wi
 import { callable, show, wholeNumber } from "./internal/data/args.ts";
 import { asyncDisposable } from "./internal/host/dispose.ts";
 import { budgetWait, completed, failedWith, notAFunction } from "./internal/time/turn.ts";
-import { enter, exit, Kind, type PublicFunction, registerOuter, runTask, TASK } from "./internal/track/tracker.ts";
+import {
+  enter,
+  exit,
+  Kind,
+  onBehalfOf,
+  type PublicFunction,
+  registerOuter,
+  runTask,
+  stackOfCall,
+  TASK,
+} from "./internal/track/tracker.ts";
 import { someError } from "./internal/wait/endings.ts";
 import { isSignal, optionalSource, sourceOf } from "./internal/wait/foreign.ts";
 import { Items } from "./internal/wait/items.ts";
@@ -66,6 +76,14 @@ const dropped = new FinalizationRegistry<Failure>(({ error }) => {
 
 interface Failure {
   readonly error: unknown;
+}
+
+/** What a caller that has waited for a slot is granted. */
+interface Admission {
+  /** Whether the task holds a slot, to be given back. */
+  readonly limited: boolean;
+  /** Where the caller waited, if that was recorded. */
+  readonly stack: string | undefined;
 }
 
 /**
@@ -95,6 +113,7 @@ let startEach: <T>(
   items: AnyIterable<T>,
   work: EachFunction<T>,
   results: unknown[] | undefined,
+  stack: string | undefined,
 ) => Promise<void>;
 
 /**
@@ -108,7 +127,7 @@ export class Group {
   //   if anyone waits for the end, #running > 0;
   //   #failure, once set, stays.
   #running = 0;
-  readonly #slots = new Slots<boolean>(GO, Number.POSITIVE_INFINITY);
+  readonly #slots = new Slots<Admission>(GO, Number.POSITIVE_INFINITY);
   readonly #waiters = new Waiters<void>(WAIT);
   #failure: Failure | undefined = undefined;
 
@@ -117,15 +136,14 @@ export class Group {
 
   readonly #cancelScope: CancelScope | undefined;
 
-  // What a caller that waits for a slot asks for. It is admitted when the slot is granted; the result is that of
-  // #admit.
-  readonly #slotRequest: UnitRequest<boolean> = {
+  // What a caller that waits for a slot asks for. It is admitted when the slot is granted.
+  readonly #slotRequest: UnitRequest<Admission> = {
     n: 1,
-    granted: () => {
+    granted: (stack) => {
       this.#running++;
-      if (this.#isLimited()) return true;
-      this.#slots.uncount(1); // The limit has been removed: Slots counted one more, and nobody would give it back.
-      return false;
+      const limited = this.#isLimited();
+      if (!limited) this.#slots.uncount(1); // The limit has been removed: nobody would give back what Slots counted.
+      return { limited, stack };
     },
   };
 
@@ -153,7 +171,7 @@ export class Group {
     const ending = source?.poll();
     if (ending !== undefined) return failedWith(ending.error());
     if (this.#slots.free < 1) return this.#startLater(task, source);
-    void this.#start(task, this.#admit());
+    void this.#start(task, this.#admit(), undefined);
     return completed();
   }
 
@@ -164,7 +182,7 @@ export class Group {
   tryGo(task: Task): boolean {
     callable(task, "tryGo: task");
     if (this.#slots.free < 1) return false;
-    void this.#start(task, this.#admit());
+    void this.#start(task, this.#admit(), undefined);
     return true;
   }
 
@@ -213,7 +231,7 @@ export class Group {
     asyncDisposable(this.prototype, function () {
       return this.#dispose();
     });
-    startEach = (group, ctx, items, work, results) => group.#startEach(ctx, items, work, results);
+    startEach = (group, ...args) => group.#startEach(...args);
   }
 
   async #dispose(): Promise<void> {
@@ -243,11 +261,12 @@ export class Group {
   }
 
   /**
-   * Runs a task that has been admitted, and puts what it resolves to into `results[index]`. It does what `go` of go.ts
-   * does; to call that would add a promise for each task.
+   * Runs a task that has been admitted, and puts what it resolves to into `results[index]`. `stack` is where it was
+   * asked for, if that was recorded earlier. It does what `go` of go.ts does; to call that would add a promise for each
+   * task.
    */
-  async #start(task: Task, limited: boolean, results?: unknown[], index = 0): Promise<void> {
-    const record = enter(TASK, undefined, entryPoints);
+  async #start(task: Task, limited: boolean, stack: string | undefined, results?: unknown[], index = 0): Promise<void> {
+    const record = enter(TASK, undefined, entryPoints, stack);
     try {
       await completed();
       const result = await runTask(task);
@@ -261,30 +280,35 @@ export class Group {
 
   async #startLater(task: Task, source: Source | undefined): Promise<void> {
     // Start the task from here, not where its slot was given back: that is another task's stack and async context.
-    void this.#start(task, await this.#slots.park(source, this.#slotRequest));
+    const { limited, stack } = await this.#slots.park(source, this.#slotRequest);
+    void this.#start(task, limited, stack);
     await completed();
   }
 
   /**
    * Runs a task for each item, and takes an item only when there is a slot for its task. Resolves when it has taken the
-   * last item, or has stopped; what stopped it is then an error of the group.
+   * last item, or has stopped; what stopped it is then an error of the group. `stack` is where this was asked for, if
+   * that is recorded.
    */
   async #startEach<T>(
     ctx: Context,
     items: AnyIterable<T>,
     work: EachFunction<T>,
     results: unknown[] | undefined,
+    stack: string | undefined,
   ): Promise<void> {
     const source = sourceOf(ctx);
+    const park = () => this.#slots.park(source, this.#slotRequest);
+    const take = () => (input as Items<T>).take(source);
     let input: Items<T> | undefined;
     try {
       input = new Items(items, source);
       for (let index = 0; ; index++) {
-        const limited = this.#slots.free < 1 ? await this.#slots.park(source, this.#slotRequest) : this.#admit();
+        const limited = this.#slots.free < 1 ? (await onBehalfOf(stack, park)).limited : this.#admit();
         let next: IteratorResult<T>;
         try {
           throwIfEnded(ctx);
-          const taken = input.take(source);
+          const taken = onBehalfOf(stack, take);
           next = taken instanceof Promise ? await taken : taken;
           throwIfEnded(ctx);
         } catch (error) {
@@ -293,7 +317,7 @@ export class Group {
         }
         if (next.done) return this.#done(limited);
         const { value } = next;
-        void this.#start(() => work(value, ctx, index), limited, results, index);
+        void this.#start(() => work(value, ctx, index), limited, stack, results, index);
         // Nothing else is waited for without a limit.
         const room = limited ? undefined : budgetWait();
         if (room !== undefined) await room;
@@ -453,10 +477,11 @@ async function runEach<T>(
   const inner = withCancel(parent);
   const group = new Group(inner);
   if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
-  await startEach(group, inner.ctx, items, work, results);
+  const stack = stackOfCall(entryPoints);
+  await startEach(group, inner.ctx, items, work, results, stack);
   let failure: Failure | undefined;
   try {
-    await group.wait();
+    await onBehalfOf(stack, () => group.wait());
   } catch (error) {
     failure = { error };
   }

@@ -55,12 +55,16 @@ import { Flow, UNBOUNDED } from "./internal/pipeline/flow.ts";
 import { Hub } from "./internal/pipeline/hub.ts";
 import { checkInput, takeEach } from "./internal/pipeline/inputs.ts";
 import { budgetWait } from "./internal/time/turn.ts";
-import { registerOuter } from "./internal/track/tracker.ts";
+import { onBehalfOf, type PublicFunction, registerOuter, stackOfCall } from "./internal/track/tracker.ts";
 import { hintFor, isContext, isSignal, sourceOf } from "./internal/wait/foreign.ts";
 import { select } from "./select.ts";
 import { type After, after } from "./time.ts";
 
-registerOuter(() => [collect, Flow.prototype.next, Flow.prototype.return]);
+const entryPoints = (): PublicFunction[] => [collect, toChannel];
+registerOuter(() => [
+  ...[from, map, filter, merge, batch, debounce, throttle, tee, broadcast, collect],
+  ...[Flow.prototype.next, Flow.prototype.return],
+]);
 
 /** What a stage takes its items from. Promises among the items of an iterable that is not async are awaited. */
 export type Input<T> = Iterable<T> | AsyncIterable<T> | ReadableStream<T>;
@@ -207,12 +211,12 @@ export function batch<T>(
   return stage(ctx, 1, (flow) =>
     takeApart(flow, input, async (items) => {
       for (;;) {
-        const first = await items.receive(flow.ctx);
+        const first = await onBehalfOf(flow.stack, () => items.receive(flow.ctx));
         if (!first.ok) return;
         const filled = [first.value];
         const late = after(ms);
         while (filled.length < n) {
-          const s = await select({ item: items, late, stop: flow.ctx });
+          const s = await onBehalfOf(flow.stack, () => select({ item: items, late, stop: flow.ctx }));
           if (s.case === "stop") throw s.value;
           if (s.case === "late" || !s.ok) break;
           filled.push(s.value);
@@ -240,7 +244,7 @@ export function debounce<T>(ctx: Cancel | undefined, input: Input<T>, ms: number
       let last: { readonly item: T } | undefined;
       let quiet: After | null = null;
       for (;;) {
-        const s = await select({ item: items, quiet, stop: flow.ctx });
+        const s = await onBehalfOf(flow.stack, () => select({ item: items, quiet, stop: flow.ctx }));
         if (s.case === "stop") throw s.value;
         if (s.case === "item" && s.ok) {
           flow.retract();
@@ -275,7 +279,7 @@ export function throttle<T>(ctx: Cancel | undefined, input: Input<T>, ms: number
       let pause: After | null = null;
       let open: ReceiveChannel<T> | null = items;
       while (open !== null || last !== undefined) {
-        const s = await select({ item: open, pause, stop: flow.ctx });
+        const s = await onBehalfOf(flow.stack, () => select({ item: open, pause, stop: flow.ctx }));
         if (s.case === "stop") throw s.value;
         if (s.case === "item") {
           if (!s.ok) open = null;
@@ -370,7 +374,7 @@ export async function collect<T>(ctx: Cancel | undefined, input: Input<T>): Prom
   const ending = source.poll();
   if (ending !== undefined) throw ending.error();
   const items: T[] = [];
-  await takeEach({ source }, input, (item) => {
+  await takeEach({ source, stack: stackOfCall(entryPoints) }, input, (item) => {
     items.push(item);
     return budgetWait();
   });
@@ -382,14 +386,15 @@ export async function collect<T>(ctx: Cancel | undefined, input: Input<T>): Prom
  * things too. The channel is closed at the end of the input.
  */
 async function takeApart<T>(
-  flow: Pick<Flow<unknown>, "source" | "ctx" | "fail">,
+  flow: Pick<Flow<unknown>, "source" | "ctx" | "fail" | "stack">,
   input: Input<T>,
   loop: (items: ReceiveChannel<T>) => Promise<void>,
 ): Promise<void> {
-  const { source, ctx } = flow;
+  const { source, ctx, stack } = flow;
   const items = new Channel<T>();
-  const taker = { source, fail: (error: unknown) => flow.fail(error) };
-  const taking = takeEach(taker, input, (item) => items.send(item, ctx)).then(
+  const taker = { source, stack, fail: (error: unknown) => flow.fail(error) };
+  const send = (item: T) => onBehalfOf(stack, () => items.send(item, ctx));
+  const taking = takeEach(taker, input, send).then(
     () => items.close(),
     () => {}, // The flow has failed with it, and that has ended the loop.
   );
@@ -416,9 +421,10 @@ export function toChannel<T>(group: Group, stage: Stage<T>, capacity = 0): Recei
   const parent = parentOf(stage, "toChannel");
   const results = new Channel<T>(capacity);
   const iterator = stage[Symbol.asyncIterator]();
+  const stack = stackOfCall(entryPoints);
   const started = group.go(async () => {
     try {
-      for await (const result of iterator) await results.send(result, parent);
+      for await (const result of iterator) await onBehalfOf(stack, () => results.send(result, parent));
     } finally {
       results.close();
     }

@@ -54,7 +54,7 @@ import { enter, exit, Kind, type LeakRecord, type PublicFunction } from "./inter
 import { Flight, Flights } from "./internal/wait/flight.ts";
 import { optionalSource, sourceOf } from "./internal/wait/foreign.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";
-import { Waiters } from "./internal/wait/wait.ts";
+import { Wait, Waiters } from "./internal/wait/wait.ts";
 
 // The public functions at which the stack of a record begins.
 const updateEntryPoints = (): PublicFunction[] => [ShardMap.prototype.update];
@@ -289,8 +289,11 @@ export class ShardMap<K, V> {
       record = enter(UPDATE_TASK);
       await completed();
     } else {
-      await (queue ?? this.#makeQueue(key)).park(source, undefined);
-      record = enter(UPDATE_TASK);
+      const wait = new Wait<void>(UPDATE_WAIT, source, undefined);
+      (queue ?? this.#makeQueue(key)).push(wait);
+      wait.dependent?.listen();
+      await wait.promise;
+      record = enter(UPDATE_TASK, undefined, undefined, wait.dependent?.stack);
     }
     try {
       const { value, loaded } = this.#find(key);

@@ -64,17 +64,7 @@ import { callable, noGenerator, show, wholeNumber } from "./internal/data/args.t
 import { guarded } from "./internal/host/async.ts";
 import { brand, QueueFullError, withoutStack } from "./internal/host/errors.ts";
 import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
-import {
-  enter,
-  exit,
-  isFull,
-  Kind,
-  type LeakRecord,
-  makeRecord,
-  type PublicFunction,
-  runTask,
-  TASK,
-} from "./internal/track/tracker.ts";
+import { enter, exit, Kind, type LeakRecord, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
 import { Answer, type AnswerWait } from "./internal/wait/answer.ts";
 import { optionalSource } from "./internal/wait/foreign.ts";
 import { PriorityWaiters } from "./internal/wait/priorities.ts";
@@ -334,7 +324,7 @@ export class Workers {
       record = enter(TASK, undefined, entryPoints);
       await completed();
     } else {
-      record = enterAt((await granted) as string | undefined);
+      record = enter(TASK, undefined, entryPoints, (await granted) as string | undefined);
     }
     let result: R;
     try {
@@ -370,7 +360,7 @@ export class Workers {
       await completed();
     } else {
       await answer.granted;
-      record = enterAt(wait.dependent?.stack);
+      record = enter(TASK, undefined, entryPoints, wait.dependent?.stack);
     }
     // The end of the source, in the meantime or found by this look, has claimed the wait.
     source.poll();
@@ -433,12 +423,6 @@ export class Workers {
   #wakeIfIdle(): void {
     if (this.#idlers.size > 0 && this.#isIdle()) this.#idlers.wakeAll(undefined);
   }
-}
-
-/** Counts a task that has been granted its slot; `stack` is where it was submitted. */
-function enterAt(stack: string | undefined): LeakRecord | undefined {
-  TASK.live++;
-  return isFull() ? makeRecord(TASK, 1, undefined, entryPoints, stack) : undefined;
 }
 
 function checked(options: SubmitOptions): SubmitOptions {

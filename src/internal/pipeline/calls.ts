@@ -5,12 +5,9 @@
 import type { Context } from "../../context.ts";
 import { Ring } from "../data/ring.ts";
 import { budgetWait, completed } from "../time/turn.ts";
-import { enter, exit, isObserved, type PublicFunction, runTask, TASK } from "../track/tracker.ts";
-import { Flow } from "./flow.ts";
+import { enter, exit, isObserved, runTask, TASK } from "../track/tracker.ts";
+import type { Flow } from "./flow.ts";
 import { type AnyInput, takeEach } from "./inputs.ts";
-
-// The public functions at which the stack of a task begins: it is the consumer that starts a stage.
-const entryPoints = (): PublicFunction[] => [Flow.prototype.next];
 
 export type EachFunction<T> = (item: T, ctx: Context, index: number) => unknown;
 
@@ -50,7 +47,7 @@ export class Calls<T> {
   async #call(item: T, index: number): Promise<void> {
     const flow = this.#flow;
     flow.taskStarted();
-    const record = enter(TASK, undefined, entryPoints);
+    const record = enter(TASK, undefined, undefined, flow.stack);
     const place: Place | undefined = this.#places && { state: "open", value: undefined };
     if (place !== undefined) this.#places?.push(place);
     try {

@@ -14,7 +14,7 @@ import type { Cancel, CancelScope, Context } from "../../context.ts";
 import { Ring } from "../data/ring.ts";
 import { asyncDisposable } from "../host/dispose.ts";
 import { completed, completedWith, failedWith } from "../time/turn.ts";
-import { enter, exit, Kind, type PublicFunction } from "../track/tracker.ts";
+import { enter, exit, Kind, onBehalfOf, type PublicFunction, stackOfCall } from "../track/tracker.ts";
 import { sourceOf } from "../wait/foreign.ts";
 import { ENDS_NEXT } from "../wait/items.ts";
 import { AsyncIteratorPrototype } from "../wait/receive.ts";
@@ -78,6 +78,9 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   // Once the flow has ended, without what holds the input.
   #plan: FlowPlan<T>;
 
+  /** Where the stage was made, if that was recorded: for the records of what runs in it. */
+  readonly stack: string | undefined;
+
   // Set when the flow starts.
   #scope!: CancelScope;
   #source!: Source;
@@ -85,6 +88,7 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   constructor(plan: FlowPlan<T>) {
     this.#plan = plan;
     this.#slots = new Slots(ROOM, plan.slots);
+    this.stack = stackOfCall(entryPoints);
   }
 
   // The consumer's side.
@@ -169,7 +173,7 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
       const { parent, withCancel } = this.#plan;
       const ending = sourceOf(parent).poll();
       if (ending !== undefined) throw ending.error();
-      scope = withCancel(parent);
+      scope = onBehalfOf(this.stack, () => withCancel(parent));
     } catch (error) {
       if (this.#state !== IDLE) return;
       this.#failure = { error };
@@ -196,7 +200,7 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   reserve(source: Source = this.#source): Promise<void> | undefined {
     const ending = source.poll();
     if (ending !== undefined) throw ending.error();
-    if (this.#slots.free < 1) return this.#slots.park(source, ONE_SLOT);
+    if (this.#slots.free < 1) return onBehalfOf(this.stack, () => this.#slots.park(source, ONE_SLOT));
     this.#slots.take(1);
     return undefined;
   }
@@ -251,7 +255,9 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   whenEnded(source: Source): Promise<void> {
     const ending = source.poll();
     if (ending !== undefined) return failedWith(ending.error());
-    if (this.#state !== ENDED) return this.#ends.park(source, undefined).then(() => this.#throwFailure());
+    if (this.#state !== ENDED) {
+      return onBehalfOf(this.stack, () => this.#ends.park(source, undefined)).then(() => this.#throwFailure());
+    }
     return completed().then(() => this.#throwFailure());
   }
 
@@ -260,14 +266,15 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   async #run(): Promise<void> {
-    const record = enter(STAGE);
+    const record = onBehalfOf(this.stack, () => enter(STAGE));
     try {
       await completed();
       await this.#plan.body(this);
       const ending = this.#source.poll();
       if (ending !== undefined) throw ending.error();
       // Behind every slot: the consumer has taken everything then.
-      if (this.#slots.held > 0) await this.#slots.park(this.#source, { n: this.#slots.size, granted: () => {} });
+      const all: UnitRequest<void> = { n: this.#slots.size, granted: () => {} };
+      if (this.#slots.held > 0) await onBehalfOf(this.stack, () => this.#slots.park(this.#source, all));
     } catch (error) {
       this.fail(error);
     }

@@ -51,7 +51,7 @@ export class Hub<T> {
 
   async #run(hub: Flow<never>, input: AnyInput<T>): Promise<void> {
     const { source } = hub;
-    const taker = { source, fail: (error: unknown) => hub.fail(error) };
+    const taker = { source, stack: hub.stack, fail: (error: unknown) => hub.fail(error) };
     await takeEach(taker, input, async (item) => {
       for (const { flow, slow } of [...this.#subscribers]) {
         if (slow !== "block" && flow.isFull) {

@@ -1,5 +1,6 @@
 /** The inputs of stages: anything iterable, and the streams of the web and of Node. */
 import { show } from "../data/args.ts";
+import { onBehalfOf } from "../track/tracker.ts";
 import { ENDS_NEXT, Items } from "../wait/items.ts";
 import type { Source } from "../wait/source.ts";
 
@@ -107,6 +108,8 @@ function endsNext<T>(iterator: AsyncIterator<T>): AsyncIterator<T> {
 /** What takes the items of an input. */
 export interface Taker {
   readonly source: Source;
+  /** Where the taking was asked for, if that was recorded. */
+  readonly stack?: string | undefined;
   /** Called before each item is taken, and waited for. */
   reserve?(): Promise<void> | undefined;
   /** Called when there was no item. */
@@ -124,15 +127,16 @@ export async function takeEach<T>(
   input: AnyInput<T>,
   use: (item: T) => Promise<unknown> | undefined,
 ): Promise<void> {
-  const { source } = taker;
+  const { source, stack } = taker;
   let items: Items<T> | undefined;
+  const take = () => (items as Items<T>).take(source);
   try {
     items = open(input, source);
     for (;;) {
       const reserved = taker.reserve?.();
       if (reserved !== undefined) await reserved;
       check(source);
-      const taken = items.take(source);
+      const taken = onBehalfOf(stack, take);
       const next = taken instanceof Promise ? await taken : taken;
       check(source);
       if (next.done) break;

@@ -30,15 +30,18 @@ export function registerOuter(functions: () => readonly PublicFunction[]): void 
 /**
  * The stack of the code that called into the library, one frame per line; empty if the host gives none.
  *
- * The library's frames are left out: all that are in its own folder, as long as others remain. Where library and caller
- * are bundled into one file, the caller's frames begin above the public function that was called, one of `entryPoints`.
+ * The library's frames are left out: all that are in its own folder, as long as others remain. If none remain but the
+ * host's, the result is `otherwise`, where that is given. Where library and caller are bundled into one file, the caller's frames
+ * begin above the public function that was called, one of `entryPoints`; there `otherwise` goes first, as a caller in
+ * the library looks like any other.
  */
-export function callerStack(entryPoints: readonly PublicFunction[]): string {
+export function callerStack(entryPoints: readonly PublicFunction[], otherwise?: string): string {
   const limit = typeof hooks.stackTraceLimit === "number" ? Math.max(hooks.stackTraceLimit, 1) : 10;
   return withLimit(limit + OWN_FRAMES, () => {
     ownFolder ??= folderOf(linesOf(captured(new Error()))[0] ?? "", "internal/track/stack.");
     const frames = linesOf(captured(new Error()));
     const callerFrames = ownFolder === "" ? [] : frames.filter((frame) => !frame.includes(ownFolder as string));
+    if (otherwise !== undefined && callerFrames.every(isOfHost)) return otherwise;
     if (callerFrames.length > 0) return callerFrames.slice(0, limit).map(shortened).join("\n");
     const above = framesAbove(entryPoints);
     // Where the two cannot be told apart, all are shown, so that none of the caller's is lost.
@@ -67,6 +70,11 @@ function framesAbove(entryPoints: readonly PublicFunction[]): string[] {
 /** The lines of a stack that are frames of code: not those of Promise.all, any and allSettled. */
 function linesOf(stack: string): string[] {
   return stack.split("\n").filter((line) => line.trim() !== "" && !line.includes("async Promise.a"));
+}
+
+/** Whether a frame is of a built-in function, or of the host's own modules. */
+function isOfHost(frame: string): boolean {
+  return /\(<anonymous>\)$|\[native code\]|\b(node|ext|native):/.test(frame);
 }
 
 /** Shortens a frame: one in a module that is a `data:` URL contains the whole module. */

@@ -196,20 +196,44 @@ export function noteLostCancel(record: LeakRecord, cancel: WeakKey): void {
 /**
  * Counts one more of the kind. Under full tracking, returns the record to hand to {@link exit}; `thing` is what the
  * collector must take to prove the leak, where it can be proved so; `entryPoints` are the public functions that may
- * have been called, where the kind does not name them.
+ * have been called, where the kind does not name them; `stack` is where that was, if it was not just now.
  */
 export function enter(
   kind: Kind,
   thing?: WeakKey,
   entryPoints?: () => readonly PublicFunction[],
+  stack?: string,
 ): LeakRecord | undefined {
   kind.live++;
-  return full ? makeRecord(kind, 1, thing, entryPoints) : undefined;
+  return full ? makeRecord(kind, 1, thing, entryPoints, stack) : undefined;
 }
 
 /** Counts one less, and erases the record. (One whose thing the collector took is not counted any more.) */
 export function exit(kind: Kind, record: LeakRecord | undefined): void {
   if (record === undefined || erase(record)) kind.live--;
+}
+
+// Set by `onBehalfOf` while it runs.
+let origin: string | undefined;
+
+/**
+ * Calls `fn`. A record that it makes gets this stack if its own has only frames of the library: for a loop of ours that
+ * works for a call which has returned. `stack` is from {@link stackOfCall}.
+ */
+export function onBehalfOf<R>(stack: string | undefined, fn: () => R): R {
+  if (stack === undefined) return fn();
+  const outer = origin;
+  origin = stack;
+  try {
+    return fn();
+  } finally {
+    origin = outer;
+  }
+}
+
+/** Where one of the public functions is being called; undefined unless records are kept. */
+export function stackOfCall(entryPoints: () => readonly PublicFunction[]): string | undefined {
+  return full ? callerStack(entryPoints(), origin) : undefined;
 }
 
 /** Makes the record of units that the caller counts. To be called under full tracking only: see {@link isFull}. */
@@ -218,7 +242,7 @@ export function makeRecord(
   units: number,
   thing?: WeakKey,
   entryPoints: () => readonly PublicFunction[] = kind.entryPoints,
-  stack: string = callerStack(entryPoints()),
+  stack: string = callerStack(entryPoints(), origin),
 ): LeakRecord {
   const record = { kind, units, madeAt: realNow(), stack, lostCancel: false, holder: undefined };
   records.add(record);
