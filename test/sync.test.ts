@@ -477,6 +477,24 @@ describe("KeyedMutex", () => {
     expect(keyed.tryLock("a")).toBe(false);
     keyed.unlock("a");
   });
+
+  test("a key that an abort listener unlocks and locks again, while a wait for it is cancelled, stays locked", async () => {
+    const keyed = new KeyedMutex<string>();
+    await keyed.lock("a");
+    const { ctx, cancel } = withCancel(background());
+    const cancelled = watch(keyed.lock("a", ctx));
+    let locked = false;
+    ctx.signal.addEventListener("abort", () => {
+      keyed.unlock("a");
+      locked = keyed.tryLock("a");
+    });
+    cancel();
+    await turn();
+    expect([cancelled.state, locked]).toEqual(["rejected", true]);
+    expect([keyed.len(), keyed.tryLock("a")]).toEqual([1, false]);
+    keyed.unlock("a");
+    expect(keyed.len()).toBe(0);
+  });
 });
 
 describe("WaitGroup", () => {

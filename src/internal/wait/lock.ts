@@ -233,7 +233,8 @@ export class Lock {
   //   if any task waits, the lock is held;
   //   if any reader waits, a writer holds the lock or waits.
   // Exception: from a cancel to `afterCancels`, the waiters that the cancelled wait held back are not admitted yet,
-  // since the same end may be about to cancel them. The lock is held then, too.
+  // since the same end may be about to cancel them. An abort listener may give the lock back meanwhile: that admits
+  // them, and if none is left, the lock is free before `afterCancels`.
   readonly write: Side;
   readonly read: Side | undefined;
 
@@ -269,9 +270,9 @@ export class Lock {
       if (read.held > 0) return;
     }
     if (write.waiting > 0) write.grantOne();
-    else this.freed();
+    else if (side !== undefined) this.freed();
   }
 
-  /** Nobody holds the lock any more, and nobody waits. */
+  /** The last hold has been given back, and nobody waits. */
   protected freed(): void {}
 }
