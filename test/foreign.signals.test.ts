@@ -1,7 +1,8 @@
 /** Foreign abort signals whose earlier listeners interfere with the event. */
 import { Channel } from "gopark/channel";
-import { afterFunc, cause, fromSignal, withCancel } from "gopark/context";
+import { afterFunc, Canceled, cause, fromSignal, withCancel } from "gopark/context";
 import { Group } from "gopark/errgroup";
+import { track } from "gopark/leak";
 import { select } from "gopark/select";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { turns } from "./support/turn.ts";
@@ -71,20 +72,41 @@ describe.each(Object.keys(tampered))("behind %s", (how) => {
   });
 });
 
-test("a reason whose name throws ends all that hangs on the signal", async () => {
-  const controller = new AbortController();
-  const reason = Object.defineProperty({}, "name", {
-    get() {
-      throw new Error("not to be read");
-    },
+/** Reasons of which nothing may be asked. */
+const hostile: Record<string, () => object> = {
+  "whose name throws": () =>
+    Object.defineProperty({}, "name", {
+      get() {
+        throw new Error("not to be read");
+      },
+    }),
+  "that is a revoked proxy": () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    return proxy;
+  },
+  "that is a context error whose message is no string": () =>
+    Object.assign(new Canceled(), { message: Symbol("message") }),
+};
+
+describe.each(["counters", "full"] as const)("under %s", (mode) => {
+  beforeEach(() => {
+    track(mode);
+    return () => track("full");
   });
-  const ctx = fromSignal(controller.signal);
-  const [child] = withCancel(ctx);
-  const waits = [controller.signal, ctx, child].map((cancel) => watch(new Channel().receive(cancel)));
-  controller.abort(reason);
-  await turns(1);
-  expect(waits.map(({ state }) => state)).toEqual(["rejected", "rejected", "rejected"]);
-  expect(waits[0]?.reason).toBe(reason);
-  expect([ctx.err(), child.err()].map((err) => err?.name)).toEqual(["AbortError", "AbortError"]);
-  expect(cause(child)).toBe(reason);
+
+  test.each(Object.keys(hostile))("a reason %s ends all that hangs on the signal", async (how) => {
+    const controller = new AbortController();
+    const reason = (hostile[how] as () => object)();
+    const ctx = fromSignal(controller.signal);
+    const [child] = withCancel(ctx);
+    const waits = [controller.signal, ctx, child].map((cancel) => watch(new Channel().receive(cancel)));
+    controller.abort(reason);
+    await turns(1);
+    expect(waits.map(({ state }) => state)).toEqual(["rejected", "rejected", "rejected"]);
+    // Not `toBe`: it would show the reasons if they differed.
+    expect(waits[0]?.reason === reason).toBe(true);
+    expect([ctx.err(), child.err()].map((err) => err?.name)).toEqual(["AbortError", "AbortError"]);
+    expect([cause(child) === reason, child.err() === ctx.err()]).toEqual([true, true]);
+  });
 });

@@ -54,14 +54,14 @@ function withHeader<E extends Error>(error: E): E {
   return error;
 }
 
-/** Gives an error the stack `name: message`, followed by `frames`. */
+/** Gives an error the stack `name: message`, followed by `frames`. Never throws. */
 export function setStack(error: Error, frames: string): void {
-  const header = `${error.name}: ${error.message}`;
   try {
+    const header = `${error.name}: ${error.message}`;
     const value = frames === "" ? header : `${header}\n${frames}`;
     Object.defineProperty(error, "stack", { value, configurable: true, writable: true });
   } catch {
-    // A frozen error keeps the stack it has.
+    // An error that is frozen, or that throws when it is asked, keeps the stack it has.
   }
 }
 

@@ -95,9 +95,13 @@ export class Failed implements Ending {
   }
 }
 
-/** Whether an error is the error of a context that ended. It may be another copy's. */
+/** Whether an error is the error of a context that ended. It may be another copy's. Never throws. */
 export function isContextError(err: unknown): boolean {
-  return err instanceof Canceled || err instanceof DeadlineExceeded;
+  try {
+    return err instanceof Canceled || err instanceof DeadlineExceeded;
+  } catch {
+    return false; // A proxy that throws when it is asked for its prototype.
+  }
 }
 
 /** The cause that an error of a context carries; for any other error, the error itself. */
