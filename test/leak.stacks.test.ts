@@ -183,6 +183,18 @@ describe.each(Object.keys(formatters))("where Error.prepareStackTrace answers %s
   });
 });
 
+test.each(Object.keys(recorded))("where Error.prepareStackTrace cannot be replaced, %s works", async (name) => {
+  let undo: () => unknown = () => {};
+  Object.defineProperty(Error, "prepareStackTrace", { value: () => 1, configurable: true, writable: false });
+  try {
+    undo = (recorded[name] as () => () => unknown)();
+  } finally {
+    Object.defineProperty(Error, "prepareStackTrace", { value: prepareStackTrace, writable: true });
+  }
+  await undo();
+  expect(aliveSince(before)).toEqual({});
+});
+
 describe("a listener to proofs that throws", () => {
   const doom = new Error("doom");
 

@@ -104,11 +104,13 @@ function captured(error: { readonly stack?: unknown }): string {
   const { prepareStackTrace } = hooks;
   try {
     hooks.prepareStackTrace = undefined;
-    return framesOf(String(new Error().stack));
+    try {
+      return framesOf(String(new Error().stack));
+    } finally {
+      hooks.prepareStackTrace = prepareStackTrace;
+    }
   } catch {
     return ""; // Frozen intrinsics.
-  } finally {
-    if (prepareStackTrace !== undefined) hooks.prepareStackTrace = prepareStackTrace;
   }
 }
 
