@@ -11,6 +11,7 @@ import {
   DeadlineExceeded,
   fromSignal,
   is,
+  merge,
   withCancel,
   withTimeout,
   withValue,
@@ -637,6 +638,17 @@ describe("work that does its own key", () => {
     "under a derived context": (group) => async (ctx) => {
       using outer = withTimeout(withValue(ctx, "some", "value"), 3_600_000);
       using scope = withCancel(outer.ctx);
+      return await group.do("key", inner, scope.ctx).then(resultOf);
+    },
+    "under a context merged with another one": (group) => async (ctx) => {
+      using own = withCancel(background());
+      using scope = merge(own.ctx, ctx);
+      return await group.do("key", inner, scope.ctx).then(resultOf);
+    },
+    "under one derived from a merged context": (group) => async (ctx) => {
+      using own = withCancel(background());
+      using merged = merge(own.ctx, withValue(own.ctx, "some", "value"), withCancel(ctx).ctx);
+      using scope = withCancel(merged.ctx);
       return await group.do("key", inner, scope.ctx).then(resultOf);
     },
     later: (group) => async (ctx) => {

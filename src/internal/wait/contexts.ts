@@ -28,6 +28,8 @@ import type { Phase } from "./waitable.ts";
 
 const CONTEXT = new Kind("context", "resource");
 
+const NONE: readonly Source[] = [];
+
 /** A context that never ends: background and todo, or the values of a parent without its end. */
 export class Root implements Context {
   /** @internal */
@@ -154,9 +156,28 @@ export class CancelContext extends Source implements Context {
 
   /** Whether this is `above`, or derived from it by contexts of ours, so that it ends when that does. */
   isUnder(above: Source): boolean {
-    let source: Source = this;
-    while (source !== above && source instanceof CancelContext) source = source.parentSource;
-    return source === above;
+    // The other parents of merged contexts on the way up. A set, as many ways may lead to one. Most contexts have none.
+    let others: Set<Source> | undefined;
+    let rest: Iterator<Source, undefined> | undefined;
+    for (let source: Source | undefined = this; source !== above; ) {
+      if (source === undefined) return false;
+      if (source instanceof CancelContext) {
+        for (const other of source.otherParents()) {
+          others ??= new Set();
+          others.add(other);
+          rest ??= others.values();
+        }
+        source = source.parentSource;
+      } else {
+        source = rest?.next().value;
+      }
+    }
+    return true;
+  }
+
+  /** The sources with which it ends, besides that of its parent. */
+  protected otherParents(): readonly Source[] {
+    return NONE;
   }
 
   /** The nearest deadline above. */

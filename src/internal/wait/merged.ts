@@ -70,6 +70,10 @@ export class MergedContext extends CancelContext {
     return super.ended(ending);
   }
 
+  protected override otherParents(): readonly Source[] {
+    return this.links.map(({ parentSource }) => parentSource);
+  }
+
   protected override endsByCancelAlone(): boolean {
     return super.endsByCancelAlone() && this.others.every((other) => sourceOf(other) === NEVER);
   }
