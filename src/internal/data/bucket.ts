@@ -57,10 +57,12 @@ export class Bucket {
   readonly rate: Rate;
 
   // Between any two calls:
-  //   tokens is what the bucket held at `last`, before it was cut to the burst; it is negative while tokens to come are
-  //   reserved; `last` is the instant of the last change, NaN before the first; lastEvent is the time to act of the
-  //   newest call that was allowed at a finite limit, even for 0 events, and did not give its tokens back, −Infinity
-  //   before the first. (Where `giveBack` gives back the newest, it computes the one before it, as Go does.)
+  //   tokens is what the bucket held at `last`: more than the burst if that was lowered since, negative while tokens to
+  //   come are reserved;
+  //   last is the instant of the last change, NaN before the first;
+  //   lastEvent is the time to act of the newest call that was allowed at a finite limit, even for 0 events, and did
+  //   not give its tokens back, −Infinity before the first. (Where `giveBack` gives back the newest, it computes the
+  //   one before it, as Go does.)
   private tokens: number;
   private last = Number.NaN;
   lastEvent: number = Number.NEGATIVE_INFINITY;

@@ -95,7 +95,7 @@ export class RollingCounts {
 
   /**
    * Begins the buckets up to `bucket`, and forgets those that leave the window. A number that goes back changes
-   * nothing.
+   * nothing. With a size of 1 it must not be called.
    */
   advanceTo(bucket: number): void {
     if (bucket - this.newest >= this.size) {

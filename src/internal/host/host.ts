@@ -49,7 +49,7 @@ export const realPerformance: Performance = original("performance");
 /** Milliseconds since `realPerformance.timeOrigin`, whatever is mocked. */
 export const realNow: () => number = realPerformance.now.bind(realPerformance);
 
-/** Whether `setTimeout` is another function than at loading: fake timers, or a wrapper. */
+/** Whether `setTimeout` is another function than {@link realSetTimeout}: fake timers, or a wrapper. */
 export function timersAreReplaced(): boolean {
   return host.setTimeout !== realSetTimeout;
 }

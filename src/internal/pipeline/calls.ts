@@ -74,8 +74,8 @@ export class Calls<T> {
     place.value = value;
     const places = this.#places as Ring<Place>;
     while (places.size > 0 && places.front.state !== "open") {
-      const { state, value } = places.shift();
-      this.#handOut(state === "filled", value);
+      const first = places.shift();
+      this.#handOut(first.state === "filled", first.value);
     }
   }
 

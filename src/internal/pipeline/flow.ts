@@ -51,7 +51,10 @@ export interface FlowPlan<T> {
   readonly body: (flow: Flow<T>) => Promise<void>;
   /** Called when the flow starts, by the first `next`. Must not throw. */
   readonly onStart?: () => void;
-  /** Called once, when the flow stops; the flow waits for what it returns. Must not throw. */
+  /**
+   * Called once, when the flow stops. Must not throw. The flow waits for what it returns, unless the body and all tasks
+   * have ended by themselves.
+   */
   readonly onStop?: () => Promise<unknown> | undefined;
 }
 
@@ -62,9 +65,9 @@ interface Failure {
 export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   // Between any two calls:
   //   #slots.held counts the results that are made or wait for the consumer, until the flow stops;
-  //   if anyone waits in #nexts, #ready is empty;
+  //   if anyone waits in #nexts, #ready is empty, except from the end of the flow's context until the flow stops;
   //   #tasks > 0 or #inBody only while running or stopping;
-  //   #failure is set while stopping and ended only, until a `next` has rejected with it.
+  //   #failure is set while stopping and ended only, until a `next` has rejected with it or `return` has dropped it.
   #state: 0 | 1 | 2 | 3 = IDLE;
   #ready = new Ring<T>();
   #tasks = 0;

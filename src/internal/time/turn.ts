@@ -175,8 +175,8 @@ export function defer<T>(settle: (value: T) => void, value: T): void {
 }
 
 /**
- * Returns what runs `fn` as a {@link reaction} does, charged: whoever only triggers such functions must not starve the
- * event loop either.
+ * Returns what runs `fn` as a {@link reaction} does, charged: code that only triggers such functions must not starve
+ * the event loop either.
  */
 export function chargedReaction(fn: () => unknown): () => void {
   const run = reaction(fn);

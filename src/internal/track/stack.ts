@@ -89,7 +89,7 @@ function shortened(frame: string): string {
 function folderOf(frame: string, file: string): string {
   const end = frame.lastIndexOf(file);
   if (end === -1) return "";
-  // A folder's name may have parentheses and spaces; a function's name has none followed by a parenthesis.
+  // The first " (" counts: a folder's name may contain one, and a function's name does not.
   const place = [" (", "at ", "@"].find((mark) => frame.includes(mark));
   return place === undefined ? "" : frame.slice(frame.indexOf(place) + place.length, end);
 }

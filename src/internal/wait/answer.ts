@@ -2,7 +2,7 @@
 import { charge, defer } from "../time/turn.ts";
 import type { Wait, WaitQueue } from "./wait.ts";
 
-/** In a queue together with waits that end with the grant, which have no answer. */
+/** The wait. Its queue may also have waits that end with the grant: their value is undefined. */
 export type AnswerWait = Wait<unknown, Answer | undefined>;
 
 /**

@@ -87,8 +87,8 @@ export class CancelContext extends Source implements Context {
   protected readonly parentSource: Source;
 
   /**
-   * The nearest context, here or above, that determines `deadline()` by itself: one with a deadline, a root, a foreign
-   * one.
+   * The nearest context, here or above, that determines `deadline()` by itself: one with a deadline, a root, the
+   * context of a signal, a foreign one. Of a merged context, the owner of its earliest deadline.
    */
   deadlineOwner: Context;
   private extras: Extras | undefined = undefined;
@@ -115,8 +115,9 @@ export class CancelContext extends Source implements Context {
   }
 
   /**
-   * Counts the context as live until it ends. `entryPoints` are the public functions that may have made it. If nothing
-   * but `cancel` can end it and the collector takes `cancel`, that proves a leak; if something else can, a lost cancel.
+   * Counts the context as live until it ends. `entryPoints` are the public functions that may have made it. If the
+   * collector takes `cancel`, that proves a leak where nothing else can end the context, and is noted in the record
+   * where something can.
    */
   count(cancel: CancelFunc, entryPoints: () => readonly PublicFunction[]): void {
     if (this.ending !== undefined) return;
@@ -315,7 +316,7 @@ export class ValueContext implements Context {
 
 /**
  * Looks a key up from `from` on: in a loop through contexts of ours, and by `value` from the first other one on. An
- * object derived from one of ours may have methods of its own, and counts as another.
+ * object derived from one of ours may have methods of its own, so it does not count as ours.
  */
 function lookUp(from: Context, key: unknown): unknown {
   let ctx = from;

@@ -11,7 +11,7 @@ import { type CancelHooks, type Wait, Waiters } from "./wait.ts";
  */
 type Role = "caller" | "work";
 
-// The flights whose work is being cancelled, the first of them now. Empty between any two calls.
+// The flights whose work is being cancelled, in order. Empty between any two calls.
 const cancelling: { cancelNow(): void }[] = [];
 
 /**
@@ -21,7 +21,7 @@ const cancelling: { cancelNow(): void }[] = [];
 export abstract class Flight<K, V, A> implements CancelHooks<Wait<A, Role>> {
   // Between any two calls:
   //   while anyone waits, the work has not ended;
-  //   `callers` is how many callers wait, and while it is not 0, the flight is not cancelled;
+  //   until the work has ended, `callers` is how many callers wait; while it is not 0, the flight is not cancelled;
   //   once it is cancelled, it is not in its Flights.
   // Exception: from a cancel to `afterCancels`, the flight may have no callers and not be cancelled. An abort listener
   // that joins it then keeps it going.

@@ -26,7 +26,10 @@ import { causeOf, type Ending, Failed } from "./endings.ts";
 import { type Cancel, type DeadlineSource, type Dependent, NEVER, SOURCE, Source, spread } from "./source.ts";
 import type { Phase } from "./waitable.ts";
 
-/** The key for which `value` returns the source of a context of ours, even through the wrappers of others. */
+/**
+ * The key for which `value` returns the source of a context of ours, even through the wrappers of others. The roots,
+ * which never end, return undefined.
+ */
 export const SOURCE_KEY: object = { toString: () => "gopark.source" };
 
 /**

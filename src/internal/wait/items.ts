@@ -10,8 +10,8 @@ import { Waiters } from "./wait.ts";
 const NEXT = new Kind("iterator next", "wait");
 
 /**
- * The property of an iterator, then true, whose `return` ends a pending `next`: it is waited for in any case. The
- * symbol is registered, for the iterators of another copy of the package.
+ * A property, with the value true, of iterators whose `return` ends a pending `next`: such a `return` is always waited
+ * for. The symbol is registered, for the iterators of another copy of the package.
  */
 export const ENDS_NEXT: unique symbol = Symbol.for("gopark.v1.endsNext") as never;
 
@@ -99,7 +99,7 @@ export class Items<T> {
       if (this.pending && !(ENDS_NEXT in this.iterator)) Promise.resolve(returned).catch(() => {});
       else await returned;
     } catch {
-      // As in `for await`: what stopped the loop is the error to report.
+      // As in `for await`, the caller gets the error that stopped the loop, and not this one.
     }
   }
 

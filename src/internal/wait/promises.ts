@@ -55,7 +55,7 @@ const { then } = Promise.prototype;
 /**
  * The waitable of a native promise; undefined if `it` is something else. A promise that was not seen before gets its
  * reaction here. Its own `then` is not called; if it is of a subclass, the constructor is, as in any `then` of the
- * language, and what that throws is thrown.
+ * language, and what that throws is thrown. Throws TypeError for an object that only inherits from Promise.
  */
 export function waitableOfPromise(it: unknown): Waitable | undefined {
   const known = casesOf.get(it as object);

@@ -36,8 +36,8 @@ export abstract class InternalChannel<T> implements ReceiveChannel<T>, Waitable 
   }
 
   /**
-   * Brings the channel up to date: fires what is due, or asks what is foreign, which may run foreign code. A failed
-   * ending is why the latter could not be asked.
+   * Brings the channel up to date: fires what is due, or asks something foreign, which may run foreign code. Returns a
+   * failed ending if that could not be asked.
    */
   poll(): Ending | undefined {
     return undefined;

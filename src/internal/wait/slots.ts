@@ -49,7 +49,7 @@ export class Slots<T> {
     return this.waiters.park(source, request, kind);
   }
 
-  /** Takes n units out of `held` without admitting anyone: they are not counted any more. */
+  /** For `granted` alone: takes n units that are being granted out of `held`, so that they are not counted. */
   uncount(n: number): void {
     this.held -= n;
   }

@@ -178,8 +178,8 @@ export class Source implements Dependent {
  * would make every cancel slower.)
  */
 export function spread(top: Source, topEnding: Ending, byCaller: boolean): void {
-  // 1. Mark every source and claim every wait; no user code runs. A worklist, not recursion: a chain may be of any
-  // depth.
+  // 1. Mark every source and claim every wait. No user code runs, but for the exceptions that wait.ts names. A
+  // worklist, not recursion: a chain may be of any depth.
   const sources = [top];
   let rest: { readonly d: Dependent; readonly ending: Ending; readonly phase: Phase }[] | undefined;
   for (let i = 0; i < sources.length; i++) {

@@ -9,7 +9,8 @@
  * it makes a wait and links it into its queue. A wait with a `cancel` has a second node, {@link WaitDependent}, among
  * the dependents of the source. Both lists are intrusive, so both nodes are unlinked in O(1). That makes the cost of a
  * wait: a promise with its two functions, the wait, and with a `cancel` the second node. A select is one wait that is
- * in no queue; its cases are the nodes. A parked `next` of an iterator has one more node, in the iterator's own queue.
+ * in no queue; its cases are the nodes. A parked `next` of a channel's iterator has one more node: that stands in the
+ * channel's queue, and the wait in the iterator's own.
  *
  * *Claim.* Exactly one of three claims a wait: its success (`resolve`: what it waits for is granted), its failure
  * (`reject`: a close, the error of a group or of a load), or the end of its source (`ended`, by cancel or deadline). A
@@ -28,7 +29,8 @@
  * before an operation looks at its own state, or after its wait is linked in both lists, never between, and never
  * inside a claim (foreign.ts). So it always finds the queues in order, and an error that it throws is the error of its
  * own wait. Some user code may run inside a claim all the same, and must not call the library: the `unparked` of an
- * observer, a `prepareStackTrace`, the functions of fake timers, and a `then` getter of a value that is granted.
+ * observer, a `prepareStackTrace`, the functions of fake timers, a `then` getter of a value that is granted, and the
+ * getters and proxy traps of an abort reason.
  *
  * Invariants, between any two calls:
  *
@@ -62,8 +64,8 @@ export interface CancelHooks<W> {
    */
   onCancel?(wait: W, reason: unknown): void;
   /**
-   * Every wait that this end cancels has been claimed, and the signals are aborted. Called once for each of them: for
-   * queues in which a wait keeps others waiting.
+   * Every wait that this end cancels has been claimed, and the signals are aborted. Called once for each cancelled
+   * wait. For queues in which a wait keeps others waiting.
    */
   afterCancels?(): void;
 }
@@ -174,7 +176,7 @@ export class Wait<T, V = undefined> implements Waiter<T, V> {
   }
 }
 
-// Under full tracking: of the promises of waits.
+// The kinds of waits, by their promises. Filled under full tracking only.
 const kindsOfWaits = new WeakMap<Promise<unknown>, Kind>();
 
 /** The kind of the wait that `it` is the promise of, if that was recorded. */

@@ -4,8 +4,8 @@
  *
  * Select asks a waitable to `poll`, looks at its `READY`, and calls `TAKE` for the one case it chooses; or else it
  * calls `ENQUEUE` for each case, and then `listen`. The four calls by symbol are synchronous, run no user code, and
- * `READY` claims no wait. So the result of `READY` still holds when `TAKE` is called. `poll` may fire what is due and,
- * as `listen`, may run foreign code.
+ * `READY` claims no wait. So the result of `READY` still holds when `TAKE` is called. `poll` may fire what is due.
+ * `poll` and `listen` may run foreign code.
  *
  * The symbols are registered, so that the channels and contexts of one copy of the package work in the `select` of
  * another. With them, all names of {@link Waitable}, {@link Parked}, {@link CaseResult}, `Ending` and `Element` and the
@@ -50,11 +50,14 @@ export interface Parked extends Element {
   value: unknown;
   /** As a receiver: gets a value, or `ok: false` when the channel is closed. As a sender: its value was taken. */
   resolve(received: { readonly value: unknown; readonly ok: boolean } | undefined): void;
-  /** As a sender: the channel was closed. */
+  /** As a sender: the channel was closed. As a receiver: what would close the channel could not be listened to. */
   reject(error: unknown): void;
   /** As a timed wait: its instant has come. */
   fire(at: number): void;
-  /** As a dependent of a context or signal: that has ended. As a case of a promise: that was settled. */
+  /**
+   * As a dependent of a context or signal: that has ended or, with a failed ending, could not be listened to. As a case
+   * of a promise: that was settled.
+   */
   ended(ending: Ending): Phase;
 }
 
