@@ -227,6 +227,18 @@ describe("contexts of the user's own types", () => {
     expect([ctx.err()?.message, again.ctx.err()?.message]).toEqual(["context canceled", "doom"]);
   });
 
+  test("one that ends between two questions, as by a deadline, has ended with the error that it then has", async () => {
+    const doom = new Error("doom");
+    class Late extends Custom {
+      override done() {
+        if (this.err() === undefined) this.end(doom);
+        return super.done();
+      }
+    }
+    await expect(new Channel<number>().receive(new Late())).rejects.toBe(doom);
+    expect(withCancel(new Late()).ctx.err()).toBe(doom);
+  });
+
   test("one that is done without an error is an error of its author, in Go's words", () => {
     const broken = new Custom();
     broken.done().close();

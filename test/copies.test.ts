@@ -231,6 +231,22 @@ const CASES: Record<string, [program: string, wanted: unknown]> = {
     return [err instanceof two.context.DeadlineExceeded, two.time.now() >= 0];`,
     [true, true],
   ],
+  "a deadline of the other copy ends a loop that never waits": [
+    `const errors = [];
+    for (let i = 0; i < 20; i++) {
+      const sem = new two.semaphore.Weighted(1);
+      const ctx = one.context.withTimeout(bg, 2).ctx;
+      const loop = async () => {
+        for (;;) {
+          await sem.acquire(ctx);
+          sem.release();
+        }
+      };
+      errors.push(await caught(loop()));
+    }
+    return errors.map((err) => err.message).filter((message) => message !== "context deadline exceeded");`,
+    [],
+  ],
   "a limiter fails early by a deadline of the other copy": [
     `const limiter = new two.rate.Limiter(1e-6, 1);
     limiter.allow();

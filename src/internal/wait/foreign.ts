@@ -200,10 +200,12 @@ class ForeignSource extends Listening implements DeadlineSource {
   }
 
   protected override check(): Ending | undefined {
-    const error = this.ctx.err();
+    let error = this.ctx.err();
     if (error === undefined) {
       if (this.ctx.done()?.tryReceive() === undefined) return undefined;
-      throw missingError();
+      // It may have ended since it was asked, as by a deadline.
+      error = this.ctx.err();
+      if (error === undefined) throw missingError();
     }
     const inner = this.ctx.value(SOURCE_KEY);
     const cause = inner instanceof Source ? inner.poll()?.cause() : undefined;
