@@ -114,7 +114,8 @@ export interface Settings {
   /**
    * With a `bucketPeriod`, the counts of a closed breaker are those of the last `interval` milliseconds, rounded up to
    * whole buckets of this many milliseconds each; the counts of the oldest bucket are forgotten together. With 0 or
-   * less, or left out, all counts are cleared together after an `interval`. Without an `interval` it has no effect.
+   * less, or left out, all counts are cleared together after an `interval`. Without an `interval` it has no effect. An
+   * `interval` of more than 65 536 times this is refused, and so is one of Infinity.
    */
   readonly bucketPeriod?: number;
 
@@ -218,7 +219,8 @@ class Machine {
     this.maxRequests = wholeNumber(maxRequests, `${what}: maxRequests`) || 1;
     const period = Math.max(duration(bucketPeriod, `${what}: bucketPeriod`), 0);
     const window = Math.max(duration(interval, `${what}: interval`), 0);
-    const buckets = window > 0 && period > 0 ? Math.ceil(window / period) : 1;
+    // At least one: the quotient may be 0, as that of a finite interval and Infinity is.
+    const buckets = window > 0 && period > 0 ? Math.max(Math.ceil(window / period), 1) : 1;
     if (!(buckets <= MAX_BUCKETS)) {
       throw new RangeError(
         `${what}: interval must be at most ${MAX_BUCKETS} times bucketPeriod, got ${window} and ${period}`,

@@ -205,6 +205,19 @@ describe("with settings", () => {
   });
 });
 
+describe("a bucketPeriod far above the interval", () => {
+  test.each([
+    [1000, Number.POSITIVE_INFINITY],
+    [Number.MIN_VALUE, 10],
+  ])("is one bucket: interval %d, bucketPeriod %d", async (interval, bucketPeriod) => {
+    const b = new Bench({ interval, bucketPeriod });
+    await b.fail(5);
+    expect(b.counts()).toEqual([5, 0, 5, 0, 0, 5]);
+    await b.fail();
+    expect(b.cb.state()).toBe("open");
+  });
+});
+
 describe("what counts as a failure", () => {
   test("isSuccessful decides, even about what did not fail", async () => {
     const asked: unknown[] = [];
