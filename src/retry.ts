@@ -33,8 +33,8 @@
  * Does the job of github.com/cenkalti/backoff, with another interface. Differences from Go:
  *
  * - One function with options. There are no `BackOff` objects, and no notification of each retry; count in `retryIf`.
- * - A wait is a random part of the backoff, from 0 to the whole ("full jitter"). Go's is the backoff, more or less a
- *   half of it.
+ * - A wait is a random part of the backoff, from 0 to the whole ("full jitter"). Go's is from 0.5 to 1.5 times
+ *   the backoff.
  * - At most 3 attempts are made unless `attempts` says otherwise. Go goes on for 15 minutes.
  * - RangeError and SyntaxError are not retried: what was wrong with the arguments is wrong the next time.
  * - It gives up at once, with the error of the last attempt, where the next one could only begin after the context's
@@ -67,8 +67,8 @@ export interface RetryOptions {
   readonly cap?: number;
 
   /**
-   * No attempt begins this many milliseconds after the call, or later. Does not end an attempt that runs. 0 or more;
-   * Infinity if left out.
+   * No attempt but the first begins this many milliseconds after the call, or later. Does not end an attempt that runs.
+   * 0 or more; Infinity if left out.
    */
   readonly total?: number;
 
@@ -304,6 +304,8 @@ export const retry: Retry = /* @__PURE__ */ Object.assign(
           // It may have ended since the sleep did.
           const ending = source.poll();
           if (ending !== undefined) throw ending.error();
+          // The sleep may have lasted longer than `delay`.
+          if (!canBeginIn(0, lastStart)) throw thrown;
         } catch (error) {
           budget?.giveBack();
           throw error;

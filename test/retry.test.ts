@@ -321,6 +321,22 @@ describe("total", () => {
     expect([attempts, retried.reason]).toEqual([1, down]);
   });
 
+  test("no attempt begins after a wait that ends too late, and its token is given back", async () => {
+    const budget = new Budget({ min: 1 });
+    vi.useRealTimers();
+    let attempts = 0;
+    const fn = () => {
+      attempts++;
+      return never();
+    };
+    const retried = retry(background(), fn, { base: 5, total: 50, budget, ...whole });
+    const rejected = expect(retried).rejects.toBe(down);
+    await turn();
+    for (const end = now() + 60; now() < end; ); // The wait has begun, and the event loop is blocked.
+    await rejected;
+    expect([attempts, budget.tokens()]).toEqual([1, 1]);
+  });
+
   test("gives up where the service asks for more", async () => {
     const { at, reason } = await starts({ total: 1000, retryAfter: () => 5000 });
     expect([at, reason]).toEqual([[0], down]);
