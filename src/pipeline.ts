@@ -209,7 +209,7 @@ export function batch<T>(
   wholeNumber(n, "batch: n", 1);
   duration(ms, "batch: ms");
   return stage(ctx, 1, (flow) =>
-    takeApart(flow, input, async (items) => {
+    throughChannel(flow, input, async (items) => {
       for (;;) {
         const first = await onBehalfOf(flow.stack, () => items.receive(flow.ctx));
         if (!first.ok) return;
@@ -239,7 +239,7 @@ export function debounce<T>(ctx: Cancel | undefined, input: Input<T>, ms: number
   checkInput(input, "debounce: input");
   duration(ms, "debounce: ms");
   return stage(ctx, 1, (flow) =>
-    takeApart(flow, input, async (items) => {
+    throughChannel(flow, input, async (items) => {
       // The last item, unless it has been handed out, and the end of its quiet time.
       let last: { readonly item: T } | undefined;
       let quiet: After | null = null;
@@ -273,7 +273,7 @@ export function throttle<T>(ctx: Cancel | undefined, input: Input<T>, ms: number
   checkInput(input, "throttle: input");
   duration(ms, "throttle: ms");
   return stage(ctx, 1, (flow) =>
-    takeApart(flow, input, async (items) => {
+    throughChannel(flow, input, async (items) => {
       // While `pause` is set, an item has been handed out less than `ms` ago; `last` is the last one since then.
       let last: { readonly item: T } | undefined;
       let pause: After | null = null;
@@ -305,8 +305,8 @@ async function handOut<T>(flow: Flow<T>, item: T): Promise<void> {
 
 /**
  * n stages, 2 if left out, each of which gives every item of `input`. They go at the pace of the slowest: an item is
- * taken when every other one has been handed to all of them, so each may be an item ahead of its consumer. Iterate all
- * of them at the same time. One that is returned is not waited for any more; when all are, the input is closed.
+ * taken when all items before it have been handed to all of them, so each may be an item ahead of its consumer. Iterate
+ * all of them at the same time. One that is returned is not waited for any more; when all are, the input is closed.
  *
  * Throws RangeError unless n is a whole number from 1, TypeError if it is not a number.
  */
@@ -334,9 +334,9 @@ export interface SubscribeOptions {
 /** An input that has any number of readers. Made by {@link broadcast}. */
 export interface Broadcast<out T> {
   /**
-   * A stage that gives every item from now on, but for those that `slow` drops. Iterate it, or dispose of it: under
-   * "block", one that does neither holds the others back. One that comes after the end ends at once; after a failure it
-   * may reject with that.
+   * A stage that gives every item from now on, except those that `slow` drops. Iterate it, or dispose of it: under
+   * "block", a stage that is neither iterated nor disposed of holds the others back. One that comes after the end ends
+   * at once; after a failure it may reject with that.
    *
    * Throws RangeError if `buffer` is out of its range, and TypeError if it is not a number or `slow` none of the three.
    */
@@ -382,10 +382,10 @@ export async function collect<T>(ctx: Cancel | undefined, input: Input<T>): Prom
 }
 
 /**
- * Takes the items of an input apart from `loop`, which receives them from a channel, so that it can wait for other
- * things too. The channel is closed at the end of the input.
+ * Takes the items of an input, and sends them to `loop` on a channel, so that `loop` can wait for other things too. The
+ * channel is closed at the end of the input.
  */
-async function takeApart<T>(
+async function throughChannel<T>(
   flow: Pick<Flow<unknown>, "source" | "ctx" | "fail" | "stack">,
   input: Input<T>,
   loop: (items: ReceiveChannel<T>) => Promise<void>,
@@ -412,7 +412,8 @@ async function takeApart<T>(
  * context of the stage: the task waits for it in `send` otherwise. If that context ends before the task has a slot of a
  * limited group, the channel is closed, and the group has no error of it.
  *
- * Throws TypeError if `group` is not a group or `stage` not a stage, and for `capacity` what a channel does.
+ * Throws TypeError if `group` is not a group or `stage` not a stage, an Error if the stage has been iterated before,
+ * and for `capacity` what a channel does.
  */
 export function toChannel<T>(group: Group, stage: Stage<T>, capacity = 0): ReceiveChannel<T> {
   if (typeof (group as Partial<Group> | undefined)?.go !== "function") {
@@ -437,10 +438,12 @@ export function toChannel<T>(group: Group, stage: Stage<T>, capacity = 0): Recei
 }
 
 /**
- * The results of a stage as a stream of the web. A result is made when the stream is read, and one ahead as by any
- * stage. An error of the stage errors the stream; cancelling the stream stops the stage, and waits for it.
+ * The results of a stage as a stream of the web. The stage starts when the stream is first read, and then works ahead
+ * of it as of any consumer; the stream itself holds no result. An error of the stage errors the stream; cancelling the
+ * stream stops the stage, and waits for it.
  *
- * Throws TypeError if `stage` is not a stage, or the host has no ReadableStream.
+ * Throws TypeError if `stage` is not a stage, or the host has no ReadableStream, and an Error if the stage has been
+ * iterated before.
  */
 export function toWebStream<T>(stage: Stage<T>): ReadableStream<T> {
   parentOf(stage, "toWebStream");
@@ -470,11 +473,12 @@ export interface ReadableClass<S> {
 
 /**
  * The results of a stage as a readable stream of Node, in object mode: `toNodeStream(stage, Readable)`, with the class
- * from `node:stream`, which this module does not import. The stream holds one result, and the stage works one ahead. An
- * error of the stage destroys the stream; destroying the stream stops the stage, and waits for it before `close`. A
+ * from `node:stream`, which this module does not import. The stream holds one result, and the stage works ahead of it.
+ * An error of the stage destroys the stream; destroying the stream stops the stage, and waits for it before `close`. A
  * stream cannot carry `null`: such a result is an error of the stream.
  *
- * Throws TypeError if `stage` is not a stage or `Readable` not that class.
+ * Throws TypeError if `stage` is not a stage or `Readable` not that class, and an Error if the stage has been iterated
+ * before.
  */
 export function toNodeStream<T, S>(stage: Stage<T>, Readable: ReadableClass<S>): S {
   parentOf(stage, "toNodeStream");
