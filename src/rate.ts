@@ -300,7 +300,7 @@ export interface KeyedLimiterOptions {
 /** How many buckets a call that adds a key looks at, to find some that are full again. */
 const LOOKS = 2;
 
-/** As many as that while all places are taken. */
+/** How many more it looks at while all places are taken. */
 const LOOKS_FOR_A_PLACE = 16;
 
 /**
@@ -308,11 +308,11 @@ const LOOKS_FOR_A_PLACE = 16;
  * as a {@link Limiter} is. Keys are compared as a Map does.
  *
  * The memory is bounded, and there is no timer. A bucket that is full again is as a new one, so it may be forgotten:
- * each call that adds a key looks for such buckets. While `maxKeys` keys have buckets that are not full, all other keys
- * share one bucket. So a flood of keys neither resets the bucket of a key, nor gets more than `limit` events a second
- * for all keys beyond `maxKeys`. (Take the instants from one clock: a bucket that is full at the latest of them may be
- * forgotten.) But new keys cannot be told from the flood: choose `maxKeys` above the number of keys
- * that are busy at one time.
+ * each call that adds a key looks at some buckets for such ones. While `maxKeys` keys have buckets and it finds none,
+ * all other keys share one bucket. So a flood of keys neither resets the bucket of a key, nor gets more than `limit`
+ * events a second for all keys beyond `maxKeys`. (Take the instants from one clock: a bucket that is full at the latest
+ * of them may be forgotten.) But new keys cannot be told from the flood: choose `maxKeys` above the number of keys that
+ * are busy at one time.
  *
  * A call for a key with a bucket costs a lookup in a Map more than one of a {@link Limiter}. A key takes about
  * 120 bytes.
