@@ -67,7 +67,7 @@ const OBJECT = new Kind("pool object", "resource", () => {
 
 /** How a {@link Pool} makes and keeps its objects. */
 export interface PoolOptions<T extends object> {
-  /** Makes an object when none is idle. Must not return a promise, nor an object that is in a pool already. */
+  /** Makes an object when none is idle. Must not return a promise, nor an object that is or was in a pool. */
   readonly create: () => T;
 
   /** Makes an object as good as new. Called inside `put` and `release`. Must not return a promise. */
@@ -216,7 +216,7 @@ export class Pool<T extends object> {
    * waits.
    *
    * Throws, with nothing changed, what `create` throws, TypeError if `create` returns a promise, no object, or an
-   * object that is in a pool already, and an Error if the pool has been disposed.
+   * object that is or was in a pool, and an Error if the pool has been disposed.
    */
   get(): T {
     const member = this.#take();
