@@ -32,7 +32,8 @@
  * Ports sync, except for Pool and Map, which are modules of their own. Differences from Go:
  *
  * - A function that waits in Go returns a promise, and takes an optional context or signal that ends the waiting.
- * - Locks are handed over in the order of the calls. In Go a running goroutine may overtake the waiters.
+ * - Locks are handed over in the order of the calls. In Go a running goroutine may overtake the waiters. As in Go, all
+ *   readers that wait during a write come before the next writer.
  * - To unlock what is not locked throws an Error with Go's text and changes nothing. Go ends the program.
  * - A lock that a guard holds is unlocked by that guard alone, and once, however often it is unlocked. `wait` of a Cond
  *   gives it back for a while all the same.
@@ -541,7 +542,7 @@ function callOnce<T>(fn: () => Promise<T>): (cancel?: Cancel) => Promise<T> {
 }
 
 /**
- * A condition variable: tasks wait for something to change under a lock, and are told that it may have changed.
+ * A condition variable: tasks wait for something to change under a lock, and are woken when it may have changed.
  *
  * Where a value is handed over, use a channel; where something ends once, a context.
  */
