@@ -38,9 +38,9 @@
  * - `afterFunc` runs its function in the async context of the call that set it, and keeps the process alive until then.
  * - An instant that is due is seen before the event loop turns, by any operation that looks for it:
  *   `timer.c.tryReceive()`.
- * - A process stays alive while something waits for a finite instant, a deadline included, unless it is that of a
- *   context of another implementation, or a function of `afterFunc` is to run. An armed timer or ticker that nothing
- *   waits for lets it exit.
+ * - A process stays alive while a function of `afterFunc` is to run, and while something waits for a finite instant. A
+ *   deadline is one, except that of a context of another implementation. An armed timer or ticker that nothing waits
+ *   for lets the process exit.
  */
 import type { ReceiveChannel, Received } from "./channel.ts";
 import { callable, duration } from "./internal/data/args.ts";
