@@ -372,7 +372,10 @@ export function withContext(parent: Cancel | undefined): [group: Group, ctx: Con
 
 /** Options of {@link scope}. */
 export interface ScopeOptions {
-  /** How many tasks may run at once: a whole number from 1, or Infinity, as if left out. See {@link Group.setLimit}. */
+  /**
+   * How many tasks may run at once: a whole number from 1, or Infinity; Infinity if left out. See
+   * {@link Group.setLimit}.
+   */
   readonly limit?: number;
 }
 

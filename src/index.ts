@@ -1,7 +1,7 @@
 /**
  * gopark: Go's concurrency discipline for TypeScript.
  *
- * Exports the names used most, and each module as a namespace, so that code reads as in Go.
+ * Exports the most used names directly, and each module that has others as a namespace, so that code reads as in Go.
  */
 
 export * as breaker from "./breaker.ts";

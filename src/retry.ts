@@ -42,7 +42,7 @@
  * - Only the end of the context counts, not the class of an error: an attempt that rejects with its own
  *   DeadlineExceeded is retried while `ctx` goes on.
  * - The time that `retryAfter` gives is waited in addition to the backoff, and not instead of it, so that callers that
- *   were told the same do not come back together.
+ *   got the same time do not come back together.
  * - `Budget` is an addition.
  */
 import { background, type Cancel, type Context, fromSignal } from "./context.ts";

@@ -54,7 +54,7 @@
  * - What a panic handler throws is reported as an uncaught error, and the caller is answered all the same.
  * - A size without a limit is `Infinity`. A size below 1, with which Go means the same, is refused with RangeError.
  * - Waiting tasks run in the order of their calls. In Go any of them may be next.
- * - `tune` to fewer holds for every task that has not started. In Go, idle workers above the new size still take tasks.
+ * - `tune` to fewer holds for every task that has no slot yet. In Go, idle workers above the new size still take tasks.
  * - `maxWaiting` is Infinity if left out. 0 lets none wait; in Go `MaxBlockingTasks` of 0 is no limit.
  * - `ErrPoolOverload` and `ErrPoolClosed` are the classes `QueueFullError` and `PoolClosedError`. They have no stack.
  * - `release` returns a promise that waits for the tasks that run, as ReleaseContext does.
@@ -98,7 +98,7 @@ export interface WorkersOptions {
   /** How many tasks may wait, a whole number from 0 or Infinity; Infinity if left out. */
   readonly maxWaiting?: number;
 
-  /** Whether no task may wait: the same as a `maxWaiting` of 0, which it goes before. */
+  /** Whether no task may wait, whatever `maxWaiting` says. False if left out. */
   readonly nonblocking?: boolean;
 
   /**
@@ -117,7 +117,7 @@ export interface SubmitOptions {
   readonly cancel?: Cancel | undefined;
 }
 
-/** A promise, for the function that settles it. */
+/** The promise of a call of `#run`, for that call: a panic handler makes its rejection count as handled. */
 interface Own<R> {
   promise: Promise<R> | undefined;
 }
