@@ -287,8 +287,8 @@ export class Group {
 
   /**
    * Runs a task for each item, and takes an item only when there is a slot for its task. Resolves when it has taken the
-   * last item, or has stopped; what stopped it is then an error of the group. `stack` is where this was asked for, if
-   * that is recorded.
+   * last item, or has stopped; the reason is then an error of the group. `stack` is where this was asked for, if that
+   * is recorded.
    */
   async #startEach<T>(
     ctx: Context,

@@ -6,7 +6,7 @@
  *
  * - Turn full tracking on before the tests: `track("full")`.
  * - Take a snapshot before each test, `before = current()`, and verify after it: `verifyNone({ ignore: before })`. Then
- *   what one test leaves behind, or keeps on purpose, does not make the next one fail.
+ *   things that one test leaves behind, or keeps on purpose, do not make the next one fail.
  *
  * ```ts
  * import { Channel, leak } from "gopark";
@@ -138,9 +138,9 @@ function unrecordedNow(): Map<string, number> {
 }
 
 /**
- * First the leaks that the collector has proved since the last {@link verifyNone}, in the order of the proofs; at
- * most the newest 1000. Then what is there now: what has a record, oldest first, and after it, by kind, what has none.
- * Leaves out what `ignore` knows.
+ * First the leaks that the collector has proved since the last {@link verifyNone}, in the order of the proofs; at most
+ * the newest 1000. Then the things that are there now: those with a record, oldest first, and after them, by kind,
+ * those without one. Leaves out what `ignore` knows.
  */
 export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
   const { ignore } = options;

@@ -10,7 +10,7 @@
  * A stage stops at the first of these: its input ends; an error of its input or of a function that it calls; the end of
  * its context; the consumer's `return`, which is how a `for await` loop is left early. Then its functions are cancelled
  * by the context that they were given, its input is closed, results that the consumer has not taken are dropped, and
- * all that runs is waited for. Only then does the consumer's `next` reject, or its `return` resolve. So what comes
+ * all that runs is waited for. Only then does the consumer's `next` reject, or its `return` resolve. So the code
  * after the loop finds nothing of the pipeline left, its first stages included.
  *
  * Rules of use:

@@ -194,8 +194,8 @@ export class Pool<T extends object> {
   #out = 0;
   #disposed = false;
 
-  // The idle members in two generations, each in the order of the puts. At the end of a period what is still in #older
-  // has been idle for the whole of it and is dropped, and #idle becomes #older.
+  // The idle members in two generations, each in the order of the puts. At the end of a period those that are still in
+  // #older have been idle for the whole of it and are dropped, and #idle becomes #older.
   #idle: Member<T>[] = [];
   #older: Member<T>[] = [];
   readonly #alarm: Alarm = { when: 0, index: -1, fire: () => this.#endPeriod() };

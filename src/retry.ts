@@ -36,7 +36,7 @@
  * - A wait is a random part of the backoff, from 0 to the whole ("full jitter"). Go's is from 0.5 to 1.5 times
  *   the backoff.
  * - At most 3 attempts are made unless `attempts` says otherwise. Go goes on for 15 minutes.
- * - RangeError and SyntaxError are not retried: what was wrong with the arguments is wrong the next time.
+ * - RangeError and SyntaxError are not retried: wrong arguments are still wrong the next time.
  * - It gives up at once, with the error of the last attempt, where the next one could only begin after the context's
  *   deadline.
  * - Only the end of the context counts, not the class of an error: an attempt that rejects with its own

@@ -8,7 +8,7 @@
  *   left. The caller's `cancel` ends one caller's waiting only.
  * - Give the work a deadline of its own, by `context.withTimeout(ctx, ms)`. The context of the work has none, and work
  *   that hangs blocks its key as long as callers keep coming.
- * - What is shared is the very same value. Copy it before you change it; `shared` says whether others may have it.
+ * - All callers get the very same value. Copy it before you change it; `shared` says whether others may have it.
  * - A group keeps nothing: the next caller after the work has ended starts it again. To keep results, use `getOrLoad`
  *   of a ShardMap.
  *
@@ -113,7 +113,8 @@ export class Group<K, V> {
    *
    * `fn` is given a context with the values of the first caller's `cancel`, and without its deadline and its end. It is
    * cancelled when the last caller has left, with that caller's error as its cause, and stays live if `fn` has ended
-   * before: what `fn` has returned may go on using it. If all callers leave before `fn` has started, it is not called.
+   * before: its result, a stream say, may go on using it. If all callers leave before `fn` has started, it is not
+   * called.
    *
    * Rejects, while other callers go on waiting, with the context's error or the signal's reason, if `cancel` has ended
    * (then no work is started or joined) or ends while waiting; and with TypeError if `fn` is not a function. Rejects

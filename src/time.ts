@@ -103,7 +103,7 @@ export class After {
     this.when = when;
   }
 
-  /** @internal Called as the alarm it is, so at least one select is parked on it. */
+  /** @internal Called when it is due while it is armed, so at least one select is parked on it. */
   fire(): void {
     this.#taken = true;
     const parked = this.#parked as List<Parked>;
@@ -211,7 +211,7 @@ abstract class TimerChannel extends InternalChannel<number> implements Alarm {
     if (!this.receivers.wakeOne({ value: at, ok: true })) this.buffered ??= at;
   }
 
-  /** Looks at the clock: what is due is sent now, though the host timer has not come to it. */
+  /** Looks at the clock: an instant that is due is sent now, though the host timer has not come to it. */
   override poll(): undefined {
     if (this.buffered === undefined && this.index >= 0 && now() >= this.when) fireNow(this);
   }

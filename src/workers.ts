@@ -51,9 +51,9 @@
  * - A task that throws or rejects rejects that promise. With a `panicHandler` the error goes there too and counts as
  *   handled. Of a task whose caller has been answered before, it goes to the handler alone; without one it is dropped,
  *   because most often the same cancel made it. In Go a panic goes to the handler or the log.
- * - What a panic handler throws is reported as an uncaught error, and the caller is answered all the same.
- * - A size without a limit is `Infinity`. A size below 1, with which Go means the same, is refused with RangeError.
- * - Waiting tasks run in the order of their calls. In Go any of them may be next.
+ * - An error that a panic handler throws is reported as an uncaught one, and the caller is answered all the same.
+ * - A size without a limit is `Infinity`. A size below 1, which means the same in Go, is refused with RangeError.
+ * - Waiting tasks of one priority start in the order of their calls. In Go any of them may be next.
  * - `tune` to fewer holds for every task that has no slot yet. In Go, idle workers above the new size still take tasks.
  * - `maxWaiting` is Infinity if left out. 0 lets none wait; in Go `MaxBlockingTasks` of 0 is no limit.
  * - `ErrPoolOverload` and `ErrPoolClosed` are the classes `QueueFullError` and `PoolClosedError`. They have no stack.
