@@ -31,9 +31,9 @@ export function registerOuter(functions: () => readonly PublicFunction[]): void 
  * The stack of the code that called into the library, one frame per line; empty if the host gives none.
  *
  * The library's frames are left out: all that are in its own folder, as long as others remain. If none remain but the
- * host's, the result is `otherwise`, where that is given. Where library and caller are bundled into one file, the caller's frames
- * begin above the public function that was called, one of `entryPoints`; there `otherwise` goes first, as a caller in
- * the library looks like any other.
+ * host's, the result is `otherwise`, where that is given. Where library and caller are bundled into one file, the
+ * caller's frames begin above the public function that was called, one of `entryPoints`; there `otherwise` goes first,
+ * as a caller in the library looks like any other.
  */
 export function callerStack(entryPoints: readonly PublicFunction[], otherwise?: string): string {
   const limit = typeof hooks.stackTraceLimit === "number" ? Math.max(hooks.stackTraceLimit, 1) : 10;
