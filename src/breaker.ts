@@ -60,7 +60,7 @@
  *   `maxRequests`, a `probeTimeout` of 0 or less, and more than 65 536 buckets. Other types are refused with TypeError.
  * - There is no distributed breaker.
  */
-import { callable, duration, isThenable, noGenerator, show, wholeNumber } from "./internal/data/args.ts";
+import { callable, duration, isThenable, noGenerator, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { type Counts, type Outcome, RollingCounts } from "./internal/data/rollingcounts.ts";
 import { guarded } from "./internal/host/async.ts";
 import { brand, withoutStack } from "./internal/host/errors.ts";
@@ -211,7 +211,8 @@ class Machine {
   private readonly now: () => number;
 
   /** `what` is the class's name, for errors. */
-  constructor(settings: Settings, what: string) {
+  constructor(given: Settings | undefined, what: string) {
+    const settings = optionsOf(given, `${what}: settings`);
     const { name = "", maxRequests = 1, interval = 0, bucketPeriod = 0, timeout = 0 } = settings;
     const { probeTimeout = Number.POSITIVE_INFINITY, now = libraryNow } = settings;
     if (typeof name !== "string") throw new TypeError(`${what}: name must be a string, got ${show(name)}`);
@@ -406,8 +407,8 @@ export class CircuitBreaker {
   readonly #machine: Machine;
 
   /** Throws RangeError for a number outside its range, TypeError for a setting of another type. */
-  constructor(settings: Settings = {}) {
-    this.#machine = new Machine(settings ?? {}, "CircuitBreaker");
+  constructor(settings?: Settings) {
+    this.#machine = new Machine(settings, "CircuitBreaker");
   }
 
   /** The name that the settings gave it. */
@@ -479,8 +480,8 @@ export class TwoStepCircuitBreaker {
   readonly #machine: Machine;
 
   /** Throws as the constructor of {@link CircuitBreaker} does. */
-  constructor(settings: Settings = {}) {
-    this.#machine = new Machine(settings ?? {}, "TwoStepCircuitBreaker");
+  constructor(settings?: Settings) {
+    this.#machine = new Machine(settings, "TwoStepCircuitBreaker");
   }
 
   /** The name that the settings gave it. */

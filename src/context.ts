@@ -56,12 +56,12 @@ import { callable, duration, instant, show } from "./internal/data/args.ts";
 import { now } from "./internal/time/clock.ts";
 import { chargedReaction } from "./internal/time/turn.ts";
 import type { PublicFunction } from "./internal/track/tracker.ts";
-import { CancelContext, DeadlineContext, Root, ValueContext } from "./internal/wait/contexts.ts";
+import { BACKGROUND, CancelContext, DeadlineContext, Root, ValueContext } from "./internal/wait/contexts.ts";
 import { AfterFuncCall } from "./internal/wait/dependents.ts";
 import { Canceled, causeOf, DeadlineExceeded, isContextError, someError } from "./internal/wait/endings.ts";
-import { hintFor, isContext, isSignal, SOURCE_KEY, sourceOf } from "./internal/wait/foreign.ts";
+import { isSignal, SOURCE_KEY, sourceOf } from "./internal/wait/foreign.ts";
 import { MergedContext } from "./internal/wait/merged.ts";
-import { contextOfSignal } from "./internal/wait/signalcontext.ts";
+import { contextOf, contextOfSignal } from "./internal/wait/signalcontext.ts";
 import { type Cancel, SOURCE, Source } from "./internal/wait/source.ts";
 
 export { Canceled, DeadlineExceeded } from "./internal/wait/endings.ts";
@@ -116,7 +116,6 @@ export type CancelScope = readonly [ctx: Context, cancel: CancelFunc] & {
   [Symbol.dispose](): void;
 };
 
-const BACKGROUND = new Root("context.Background");
 const TODO = new Root("context.TODO");
 
 /** The root of all contexts: never ends, has no deadline and no values. For main, tests, and the top of a request. */
@@ -284,13 +283,6 @@ function parentOf(parent: Cancel | undefined): Context {
   if (parent === null) throw new TypeError("cannot create context from nil parent");
   // Asked first, as it is faster than to look for the methods of a context, and most parents are ours.
   return (parent as { readonly [SOURCE]?: Source })[SOURCE] !== undefined ? (parent as Context) : contextOf(parent);
-}
-
-function contextOf(ctx: Cancel | undefined): Context {
-  if (ctx === undefined) return BACKGROUND;
-  if (isContext(ctx)) return ctx;
-  if (isSignal(ctx)) return fromSignal(ctx);
-  throw new TypeError(`expected a Context or an AbortSignal, got ${show(ctx)}${hintFor(ctx)}`);
 }
 
 // The public functions at which the stack of a record begins.

@@ -37,8 +37,8 @@
  *   group. Go loses it.
  * - `scope`, `map`, `forEach` and `await using group` are additions.
  */
-import { background, type Cancel, type CancelScope, type Context, fromSignal, withCancel } from "./context.ts";
-import { callable, show, wholeNumber } from "./internal/data/args.ts";
+import { type Cancel, type CancelScope, type Context, withCancel } from "./context.ts";
+import { callable, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { asyncDisposable } from "./internal/host/dispose.ts";
 import { budgetWait, completed, failedWith, notAFunction } from "./internal/time/turn.ts";
 import {
@@ -53,8 +53,9 @@ import {
   TASK,
 } from "./internal/track/tracker.ts";
 import { someError } from "./internal/wait/endings.ts";
-import { isSignal, optionalSource, sourceOf } from "./internal/wait/foreign.ts";
+import { optionalSource, sourceOf } from "./internal/wait/foreign.ts";
 import { Items } from "./internal/wait/items.ts";
+import { contextOf } from "./internal/wait/signalcontext.ts";
 import { Slots, type UnitRequest } from "./internal/wait/slots.ts";
 import type { Source } from "./internal/wait/source.ts";
 import { Waiters } from "./internal/wait/wait.ts";
@@ -380,7 +381,8 @@ export interface ScopeOptions {
 }
 
 /**
- * Calls `body` with a group of its own and the group's context, and waits for all tasks that it started.
+ * Calls `body` with a group of its own and the group's context, and waits for all tasks that it started. A `parent`
+ * that has ended does not keep `body` from being called: it can ask the context.
  *
  * If `body` resolves, `scope` waits for the tasks and resolves to the same value, or rejects with the group's error.
  *
@@ -397,7 +399,7 @@ export async function scope<T>(
   options?: ScopeOptions,
 ): Promise<T> {
   if (typeof body !== "function") return notAFunction(body, "scope: body");
-  const { limit = Number.POSITIVE_INFINITY } = options ?? {};
+  const { limit = Number.POSITIVE_INFINITY } = optionsOf(options, "scope: options");
   checkLimit(limit, "scope: limit");
   const cancelScope = withCancel(parent);
   const [ctx, cancel] = cancelScope;
@@ -451,7 +453,7 @@ export async function map<T, R>(
 ): Promise<R[]> {
   if (typeof fn !== "function") return notAFunction(fn, "map: fn");
   const results: R[] = [];
-  await runEach(ctx, items, fn, limitOf(options, "map: limit"), results);
+  await runEach(ctx, items, fn, limitOf(options, "map"), results);
   return results;
 }
 
@@ -463,7 +465,7 @@ export async function forEach<T>(
   options: EachOptions,
 ): Promise<void> {
   if (typeof fn !== "function") return notAFunction(fn, "forEach: fn");
-  await runEach(ctx, items, fn, limitOf(options, "forEach: limit"));
+  await runEach(ctx, items, fn, limitOf(options, "forEach"));
 }
 
 async function runEach<T>(
@@ -476,7 +478,7 @@ async function runEach<T>(
   const source = sourceOf(ctx);
   const ending = source.poll();
   if (ending !== undefined) throw ending.error();
-  const parent = ctx === undefined ? background() : isSignal(ctx) ? fromSignal(ctx) : ctx;
+  const parent = contextOf(ctx);
   const inner = withCancel(parent);
   const group = new Group(inner);
   if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
@@ -495,8 +497,8 @@ async function runEach<T>(
   if (failure !== undefined) throw failure.error;
 }
 
-function limitOf(options: EachOptions, what: string): number {
-  return checkLimit((options as Partial<EachOptions> | undefined)?.limit, what);
+function limitOf(options: EachOptions, name: string): number {
+  return checkLimit(optionsOf(options, `${name}: options`).limit, `${name}: limit`);
 }
 
 function checkLimit(limit: unknown, what: string): number {

@@ -36,7 +36,7 @@
  * - `ignore` is a snapshot of what was there earlier, made by `current()`, as by goleak's `IgnoreCurrent`. Nothing is
  *   ignored by name.
  */
-import { show } from "./internal/data/args.ts";
+import { optionsOf, show } from "./internal/data/args.ts";
 import { brand } from "./internal/host/errors.ts";
 import { realSetTimeout } from "./internal/host/host.ts";
 import {
@@ -142,8 +142,12 @@ function unrecordedNow(): Map<string, number> {
  * the newest 1000. Then the things that are there now: those with a record, oldest first, and after them, by kind,
  * those without one. Leaves out what `ignore` knows.
  */
-export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
-  const { ignore } = options;
+export function find(options?: { readonly ignore?: Snapshot }): Leak[] {
+  return findLeaks(options, "find");
+}
+
+function findLeaks(options: { readonly ignore?: Snapshot } | undefined, name: string): Leak[] {
+  const { ignore } = optionsOf(options, `${name}: options`);
   // A record that the snapshot has is ignored, even if the collector has taken its object since.
   const leaks = provedRecords()
     .filter((record) => !ignore?.entries.has(record) && !ignore?.proved.has(record))
@@ -161,13 +165,14 @@ export function find(options: { readonly ignore?: Snapshot } = {}): Leak[] {
  * of about half a second in all, as what is there may be about to end, and then rejects with {@link LeakError}. The
  * pauses are on real timers. Each proved leak is reported once: a later call does not report it again.
  */
-export async function verifyNone(options: { readonly ignore?: Snapshot } = {}): Promise<void> {
-  for (let look = 0; look < 20 && find(options).length > 0; look++) {
+export async function verifyNone(options?: { readonly ignore?: Snapshot }): Promise<void> {
+  const left = () => findLeaks(options, "verifyNone");
+  for (let look = 0; look < 20 && left().length > 0; look++) {
     await new Promise<void>((resolve) => {
       realSetTimeout(resolve, Math.min(2 ** look / 1000, 100));
     });
   }
-  const leaks = find(options);
+  const leaks = left();
   takeProved();
   if (leaks.length > 0) throw new LeakError(leaks);
 }

@@ -48,7 +48,7 @@
 import { Channel, type ReceiveChannel } from "./channel.ts";
 import { background, type Cancel, type Context, withCancel } from "./context.ts";
 import type { Group } from "./errgroup.ts";
-import { callable, duration, show, wholeNumber } from "./internal/data/args.ts";
+import { callable, duration, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { asyncDisposable } from "./internal/host/dispose.ts";
 import { Calls, type Choice, type EachFunction } from "./internal/pipeline/calls.ts";
 import { Flow, UNBOUNDED } from "./internal/pipeline/flow.ts";
@@ -56,7 +56,7 @@ import { Hub } from "./internal/pipeline/hub.ts";
 import { checkInput, takeEach } from "./internal/pipeline/inputs.ts";
 import { budgetWait } from "./internal/time/turn.ts";
 import { onBehalfOf, type PublicFunction, registerOuter, stackOfCall } from "./internal/track/tracker.ts";
-import { hintFor, isContext, isSignal, sourceOf } from "./internal/wait/foreign.ts";
+import { isContext, isSignal, notCancel, sourceOf } from "./internal/wait/foreign.ts";
 import { select } from "./select.ts";
 import { type After, after } from "./time.ts";
 
@@ -196,8 +196,9 @@ export function merge<T>(ctx: Cancel | undefined, ...inputs: readonly Input<T>[]
  * The items of `input` in arrays of n. A smaller one is handed out `ms` milliseconds after its first item has come, and
  * at the end of the input; none is empty. While one waits for the consumer, the next one is filled.
  *
- * An error drops the items of the array that is being filled. Throws RangeError unless n is a whole number from 1, and
- * if `ms` is NaN; TypeError if they are not numbers. With Infinity, which it is if left out, time does not count.
+ * An error drops the arrays that nobody has taken, the one that is being filled too. Throws RangeError unless n is a
+ * whole number from 1, and if `ms` is NaN; TypeError if they are not numbers. With Infinity, which it is if left out,
+ * time does not count.
  */
 export function batch<T>(
   ctx: Cancel | undefined,
@@ -305,8 +306,9 @@ async function handOut<T>(flow: Flow<T>, item: T): Promise<void> {
 
 /**
  * n stages, 2 if left out, each of which gives every item of `input`. They go at the pace of the slowest: an item is
- * taken when all items before it have been handed to all of them, so each may be an item ahead of its consumer. Iterate
- * all of them at the same time. One that is returned is not waited for any more; when all are, the input is closed.
+ * taken when all items before it have been handed to all of them. So the slowest stage is an item ahead of its
+ * consumer, and the input one item more. Iterate all of them at the same time. One that is returned is not waited for
+ * any more; when all are, the input is closed.
  *
  * Throws RangeError unless n is a whole number from 1, TypeError if it is not a number.
  */
@@ -353,7 +355,7 @@ export function broadcast<T>(ctx: Cancel | undefined, input: Input<T>): Broadcas
   const hub = new Hub(cancelOf(ctx), withCancel, input);
   return {
     subscribe(options) {
-      const { buffer = 1, slow = "block" } = objectOr(options, "subscribe: options");
+      const { buffer = 1, slow = "block" } = optionsOf(options, "subscribe: options");
       wholeNumber(buffer, "subscribe: buffer", 1);
       if (slow !== "block" && slow !== "dropOldest" && slow !== "dropNewest") {
         throw new TypeError(`subscribe: slow must be "block", "dropOldest" or "dropNewest", got ${show(slow)}`);
@@ -497,7 +499,7 @@ function callStage<T, R>(
 ): Stage<R> {
   checkInput(input, `${name}: input`);
   callable(fn, `${name}: fn`);
-  const { concurrency = 1, ordered = true } = objectOr(options, `${name}: options`);
+  const { concurrency = 1, ordered = true } = optionsOf(options, `${name}: options`);
   const slots =
     concurrency === Number.POSITIVE_INFINITY ? UNBOUNDED : wholeNumber(concurrency, `${name}: concurrency`, 1);
   if (typeof ordered !== "boolean") throw new TypeError(`${name}: ordered must be a boolean, got ${show(ordered)}`);
@@ -512,12 +514,5 @@ function stage<T>(ctx: Cancel | undefined, slots: number, body: (flow: Flow<T>) 
 function cancelOf(ctx: Cancel | undefined): Cancel {
   if (ctx === undefined) return background();
   if (isContext(ctx) || isSignal(ctx)) return ctx;
-  throw new TypeError(`expected a Context or an AbortSignal, got ${show(ctx)}${hintFor(ctx)}`);
-}
-
-/** Returns the options, or none. Throws TypeError if they are not an object. */
-function objectOr<O extends object>(options: O | undefined, what: string): Partial<O> {
-  if (options === undefined) return {};
-  if (typeof options === "object" && options !== null) return options;
-  throw new TypeError(`${what} must be an object, got ${show(options)}`);
+  throw notCancel(ctx);
 }

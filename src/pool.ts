@@ -51,7 +51,16 @@
  * zeroed Buffers it pays from a few hundred bytes upwards, if they are needed often. The figures are in docs/pool.md,
  * measured by `npm run bench -- pool`.
  */
-import { callable, duration, isObject, isThenable, noGenerator, show, wholeNumber } from "./internal/data/args.ts";
+import {
+  callable,
+  duration,
+  isObject,
+  isThenable,
+  noGenerator,
+  optionsOf,
+  show,
+  wholeNumber,
+} from "./internal/data/args.ts";
 import { Stamp } from "./internal/data/stamp.ts";
 import { guarded } from "./internal/host/async.ts";
 import { disposable } from "./internal/host/dispose.ts";
@@ -202,7 +211,7 @@ export class Pool<T extends object> {
 
   /** Throws TypeError for a missing or unusable option, and RangeError for a number outside its range. */
   constructor(options: PoolOptions<T>) {
-    const { create, reset, destroy, maxIdle = 256, idleMs = 60_000 } = options ?? {};
+    const { create, reset, destroy, maxIdle = 256, idleMs = 60_000 } = optionsOf(options, "Pool: options");
     this.#create = callable(create, "Pool: create");
     this.#reset = callable(reset, "Pool: reset");
     this.#destroy = destroy === undefined ? undefined : callable(destroy, "Pool: destroy");

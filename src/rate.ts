@@ -40,7 +40,7 @@
  * - `Sometimes` takes its settings as an object, and `do` takes an instant. If one is given, the interval is counted
  *   from it, otherwise from the end of the function, as in Go.
  */
-import { callable, duration, finiteInstant, show, wholeNumber } from "./internal/data/args.ts";
+import { callable, duration, finiteInstant, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { Bucket, Rate, seconds, type Taken } from "./internal/data/bucket.ts";
 import { withoutStack } from "./internal/host/errors.ts";
 import { now } from "./internal/time/clock.ts";
@@ -338,7 +338,7 @@ export class KeyedLimiter<K = string> {
    * number.
    */
   constructor(limit: Limit, burst: number, options?: KeyedLimiterOptions) {
-    const { maxKeys = 65_536 } = options ?? {};
+    const { maxKeys = 65_536 } = optionsOf(options, "KeyedLimiter: options");
     this.#rate = new Rate(validLimit(limit, "KeyedLimiter: limit"), wholeNumber(burst, "KeyedLimiter: burst"));
     this.#maxKeys = wholeNumber(maxKeys, "KeyedLimiter: maxKeys", 1);
     this.#waits = new BucketWaits(this.#rate);

@@ -45,11 +45,12 @@
  *   got the same time do not come back together.
  * - `Budget` is an addition.
  */
-import { background, type Cancel, type Context, fromSignal } from "./context.ts";
-import { callable, duration, isThenable, noGenerator, show, wholeNumber } from "./internal/data/args.ts";
+import type { Cancel, Context } from "./context.ts";
+import { callable, duration, isThenable, noGenerator, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { brand, withoutStack } from "./internal/host/errors.ts";
 import { budgetWait, failedWith, notAFunction } from "./internal/time/turn.ts";
-import { isSignal, sourceOf } from "./internal/wait/foreign.ts";
+import { sourceOf } from "./internal/wait/foreign.ts";
+import { contextOf } from "./internal/wait/signalcontext.ts";
 import { now, sleep } from "./time.ts";
 
 /** When {@link retry} tries again. Everything may be left out. */
@@ -169,7 +170,8 @@ export class Budget {
   readonly #ratio: number;
 
   /** Throws RangeError for a number outside its range, TypeError for another type. */
-  constructor({ ratio = 0.1, min = 10, max = Math.max(100, min) }: BudgetOptions = {}) {
+  constructor(options?: BudgetOptions) {
+    const { ratio = 0.1, min = 10, max = Math.max(100, min) } = optionsOf(options, "Budget: options");
     if (typeof ratio !== "number") throw new TypeError(`Budget: ratio must be a number, got ${show(ratio)}`);
     if (!(ratio >= 0 && ratio <= 1)) throw new RangeError(`Budget: ratio must be from 0 to 1, got ${ratio}`);
     this.#ratio = Math.round(ratio * MILLION);
@@ -282,11 +284,11 @@ export const retry: Retry = /* @__PURE__ */ Object.assign(
     options?: RetryOptions,
   ): Promise<T> {
     if (typeof fn !== "function") return notAFunction(fn, "retry: fn");
-    const policy = new Policy(options ?? {});
+    const policy = new Policy(optionsOf(options, "retry: options"));
     const source = sourceOf(given);
     const ended = source.poll();
     if (ended !== undefined) return failedWith(ended.error());
-    const ctx = given === undefined ? background() : isSignal(given) ? fromSignal(given) : given;
+    const ctx = contextOf(given);
     const { total, budget } = policy;
     const lastStart = total === Number.POSITIVE_INFINITY ? total : now() + total;
     for (let attempt = 1; ; attempt++) {

@@ -191,7 +191,7 @@ class Case implements Parked, Dependent {
 
   reject(error: unknown): void {
     const stack = this.selection?.dependent?.stack;
-    if (stack !== undefined && error instanceof Error) setStack(error, stack);
+    if (stack !== undefined) setStack(error, stack);
     this.claimSelect().reject(error);
   }
 

@@ -41,7 +41,7 @@
  * - `permit`, `withPermit`, `held`, `waiting`, `size`, `setSize` and `maxWaiting` are additions. Units held by a permit
  *   are released by that permit alone, and once, however often it is released.
  */
-import { noGenerator, wholeNumber } from "./internal/data/args.ts";
+import { noGenerator, optionsOf, wholeNumber } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
 import { disposable } from "./internal/host/dispose.ts";
 import { QueueFullError, withoutStack } from "./internal/host/errors.ts";
@@ -161,7 +161,7 @@ export class Weighted {
    * one of them is not a number.
    */
   constructor(size: number, options?: WeightedOptions) {
-    const { maxWaiting = Number.POSITIVE_INFINITY } = options ?? {};
+    const { maxWaiting = Number.POSITIVE_INFINITY } = optionsOf(options, "Weighted: options");
     this.#size = wholeNumber(size, "Weighted: size");
     this.#slots = new Slots<unknown>(ACQUIRE, this.#size);
     const unbounded = maxWaiting === Number.POSITIVE_INFINITY;

@@ -60,7 +60,7 @@
  * - `release` returns a promise that waits for the tasks that run, as ReleaseContext does.
  * - `priority`, `cancel`, `trySubmit`, `pause`, `resume` and `idle` are additions.
  */
-import { callable, noGenerator, show, wholeNumber } from "./internal/data/args.ts";
+import { callable, noGenerator, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { guarded } from "./internal/host/async.ts";
 import { brand, QueueFullError, withoutStack } from "./internal/host/errors.ts";
 import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
@@ -154,11 +154,12 @@ export class Workers {
    *
    * Throws RangeError if `size` or `maxWaiting` is out of its range, TypeError if an argument has another type.
    */
-  constructor(size: number, options: WorkersOptions = {}) {
-    if (typeof options !== "object" || options === null) {
-      throw new TypeError(`Workers: options must be an object, got ${show(options)}`);
-    }
-    const { maxWaiting = Number.POSITIVE_INFINITY, nonblocking = false, panicHandler } = options;
+  constructor(size: number, options?: WorkersOptions) {
+    const {
+      maxWaiting = Number.POSITIVE_INFINITY,
+      nonblocking = false,
+      panicHandler,
+    } = optionsOf(options, "Workers: options");
     this.#size = countOrInfinity(size, "Workers: size", 1);
     const most = countOrInfinity(maxWaiting, "Workers: maxWaiting", 0);
     if (typeof nonblocking !== "boolean") {
@@ -195,8 +196,8 @@ export class Workers {
     let source: Source | undefined;
     if (options !== undefined) {
       try {
-        const { cancel } = checked(options);
-        priority = priorityOf(options);
+        const { cancel, priority: given } = optionsOf(options, "submit: options");
+        priority = checkPriority(given);
         source = optionalSource(cancel);
       } catch (error) {
         return failedWith(error); // An option out of its range, or a getter that throws.
@@ -425,12 +426,7 @@ export class Workers {
   }
 }
 
-function checked(options: SubmitOptions): SubmitOptions {
-  if (typeof options === "object" && options !== null) return options;
-  throw new TypeError(`submit: options must be an object, got ${show(options)}`);
-}
-
-function priorityOf({ priority = 0 }: SubmitOptions): number {
+function checkPriority(priority = 0): number {
   if (typeof priority !== "number") throw new TypeError(`submit: priority must be a number, got ${show(priority)}`);
   if (Number.isNaN(priority)) throw new RangeError("submit: priority must be a number, got NaN");
   return priority;

@@ -54,9 +54,16 @@ export function instant(at: number | Date, what: string): number {
 }
 
 /** Returns fn if it can be called; throws TypeError otherwise. */
-export function callable<F>(fn: F, what: string): F {
+export function callable<F>(fn: F | undefined, what: string): F {
   if (typeof fn === "function") return fn;
   throw new TypeError(`${what} must be a function, got ${show(fn)}`);
+}
+
+/** Returns the options; none if they are undefined or null. Throws TypeError if they are not an object. */
+export function optionsOf<O extends object>(options: O | undefined, what: string): Partial<O> {
+  if (options === undefined || options === null) return {};
+  if (typeof options === "object") return options;
+  throw new TypeError(`${what} must be an object, got ${show(options)}`);
 }
 
 /** As {@link instant}, and finite. */

@@ -54,9 +54,10 @@ function withHeader<E extends Error>(error: E): E {
   return error;
 }
 
-/** Gives an error the stack `name: message`, followed by `frames`. Never throws. */
-export function setStack(error: Error, frames: string): void {
+/** Gives an error the stack `name: message`, followed by `frames`; anything else stays as it is. Never throws. */
+export function setStack(error: unknown, frames: string): void {
   try {
+    if (!(error instanceof Error)) return;
     const header = `${error.name}: ${error.message}`;
     const value = frames === "" ? header : `${header}\n${frames}`;
     Object.defineProperty(error, "stack", { value, configurable: true, writable: true });

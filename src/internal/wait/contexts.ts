@@ -72,6 +72,9 @@ export class Root implements Context {
   }
 }
 
+/** The context that {@link Root} is made for: `undefined` stands for it where a context is required. */
+export const BACKGROUND: Root = new Root("context.Background");
+
 /** What most contexts never need: `signal` and `done` are made when first asked for, `record` under full tracking. */
 interface Extras {
   signal: AbortSignal | undefined;

@@ -293,7 +293,8 @@ export function isContext(value: unknown): value is Context {
   return typeof v?.err === "function" && typeof v.done === "function" && typeof v.value === "function";
 }
 
-function notCancel(value: unknown): TypeError {
+/** The error for a value that is neither a context nor a signal. */
+export function notCancel(value: unknown): TypeError {
   return new TypeError(`expected a Context or an AbortSignal, got ${show(value)}${hintFor(value)}`);
 }
 

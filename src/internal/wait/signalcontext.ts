@@ -1,10 +1,11 @@
-/** The context that an abort signal stands for. */
+/** The context that an abort signal, or any `Cancel`, stands for. */
 import type { ReceiveChannel } from "../../channel.ts";
 import type { Context } from "../../context.ts";
+import { BACKGROUND } from "./contexts.ts";
 import { contextBySignal, DoneChannel } from "./dependents.ts";
 import { Canceled, Cancellation, causeOf, DeadlineExceeded, type Ending, isContextError } from "./endings.ts";
-import { SOURCE_KEY, sourceOf } from "./foreign.ts";
-import { type Dependent, SOURCE, Source } from "./source.ts";
+import { isContext, isSignal, notCancel, SOURCE_KEY, sourceOf } from "./foreign.ts";
+import { type Cancel, type Dependent, SOURCE, Source } from "./source.ts";
 import { PHASE_NONE, type Phase } from "./waitable.ts";
 
 /** The context behind a signal: the one that handed it out, or one that is made for it, once. */
@@ -15,6 +16,14 @@ export function contextOfSignal(signal: AbortSignal): Context {
     contextBySignal.set(signal, ctx);
   }
   return ctx;
+}
+
+/** The context that `ctx` is or stands for: of `undefined` the background. Throws TypeError if it is none. */
+export function contextOf(ctx: Cancel | undefined): Context {
+  if (ctx === undefined) return BACKGROUND;
+  if (isContext(ctx)) return ctx;
+  if (isSignal(ctx)) return contextOfSignal(ctx);
+  throw notCancel(ctx);
 }
 
 /** A context made of a signal. It is linked to the signal's source only while something is linked to it. */

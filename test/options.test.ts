@@ -1,0 +1,59 @@
+/** Whatever takes options refuses at once what is not an object, and takes null for none, as undefined. */
+import { CircuitBreaker, TwoStepCircuitBreaker } from "gopark/breaker";
+import { background } from "gopark/context";
+import { forEach, map, scope } from "gopark/errgroup";
+import { find, verifyNone } from "gopark/leak";
+import * as pipeline from "gopark/pipeline";
+import { Pool } from "gopark/pool";
+import { KeyedLimiter } from "gopark/rate";
+import { Budget, retry } from "gopark/retry";
+import { Weighted } from "gopark/semaphore";
+import { Workers } from "gopark/workers";
+import { describe, expect, test } from "vitest";
+
+const ctx = background();
+
+/** Each uses these options, and disposes of what it made. */
+const users: Record<string, (options: never) => unknown> = {
+  CircuitBreaker: (settings) => new CircuitBreaker(settings),
+  TwoStepCircuitBreaker: (settings) => new TwoStepCircuitBreaker(settings),
+  KeyedLimiter: (options) => new KeyedLimiter(1, 1, options),
+  Budget: (options) => new Budget(options),
+  Weighted: (options) => new Weighted(1, options),
+  Workers: (options) => new Workers(1, options),
+  Pool: (options) => new Pool(options),
+  retry: (options) => retry(ctx, () => 1, options),
+  scope: (options) => scope(ctx, () => 1, options),
+  "errgroup.map": (options) => map(ctx, [1], () => 1, options),
+  forEach: (options) => forEach(ctx, [1], () => 1, options),
+  submit: (options) => new Workers(1).submit(() => 1, options),
+  "pipeline.map": (options) => pipeline.map(ctx, [1], () => 1, options),
+  filter: (options) => pipeline.filter(ctx, [1], () => 1, options),
+  subscribe: (options) => pipeline.broadcast(ctx, [1]).subscribe(options),
+  find: (options) => find(options),
+  verifyNone: (options) => verifyNone(options),
+};
+
+/** Those that cannot do without. */
+const required = ["Pool", "errgroup.map", "forEach"];
+
+const outcome = async (use: (options: never) => unknown, options: unknown) => {
+  try {
+    await use(options as never);
+    return "accepted";
+  } catch (error) {
+    return String(error);
+  }
+};
+
+describe.each(Object.entries(users))("%s", (name, use) => {
+  test.each([5, "limit", true, 5n, Symbol("s"), () => {}])("refuses %o", async (options) => {
+    expect(await outcome(use, options)).toMatch(/^TypeError: (\w+: )?(options|settings) must be an object, got /);
+  });
+
+  test("takes null as undefined", async () => {
+    const without = await outcome(use, undefined);
+    expect(await outcome(use, null)).toBe(without);
+    if (!required.includes(name)) expect(without).toBe("accepted");
+  });
+});
