@@ -37,6 +37,7 @@ const LAYERS: Record<string, readonly string[]> = {
   time: ["data", "host"],
   track: ["data", "host"],
   wait: ["data", "host", "time", "track"],
+  breaker: ["data", "host", "time"],
   pipeline: ["data", "host", "time", "track", "wait"],
 };
 
