@@ -1,5 +1,5 @@
 /** The series of the growth measurement: the cost of each primitive against its size. */
-import { Channel, context, semaphore, shardmap } from "gopark";
+import { Channel, context, pipeline, rate, semaphore, shardmap, singleflight, sync, workers } from "gopark";
 import { wide } from "./context.bench.ts";
 import { overChannels } from "./select.bench.ts";
 import { BareSemaphore } from "./support/floor.ts";
@@ -121,6 +121,80 @@ async function resolvingFloor(waits: number): Promise<void> {
   await resolved.all;
 }
 
+/** Parks locks of a mutex behind its holder, then cancels them all. */
+async function cancellingLocks(locks: number): Promise<void> {
+  const [ctx, cancel] = context.withCancel(root);
+  const mu = new sync.Mutex();
+  await mu.lock();
+  const rejected = new Tally(locks);
+  for (let i = 0; i < locks; i++) mu.lock(ctx).then(undefined, rejected.one);
+  cancel();
+  await rejected.all;
+  mu.unlock();
+}
+
+/** Locks as many keys of a KeyedMutex, and then unlocks them. */
+async function lockingKeys(keys: number): Promise<void> {
+  const mu = new sync.KeyedMutex<number>();
+  for (let i = 0; i < keys; i++) await mu.lock(i);
+  for (let i = 0; i < keys; i++) mu.unlock(i);
+  check(mu.len(), 0);
+}
+
+/** Submits tasks at once to 10 slots, and waits for all. */
+async function submitting(tasks: number): Promise<void> {
+  const pool = new workers.Workers(10);
+  const resolved = new Tally(tasks);
+  for (let i = 0; i < tasks; i++) pool.submit(nothing).then(resolved.one);
+  await resolved.all;
+}
+
+async function nothing(): Promise<void> {}
+
+/** One key and many callers, who all get the result of one call. */
+async function sharing(callers: number): Promise<void> {
+  const flights = new singleflight.Group<string, number>();
+  const resolved = new Tally(callers);
+  for (let i = 0; i < callers; i++) flights.do("key", async () => 1).then(resolved.one);
+  await resolved.all;
+}
+
+/** Asks once for each key: the first call makes the buckets. */
+function allowing(keys: number): Work {
+  const limiter = new rate.KeyedLimiter<number>(1e-9, 2 ** 40, { maxKeys: keys });
+  return {
+    ops: keys,
+    run: () => {
+      let allowed = 0;
+      for (let i = 0; i < keys; i++) if (limiter.allow((i * 40_503) % keys)) allowed++;
+      check(allowed, keys);
+    },
+  };
+}
+
+function getting(keys: number): Work {
+  const map = new Map<number, { n: number }>();
+  for (let i = 0; i < keys; i++) map.set(i, { n: i });
+  return {
+    ops: keys,
+    run: () => {
+      let sum = 0;
+      for (let i = 0; i < keys; i++) sum += map.get((i * 40_503) % keys)?.n ?? 0;
+      check(sum, (keys * (keys - 1)) / 2);
+    },
+  };
+}
+
+/** Takes items through a stage that keeps 10 of them in hand. */
+async function piping(items: number): Promise<void> {
+  function* numbers() {
+    for (let i = 0; i < items; i++) yield i;
+  }
+  let taken = 0;
+  for await (const _ of pipeline.map(root, numbers(), (n) => n, { concurrency: 10 })) taken++;
+  check(taken, items);
+}
+
 interface Keyed {
   get(key: string): number | undefined;
 }
@@ -145,6 +219,7 @@ const decades = (from: number, to: number): number[] =>
 
 /** The sizes for waits that all end at once. */
 const MANY = [10_000, 30_000, 100_000, 300_000, 1_000_000];
+const FEW = [10_000, 100_000, 1_000_000];
 const BARE = "bare promises in a list";
 
 export const growthSeries: readonly Growth[] = [
@@ -224,5 +299,55 @@ export const growthSeries: readonly Growth[] = [
     ours: (n) => lookups((entries) => new shardmap.ShardMap(entries), n),
     floor: (n) => lookups((entries) => new Map(entries), n),
     floorIs: "a raw Map",
+  },
+  {
+    title: "Cancelling locks",
+    size: "lock calls parked on one context",
+    operation: "park and cancel one",
+    sizes: FEW,
+    ours: (n) => ({ ops: n, run: () => cancellingLocks(n) }),
+    floor: (n) => ({ ops: n, run: () => rejectingFloor(n) }),
+    floorIs: BARE,
+  },
+  {
+    title: "Keys of a KeyedMutex",
+    size: "keys locked at once",
+    operation: "lock and unlock one",
+    sizes: FEW,
+    ours: (n) => ({ ops: n, run: () => lockingKeys(n) }),
+  },
+  {
+    title: "Tasks of a worker pool",
+    size: "tasks submitted at once",
+    operation: "submit and run one",
+    sizes: FEW,
+    ours: (n) => ({ ops: n, run: () => submitting(n) }),
+    floor: (n) => ({ ops: n, run: () => resolvingFloor(n) }),
+    floorIs: BARE,
+  },
+  {
+    title: "Callers of a single flight",
+    size: "callers of one key",
+    operation: "join and answer one",
+    sizes: FEW,
+    ours: (n) => ({ ops: n, run: () => sharing(n) }),
+    floor: (n) => ({ ops: n, run: () => resolvingFloor(n) }),
+    floorIs: BARE,
+  },
+  {
+    title: "Keys of a KeyedLimiter",
+    size: "keys",
+    operation: "allow",
+    sizes: decades(3, 6),
+    ours: allowing,
+    floor: getting,
+    floorIs: "a raw Map",
+  },
+  {
+    title: "Items of a pipeline",
+    size: "items",
+    operation: "take one through a stage",
+    sizes: FEW,
+    ours: (n) => ({ ops: n, run: () => piping(n) }),
   },
 ];

@@ -2,7 +2,7 @@
  * Measures the memory of one row in this process, `node --expose-gc memory.js <row> <ours|floor>`, and prints bytes
  * each.
  */
-import { Channel, context } from "gopark";
+import { Channel, context, rate } from "gopark";
 import { check } from "./support/row.ts";
 
 const COUNT = 100_000;
@@ -104,11 +104,25 @@ function channels(capacity: number): Build {
   };
 }
 
+/** The bucket of each key: none has its burst, so none is dropped. The keys themselves are numbers, which take no room. */
+async function keys(): ReturnType<Build> {
+  const limiter = new rate.KeyedLimiter<number>(1e-9, 10, { maxKeys: COUNT });
+  for (let i = 0; i < COUNT; i++) limiter.allow(i);
+  return { end: () => check(limiter.allow(0) ? 1 : 0, 1) };
+}
+
+async function keysFloor(): ReturnType<Build> {
+  const map = new Map<number, { n: number }>();
+  for (let i = 0; i < COUNT; i++) map.set(i, { n: i });
+  return { end: () => check(map.get(1)?.n ?? 0, 1) };
+}
+
 const builds: Readonly<Record<string, Readonly<Partial<Record<string, Build>>>>> = {
   "memory.wait": { ours: waits, floor: waitsFloor },
   "memory.ctx": { ours: contexts, floor: controllers },
   "memory.deadline": { ours: deadlines, floor: hostTimers },
   "memory.chan": { ours: channels(0) },
+  "memory.keyed": { ours: keys, floor: keysFloor },
   "memory.chan16": { ours: channels(16) },
 };
 

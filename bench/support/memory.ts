@@ -29,6 +29,11 @@ const ROWS: readonly MemoryRow[] = [
   },
   { id: "memory.chan", what: "an unbuffered channel", floor: false },
   { id: "memory.chan16", what: "a channel with a buffer of 16, empty", floor: false },
+  {
+    id: "memory.keyed",
+    what: "a key of a KeyedLimiter (floor: an entry of a Map, with an object of one field)",
+    floor: true,
+  },
 ];
 
 /** Measures ours or the floor in a process of its own. */
