@@ -84,8 +84,9 @@ export interface PoolOptions<T extends object> {
 
   /**
    * Called with each object that the pool lets go: one of more than `maxIdle`, one that was idle too long, one whose
-   * `reset` has failed, one that a lease has dropped, and all when the pool is disposed. The object is not in the pool
-   * any more. An error that it throws is reported as an uncaught one. A promise that it returns is not waited for.
+   * `reset` has failed, one that a lease has dropped, and all when the pool is disposed, then or when they come back.
+   * The object is not in the pool any more. An error that it throws is reported as an uncaught one. A promise that it
+   * returns is not waited for.
    */
   readonly destroy?: (object: T) => unknown;
 
@@ -336,7 +337,7 @@ export class Pool<T extends object> {
       throw new TypeError(`Pool: create must return an object, got ${show(object)}`);
     }
     if (Pooled.memberOf(object) !== undefined) {
-      throw new TypeError("Pool: create must return an object that is in no pool yet");
+      throw new TypeError("Pool: create must return a new object, not one that is or was in a pool");
     }
     const member = new Member(this, object);
     new Pooled(member);

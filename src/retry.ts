@@ -274,8 +274,8 @@ function notNegative(ms: number, what: string): number {
 /**
  * Calls a function until it succeeds: see {@link Retry}.
  *
- * When the first attempt succeeds, the clock is read only if there is a `total`. For the cost, see the retry rows of
- * the benchmark.
+ * When the first attempt succeeds, the clock is needed only for a `total` or a deadline of `ctx`. For the cost, see the
+ * retry rows of the benchmark.
  */
 export const retry: Retry = /* @__PURE__ */ Object.assign(
   async function retry<T>(

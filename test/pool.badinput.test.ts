@@ -60,11 +60,11 @@ describe("create", () => {
     expect(pool.get()).toBe(one);
     for (const p of [pool, other]) {
       expect(() => p.get()).toThrow(TypeError);
-      expect(() => p.get()).toThrow("Pool: create must return an object that is in no pool yet");
+      expect(() => p.get()).toThrow("Pool: create must return a new object, not one that is or was in a pool");
     }
     expect([pool.out(), other.out()]).toEqual([1, 0]);
     pool.put(one);
-    expect(() => other.get()).toThrow("in no pool yet");
+    expect(() => other.get()).toThrow("is or was in a pool");
   });
 
   test("is not called as a method: it sees nothing of the pool", () => {

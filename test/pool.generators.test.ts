@@ -37,7 +37,7 @@ const held = () => [counters()["pool object"], counters()["semaphore unit"]];
 describe.each(Object.entries(generators))("%s", (_, fn) => {
   test("is refused by a pool's use, and the object comes back", async () => {
     const pool = new Pool({ create: () => ({}), reset: () => {} });
-    await expect(pool.use(fn)).rejects.toThrow(TypeError);
+    await expect(pool.use(fn)).rejects.toThrow("use: fn must not be a generator function");
     await turn();
     expect([ran, pool.out(), held()]).toEqual([false, 0, [0, 0]]);
     const object = pool.get();
