@@ -46,7 +46,6 @@ import type { ReceiveChannel, Received, SendCase } from "./channel.ts";
 import type { Context } from "./context.ts";
 import { show } from "./internal/data/args.ts";
 import type { Element } from "./internal/data/list.ts";
-import { setStack } from "./internal/host/errors.ts";
 import { completedWith, failedWith } from "./internal/time/turn.ts";
 import { Kind, registerOuter } from "./internal/track/tracker.ts";
 import type { Ending } from "./internal/wait/endings.ts";
@@ -190,9 +189,12 @@ class Case implements Parked, Dependent {
   }
 
   reject(error: unknown): void {
-    const stack = this.selection?.dependent?.stack;
-    if (stack !== undefined) setStack(error, stack);
     this.claimSelect().reject(error);
+  }
+
+  /** As that of a {@link Wait}: a channel that is closed asks where its senders were parked. */
+  get dependent(): { readonly stack: string | undefined } | undefined {
+    return this.selection?.dependent;
   }
 
   fire(at: number): void {

@@ -2,8 +2,16 @@
  * The stack of an error: under full tracking, that of the wait that it rejected. Without, there are no frames, because
  * they cost too much where many waits fail at once.
  */
-import { Channel, ClosedChannelError } from "gopark/channel";
-import { background, type Cancel, Canceled, type CancelScope, withCancel, withTimeout } from "gopark/context";
+import { Channel, ClosedChannelError, type ReceiveChannel } from "gopark/channel";
+import {
+  background,
+  type Cancel,
+  Canceled,
+  type CancelScope,
+  type Context,
+  withCancel,
+  withTimeout,
+} from "gopark/context";
 import { Group } from "gopark/errgroup";
 import { track } from "gopark/leak";
 import { Limiter } from "gopark/rate";
@@ -195,6 +203,33 @@ test("the reason of a bare signal and the cause of a context belong to others, a
   expect(await Promise.all(waiting)).toEqual([reason, reason, ctx.err(), ctx.err()]);
   expect([reason.stack, cause.stack]).toEqual(before);
   expect(ctx.err()?.cause).toBe(cause);
+});
+
+test("what a foreign context throws keeps its stack, when it rejects a wait for the end of a context below it", async () => {
+  const thrown = new Error("thrown");
+  const before = thrown.stack;
+  let callBack = () => {};
+  let broken = false;
+  const foreign: Context = {
+    deadline: () => undefined,
+    done: () => new Channel<never>(),
+    err: () => {
+      if (broken) throw thrown;
+      return undefined;
+    },
+    value: () => undefined,
+    signal: new AbortController().signal,
+    afterFunc: (fn) => {
+      callBack = fn;
+      return () => true;
+    },
+  };
+  const done = withCancel(foreign).ctx.done() as ReceiveChannel<never>;
+  const waiting = [reasonOf(done.receive()), reasonOf(select({ done })), reasonOf(done.values().next())];
+  broken = true;
+  callBack();
+  expect(await Promise.all(waiting)).toEqual([thrown, thrown, thrown]);
+  expect(thrown.stack).toBe(before);
 });
 
 /** Ways to be refused by a channel that is closed under the wait, or was before. */
