@@ -60,7 +60,8 @@ import { isContext, isSignal, notCancel, sourceOf } from "./internal/wait/foreig
 import { select } from "./select.ts";
 import { type After, after } from "./time.ts";
 
-const entryPoints = (): PublicFunction[] => [collect, toChannel];
+// The public functions that begin to take the results of a stage.
+const entryPoints = (): PublicFunction[] => [collect, toChannel, toWebStream, toNodeStream];
 registerOuter(() => [
   ...[from, map, filter, merge, batch, debounce, throttle, tee, broadcast, collect],
   ...[Flow.prototype.next, Flow.prototype.return],
@@ -423,8 +424,8 @@ export function toChannel<T>(group: Group, stage: Stage<T>, capacity = 0): Recei
   }
   const parent = parentOf(stage, "toChannel");
   const results = new Channel<T>(capacity);
-  const iterator = stage[Symbol.asyncIterator]();
   const stack = stackOfCall(entryPoints);
+  const iterator = iteratorOf(stage, stack);
   const started = group.go(async () => {
     try {
       for await (const result of iterator) await onBehalfOf(stack, () => results.send(result, parent));
@@ -434,7 +435,7 @@ export function toChannel<T>(group: Group, stage: Stage<T>, capacity = 0): Recei
   }, parent);
   started.catch(async () => {
     results.close();
-    await iterator.return?.();
+    await iterator.return();
   });
   return results;
 }
@@ -450,7 +451,7 @@ export function toChannel<T>(group: Group, stage: Stage<T>, capacity = 0): Recei
 export function toWebStream<T>(stage: Stage<T>): ReadableStream<T> {
   parentOf(stage, "toWebStream");
   if (typeof ReadableStream !== "function") throw new TypeError("toWebStream: this host has no ReadableStream");
-  const iterator = stage[Symbol.asyncIterator]() as AsyncIterableIterator<T> & Required<AsyncIterator<T>>;
+  const iterator = iteratorOf(stage, stackOfCall(entryPoints));
   let isCanceled = false;
   const underlying = {
     async pull(controller: { enqueue(value: T): void; close(): void }): Promise<void> {
@@ -485,7 +486,23 @@ export interface ReadableClass<S> {
 export function toNodeStream<T, S>(stage: Stage<T>, Readable: ReadableClass<S>): S {
   parentOf(stage, "toNodeStream");
   callable((Readable as Partial<ReadableClass<S>> | undefined)?.from, "toNodeStream: Readable.from");
-  return Readable.from(stage, { objectMode: true, highWaterMark: 1 });
+  return Readable.from(iteratorOf(stage, stackOfCall(entryPoints)), { objectMode: true, highWaterMark: 1 });
+}
+
+type StageIterator<T> = AsyncIterableIterator<T> & Required<AsyncIterator<T>>;
+
+/** The iterator of a stage, for a loop of ours or of the host: its waits were asked for at `stack`. */
+function iteratorOf<T>(stage: Stage<T>, stack: string | undefined): StageIterator<T> {
+  const iterator = stage[Symbol.asyncIterator]() as StageIterator<T>;
+  if (stack === undefined) return iterator;
+  return {
+    next: () => onBehalfOf(stack, () => iterator.next()),
+    return: () => onBehalfOf(stack, () => iterator.return()),
+    throw: (error) => onBehalfOf(stack, () => iterator.throw(error)),
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
 }
 
 /** The stage of {@link map} or {@link filter}. */

@@ -2,6 +2,7 @@
  * Under full tracking every record shows where the program asked for it, though a loop of the library makes it later:
  * for a caller that waited, the items of a `map`, the stages of a pipeline, the attempts of a `retry`.
  */
+import { Readable } from "node:stream";
 import type { ReceiveChannel } from "gopark/channel";
 import { background, type Context, withCancel } from "gopark/context";
 import { forEach, Group, map } from "gopark/errgroup";
@@ -102,6 +103,21 @@ const programs: Record<string, Program> = {
   "broadcast of a stage": async (ctx) => {
     const hub = pipeline.broadcast(ctx, pipeline.map(ctx, NUMBERS, passFirst));
     await Promise.all([first(hub.subscribe()), first(hub.subscribe({ buffer: 3 }))]);
+  },
+  "toChannel of a stage that waits": async (ctx) => {
+    const group = new Group();
+    pipeline.toChannel(group, pipeline.map(ctx, NUMBERS, hang));
+    await group.wait();
+  },
+  "toWebStream of a stage that waits": async (ctx) => {
+    const reader = pipeline.toWebStream(pipeline.map(ctx, NUMBERS, passFirst)).getReader();
+    await reader.read();
+    await reader.read();
+  },
+  "toNodeStream of a stage that waits": async (ctx) => {
+    const stream = pipeline.toNodeStream(pipeline.map(ctx, NUMBERS, passFirst), Readable);
+    stream.on("error", () => {}).resume();
+    await hang(0, ctx);
   },
   "toChannel, with nobody to receive": async (ctx) => {
     const group = new Group();
