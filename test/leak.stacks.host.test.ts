@@ -63,6 +63,8 @@ const ENTRY_POINTS: Record<string, string> = {
   "withCancel: context": "context.withCancel(bg);",
   "withTimeout: context": "context.withTimeout(bg, 1e6);",
   "withDeadline: context": "context.withDeadline(bg, time.now() + 1e6);",
+  "withLock: mutex lock": "const m = new sync.Mutex(); m.tryLock(); void m.withLock(forever);",
+  "withRLock: rwmutex rLock": "const rw = new sync.RWMutex(); rw.tryLock(); void rw.withRLock(forever);",
   "poolGet: pool object": "objects().get();",
   "poolLease: pool object": "objects().lease();",
   "poolUse: pool object": "void objects().use(forever);",
@@ -74,7 +76,7 @@ const KINDS = Object.keys(ENTRY_POINTS).map((key) => key.split(": ") as [name: s
 // Prints, for each entry point, what was found and where it was made. The first argument may limit the stacks.
 const PROGRAM = `
 import { after, Channel, context, errgroup, go, leak, pool, rate, select, semaphore } from "gopark";
-import { shardmap, singleflight, time } from "gopark";
+import { shardmap, singleflight, sync, time } from "gopark";
 
 const bg = context.background();
 const forever = () => new Promise(() => {});
@@ -142,6 +144,7 @@ beforeAll(() => {
     write("user.mjs", PROGRAM);
     write("wrapped.mjs", WRAPPED);
     write("without.mjs", "delete Error.captureStackTrace;");
+    write("sites.mjs", "Error.prepareStackTrace = (_, sites) => sites;");
   }
 });
 afterAll(() => {
@@ -150,6 +153,7 @@ afterAll(() => {
 });
 
 const WITHOUT = ["--import", "./without.mjs"];
+const SITES = ["--import", "./sites.mjs"];
 
 // Several tests look at one run.
 const runs = new Map<string, Promise<Report>>();
@@ -183,12 +187,14 @@ describe("the stack begins with the user's frame", () => {
     ["where the host started with stacks of five frames", () => run(home, ["--stack-trace-limit=5"])],
     ["where the host cannot cut stacks", () => run(home, WITHOUT)],
     ["where the host cannot cut stacks, with source maps", () => run(home, [...WITHOUT, "--enable-source-maps"])],
+    ["where a stack is an array of call sites", () => run(home, SITES)],
     ["in a folder with an odd name", () => run(odd)],
     ["in a folder with an odd name, where the host cannot cut stacks", () => run(odd, WITHOUT)],
     ["in a folder with an odd name, with source maps", () => run(odd, ["--enable-source-maps"])],
     ["in one file of ESM with the library", () => runBundle(home, "esm")],
     ["in one file of CommonJS with the library", () => runBundle(home, "cjs")],
     ["in one file with the library, where a stack has one frame", () => runBundle(home, "cjs", [], "1")],
+    ["in one file with the library, where a stack is an array of call sites", () => runBundle(home, "cjs", SITES)],
     ["in one file with the library, in a folder with an odd name", () => runBundle(odd, "cjs")],
   ])("%s", async (_, program) => {
     const report = await program();

@@ -11,8 +11,10 @@ type ErrorHooks = {
 };
 const hooks = Error as ErrorHooks;
 
+type HasStack = { readonly stack?: unknown };
+
 // How many frames are captured beyond the host's limit, since those of the library are left out.
-const OWN_FRAMES = 12;
+const OWN_FRAMES = 14;
 
 /** A public function of any signature, to be compared by identity. */
 // biome-ignore lint/complexity/noBannedTypes: nothing else is a supertype of all functions and classes.
@@ -38,8 +40,8 @@ export function registerOuter(functions: () => readonly PublicFunction[]): void 
 export function callerStack(entryPoints: readonly PublicFunction[], otherwise?: string): string {
   const limit = typeof hooks.stackTraceLimit === "number" ? Math.max(hooks.stackTraceLimit, 1) : 10;
   return withLimit(limit + OWN_FRAMES, () => {
-    ownFolder ??= folderOf(linesOf(captured(new Error()))[0] ?? "", "internal/track/stack.");
-    const frames = linesOf(captured(new Error()));
+    const frames = linesOf(captured(newError));
+    ownFolder ??= folderOf(frames[0] ?? "", "internal/track/stack.");
     const callerFrames = ownFolder === "" ? [] : frames.filter((frame) => !frame.includes(ownFolder as string));
     if (otherwise !== undefined && callerFrames.every(isOfHost)) return otherwise;
     if (callerFrames.length > 0) return callerFrames.slice(0, limit).map(shortened).join("\n");
@@ -59,9 +61,13 @@ let ownFolder: string | undefined;
 function framesAbove(entryPoints: readonly PublicFunction[]): string[] {
   if (typeof hooks.captureStackTrace !== "function") return [];
   for (const entry of [...outerEntryPoints.flatMap((functions) => functions()), ...entryPoints]) {
-    const target: { readonly stack?: unknown } = {};
-    hooks.captureStackTrace(target, entry);
-    const frames = linesOf(captured(target));
+    const frames = linesOf(
+      captured(() => {
+        const target: HasStack = {};
+        hooks.captureStackTrace?.(target, entry);
+        return target;
+      }),
+    );
     if (frames.length > 0) return frames; // Otherwise it has not been called.
   }
   return [];
@@ -94,18 +100,20 @@ function folderOf(frame: string, file: string): string {
   return place === undefined ? "" : frame.slice(frame.indexOf(place) + place.length, end);
 }
 
+const newError = (): HasStack => new Error();
+
 /**
- * The frames of an error's stack, without its header; empty if it has none. A user's prepareStackTrace may throw, or
- * return anything: then it is left out.
+ * The frames of the stack that `capture` captures, without a header; empty if it has none. A user's prepareStackTrace
+ * may throw, or return anything: then the stack is captured again without it.
  */
-function captured(error: { readonly stack?: unknown }): string {
-  const stack = read(error);
+function captured(capture: () => HasStack): string {
+  const stack = read(capture());
   if (typeof stack === "string") return framesOf(stack);
   const { prepareStackTrace } = hooks;
   try {
     hooks.prepareStackTrace = undefined;
     try {
-      return framesOf(String(new Error().stack));
+      return framesOf(String(capture().stack));
     } finally {
       hooks.prepareStackTrace = prepareStackTrace;
     }
@@ -114,7 +122,7 @@ function captured(error: { readonly stack?: unknown }): string {
   }
 }
 
-function read(error: { readonly stack?: unknown }): unknown {
+function read(error: HasStack): unknown {
   try {
     return error.stack;
   } catch {
