@@ -381,8 +381,8 @@ export interface ScopeOptions {
 }
 
 /**
- * Calls `body` with a group of its own and the group's context, and waits for all tasks that it started. A `parent`
- * that has ended does not keep `body` from being called: it can ask the context.
+ * Calls `body` with a group of its own and the group's context, and waits for all tasks that it started. `body` is
+ * called even if `parent` has ended; it can ask the context.
  *
  * If `body` resolves, `scope` waits for the tasks and resolves to the same value, or rejects with the group's error.
  *

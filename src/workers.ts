@@ -363,8 +363,8 @@ export class Workers {
       await answer.granted;
       record = enter(TASK, undefined, entryPoints, wait.dependent?.stack);
     }
-    // The end of the source, in the meantime or found by this look, has claimed the wait.
     source.poll();
+    // If the source has ended, in the meantime or by this poll, that has claimed the wait.
     if (wait.list !== answer) return this.#done(record);
     let result: R;
     try {

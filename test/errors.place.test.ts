@@ -205,7 +205,7 @@ test("the reason of a bare signal and the cause of a context belong to others, a
   expect(ctx.err()?.cause).toBe(cause);
 });
 
-test("what a foreign context throws keeps its stack, when it rejects a wait for the end of a context below it", async () => {
+test("an error that a foreign context throws keeps its stack, whatever wait it rejects", async () => {
   const thrown = new Error("thrown");
   const before = thrown.stack;
   let callBack = () => {};

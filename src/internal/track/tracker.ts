@@ -196,7 +196,7 @@ export function noteLostCancel(record: LeakRecord, cancel: WeakKey): void {
 /**
  * Counts one more of the kind. Under full tracking, returns the record to hand to {@link exit}; `thing` is what the
  * collector must take to prove the leak, where it can be proved so; `entryPoints` are the public functions that may
- * have been called, where the kind does not name them; `stack` is where that was, if it was not just now.
+ * have been called, where the kind does not name them; `stack` is where one of them was called, if that was earlier.
  */
 export function enter(
   kind: Kind,
@@ -217,8 +217,9 @@ export function exit(kind: Kind, record: LeakRecord | undefined): void {
 let origin: string | undefined;
 
 /**
- * Calls `fn`. A record that it makes gets this stack if its own has only frames of the library: for a loop of ours that
- * works for a call which has returned. `stack` is from {@link stackOfCall}.
+ * Calls `fn`. A record that it makes gets this stack if its own shows nothing of the program: only frames of the
+ * library and the host. (In a bundle, where the library's frames look like the program's, it always gets this one.) For
+ * a loop of ours that works for a call which has returned. `stack` is from {@link stackOfCall}.
  */
 export function onBehalfOf<R>(stack: string | undefined, fn: () => R): R {
   if (stack === undefined) return fn();

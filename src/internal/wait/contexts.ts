@@ -72,7 +72,7 @@ export class Root implements Context {
   }
 }
 
-/** The context that {@link Root} is made for: `undefined` stands for it where a context is required. */
+/** What `background()` returns: `undefined` stands for it where a context is required. */
 export const BACKGROUND: Root = new Root("context.Background");
 
 /** What most contexts never need: `signal` and `done` are made when first asked for, `record` under full tracking. */
@@ -160,7 +160,8 @@ export class CancelContext extends Source implements Context {
 
   /** Whether this is `above`, or derived from it by contexts of ours, so that it ends when that does. */
   isUnder(above: Source): boolean {
-    // The other parents of merged contexts on the way up. A set, as many ways may lead to one. Most contexts have none.
+    // The other parents of merged contexts on the way up; `rest` walks over them while they are added. A set, as many
+    // ways may lead to one. Most contexts have none.
     let others: Set<Source> | undefined;
     let rest: Iterator<Source, undefined> | undefined;
     for (let source: Source | undefined = this; source !== above; ) {

@@ -18,7 +18,10 @@ export function contextOfSignal(signal: AbortSignal): Context {
   return ctx;
 }
 
-/** The context that `ctx` is or stands for: of `undefined` the background. Throws TypeError if it is none. */
+/**
+ * The context that `ctx` is or stands for, which for `undefined` is the background. Throws TypeError if it is neither a
+ * context nor a signal.
+ */
 export function contextOf(ctx: Cancel | undefined): Context {
   if (ctx === undefined) return BACKGROUND;
   if (isContext(ctx)) return ctx;

@@ -49,7 +49,7 @@ export class Slots<T> {
     return this.waiters.park(source, request, kind);
   }
 
-  /** For `granted` alone: takes n units that are being granted out of `held`, so that they are not counted. */
+  /** Takes n off `held`: for `granted` alone, where the units that it grants will not be given back. */
   uncount(n: number): void {
     this.held -= n;
   }
