@@ -301,6 +301,7 @@ export class Group {
     const source = sourceOf(ctx);
     const park = () => this.#slots.park(source, this.#slotRequest);
     const take = () => (input as Items<T>).take(source);
+    const close = () => input?.close();
     let input: Items<T> | undefined;
     try {
       input = new Items(items, source);
@@ -325,7 +326,7 @@ export class Group {
       }
     } catch (error) {
       this.#fail(error);
-      await input?.close();
+      await onBehalfOf(stack, close);
     }
   }
 
@@ -405,6 +406,7 @@ export async function scope<T>(
   const [ctx, cancel] = cancelScope;
   const group = new Group(cancelScope);
   if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
+  const stack = stackOfCall(entryPoints);
   let result: T;
   try {
     result = await body(group, ctx);
@@ -412,14 +414,19 @@ export async function scope<T>(
     const ended = ctx.err();
     cancel(error);
     try {
-      await group.wait();
+      await waitFor(group, stack);
     } catch (first) {
       if (comesFrom(error, ended)) throw first;
     }
     throw error;
   }
-  await group.wait();
+  await waitFor(group, stack);
   return result;
+}
+
+/** Waits for the tasks of a group; `stack` is where that was asked for, if it is recorded. */
+function waitFor(group: Group, stack: string | undefined): Promise<void> {
+  return onBehalfOf(stack, () => group.wait());
 }
 
 /** Options of {@link map} and {@link forEach}. */
@@ -486,7 +493,7 @@ async function runEach<T>(
   await startEach(group, inner.ctx, items, work, results, stack);
   let failure: Failure | undefined;
   try {
-    await onBehalfOf(stack, () => group.wait());
+    await waitFor(group, stack);
   } catch (error) {
     failure = { error };
   }

@@ -49,6 +49,7 @@ import type { Cancel, Context } from "./context.ts";
 import { callable, duration, isThenable, noGenerator, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { brand, withoutStack } from "./internal/host/errors.ts";
 import { budgetWait, failedWith, notAFunction } from "./internal/time/turn.ts";
+import { onBehalfOf, type PublicFunction, stackOfCall } from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
 import { contextOf } from "./internal/wait/signalcontext.ts";
 import { now, sleep } from "./time.ts";
@@ -290,6 +291,7 @@ export const retry: Retry = /* @__PURE__ */ Object.assign(
     if (ended !== undefined) return failedWith(ended.error());
     const ctx = contextOf(given);
     const { total, budget } = policy;
+    const stack = stackOfCall(entryPoints);
     const lastStart = total === Number.POSITIVE_INFINITY ? total : now() + total;
     for (let attempt = 1; ; attempt++) {
       let result: T;
@@ -302,7 +304,7 @@ export const retry: Retry = /* @__PURE__ */ Object.assign(
         if (!canBeginIn(delay, Math.min(lastStart, ctx.deadline() ?? Number.POSITIVE_INFINITY))) throw thrown;
         if (budget !== undefined && !budget.spend()) throw thrown;
         try {
-          await sleep(delay, given);
+          await sleepBetween(delay, given, stack);
           // It may have ended since the sleep did.
           const ending = source.poll();
           if (ending !== undefined) throw ending.error();
@@ -323,6 +325,14 @@ export const retry: Retry = /* @__PURE__ */ Object.assign(
   },
   { permanent, Budget },
 );
+
+// The public functions at which the stack of a record begins.
+const entryPoints = (): PublicFunction[] => [retry];
+
+/** Sleeps between two attempts; `stack` is where `retry` was called, if that is recorded. */
+function sleepBetween(ms: number, cancel: Cancel | undefined, stack: string | undefined): Promise<void> {
+  return onBehalfOf(stack, () => sleep(ms, cancel));
+}
 
 /** Whether an attempt that begins in `delay` milliseconds begins before `end`. */
 function canBeginIn(delay: number, end: number): boolean {

@@ -5,7 +5,7 @@
 import { Readable } from "node:stream";
 import type { ReceiveChannel } from "gopark/channel";
 import { background, type Context, withCancel } from "gopark/context";
-import { forEach, Group, map } from "gopark/errgroup";
+import { forEach, Group, map, scope } from "gopark/errgroup";
 import { counters, find, track } from "gopark/leak";
 import * as pipeline from "gopark/pipeline";
 import { retry } from "gopark/retry";
@@ -26,6 +26,16 @@ const hang = (_: unknown, ctx: Context) =>
   new Promise((resolve) => (ctx.done() as ReceiveChannel<never>).receive().then(resolve, resolve));
 /** The first item passes; the others stay. */
 const passFirst = (item: number, ctx: Context) => (item === 1 ? item : hang(item, ctx));
+
+/** Stages whose calls ignore the end of their own context: so those that close them wait, until `ctx` ends. */
+const stubborn = (ctx: Context) => pipeline.map(background(), NUMBERS, (item) => hang(item, ctx));
+
+/** A context that ends soon, while the program still runs. */
+function soonOver(): Context {
+  const { ctx, cancel } = withCancel(background());
+  void turns(3).then(() => cancel());
+  return ctx;
+}
 
 type Program = (ctx: Context) => Promise<unknown>;
 
@@ -58,6 +68,17 @@ const programs: Record<string, Program> = {
     return forEach(ctx, numbers(), passFirst, { limit: 1 });
   },
   "map, after its last item": (ctx) => map(ctx, [1, 2], passFirst, { limit: 3 }),
+  "map that closes a stage": (ctx) => map(soonOver(), stubborn(ctx), (item) => item, { limit: 2 }),
+  "scope, after its body": (ctx) =>
+    scope(ctx, async (group) => {
+      await turn();
+      await group.go(() => hang(0, ctx));
+    }),
+  "scope, after its body has failed": (ctx) =>
+    scope(background(), async (group) => {
+      await group.go(() => hang(0, ctx));
+      throw new Error("no");
+    }),
   "update that waited": async (ctx) => {
     const shardMap = new ShardMap<string, unknown>();
     const one = shardMap.update("key", () => turn());
@@ -78,6 +99,11 @@ const programs: Record<string, Program> = {
       },
       { base: 1e9, cap: 1e9, random: () => 1 },
     ),
+  "a retry after an attempt that waited": (ctx) =>
+    retry(ctx, () => turn().then(() => Promise.reject(new Error("no"))), { base: 1e9, cap: 1e9, random: () => 1 }),
+  "collect that closes a stage": (ctx) => pipeline.collect(soonOver(), stubborn(ctx)),
+  "a stage that closes another": (ctx) => first(pipeline.filter(soonOver(), stubborn(ctx), () => true)),
+  "broadcast that closes a stage": (ctx) => first(pipeline.broadcast(soonOver(), stubborn(ctx)).subscribe()),
   "collect of a stage": (ctx) => pipeline.collect(ctx, pipeline.map(ctx, NUMBERS, passFirst)),
   "from and map, with a consumer that is away": async (ctx) => {
     await first(pipeline.map(ctx, pipeline.from(ctx, NUMBERS), (n) => n, { concurrency: 3 }));

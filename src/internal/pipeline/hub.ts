@@ -1,6 +1,7 @@
 /** The hub of a broadcast: a flow that takes the items, and a flow for each subscriber, in which it puts them. */
 import type { Cancel, CancelScope } from "../../context.ts";
 import { budgetWait } from "../time/turn.ts";
+import { onBehalfOf } from "../track/tracker.ts";
 import { Flow } from "./flow.ts";
 import { type AnyInput, takeEach } from "./inputs.ts";
 
@@ -46,7 +47,8 @@ export class Hub<T> {
   /** Removes a subscriber. The last one stops the hub, and waits for it. */
   #leave(subscriber: Subscriber<T>): Promise<unknown> | undefined {
     this.#subscribers.delete(subscriber);
-    return this.#subscribers.size === 0 ? this.#flow.return() : undefined;
+    const flow = this.#flow;
+    return this.#subscribers.size === 0 ? onBehalfOf(flow.stack, () => flow.return()) : undefined;
   }
 
   async #run(hub: Flow<never>, input: AnyInput<T>): Promise<void> {

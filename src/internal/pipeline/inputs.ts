@@ -130,6 +130,7 @@ export async function takeEach<T>(
   const { source, stack } = taker;
   let items: Items<T> | undefined;
   const take = () => (items as Items<T>).take(source);
+  const close = () => items?.close();
   try {
     items = open(input, source);
     for (;;) {
@@ -145,7 +146,7 @@ export async function takeEach<T>(
     }
   } catch (error) {
     taker.fail?.(error);
-    await items?.close();
+    await onBehalfOf(stack, close);
     throw error;
   }
   taker.release?.();
