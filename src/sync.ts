@@ -50,7 +50,7 @@
 import { callable, noGenerator, show } from "./internal/data/args.ts";
 import { disposable } from "./internal/host/dispose.ts";
 import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
-import { enter, exit, Kind, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
+import { enter, exit, Kind, onBehalfOf, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
 import { optionalSource } from "./internal/wait/foreign.ts";
 import { Hold, Lock, type Side } from "./internal/wait/lock.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";
@@ -586,6 +586,7 @@ export class Cond {
     this.#waiters.push(wait);
     wait.dependent?.listen();
     let hold: Hold | undefined;
+    const lockAgain = () => (this.#side === undefined ? this.l.lock() : this.#side.resume(hold));
     try {
       if (this.#side === undefined) this.l.unlock();
       else hold = this.#side.suspend();
@@ -598,7 +599,7 @@ export class Cond {
     try {
       await wait.promise;
     } finally {
-      await (this.#side === undefined ? this.l.lock() : this.#side.resume(hold));
+      await onBehalfOf(wait.dependent?.stack, lockAgain);
     }
   }
 

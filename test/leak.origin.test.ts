@@ -10,6 +10,7 @@ import { counters, find, track } from "gopark/leak";
 import * as pipeline from "gopark/pipeline";
 import { retry } from "gopark/retry";
 import { ShardMap } from "gopark/shardmap";
+import { Cond, Mutex } from "gopark/sync";
 import { sleep } from "gopark/time";
 import { Workers } from "gopark/workers";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -85,6 +86,28 @@ const programs: Record<string, Program> = {
     const two = shardMap.update("key", () => hang(0, ctx));
     const three = shardMap.update("key", () => 3, ctx).catch(() => {});
     await Promise.all([one, two, three]);
+  },
+  "wait of a Cond, for its lock": async (ctx) => {
+    const mutex = new Mutex();
+    const cond = new Cond(mutex);
+    await mutex.lock();
+    const waiting = cond.wait();
+    await mutex.lock();
+    cond.signal();
+    await hang(0, ctx);
+    mutex.unlock();
+    await waiting;
+    mutex.unlock();
+  },
+  "wait of a Cond, with its lock": async (ctx) => {
+    const mutex = new Mutex();
+    const cond = new Cond(mutex);
+    await mutex.lock();
+    const waiting = cond.wait();
+    cond.signal();
+    await hang(0, ctx);
+    await waiting;
+    mutex.unlock();
   },
   "submit that waited": async (ctx) => {
     const pool = new Workers(1);
