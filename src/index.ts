@@ -2,6 +2,7 @@
  * gopark: Go's concurrency discipline for TypeScript.
  *
  * Exports the most used names directly, and each module that has others as a namespace, so that code reads as in Go.
+ * (`retry` carries its others itself: `retry.permanent`.)
  */
 
 export * as breaker from "./breaker.ts";

@@ -58,7 +58,7 @@ export class Machine {
   //   tally has the requests of this generation alone. A new one begins with each change of the state and, while closed
   //     with a fixed window, after each interval;
   //   since is when the generation began, if the window rolls;
-  //   expiry is when it ends by itself, Infinity if it does not;
+  //   expiry is when it ends by itself, other than by a probe that takes too long; Infinity if it does not;
   //   timed says whether anything can become due in this generation. If not, the clock is not read;
   //   probes has the probes that have not ended, oldest first. It is empty unless half-open with a probeTimeout.
   // Only `advance` does what has become due meanwhile. Each public call that depends on it begins with `advance`.
@@ -70,9 +70,10 @@ export class Machine {
   private readonly probes = new Set<Request>();
   private readonly tally: RollingCounts;
 
-  // What the requests of this generation and bucket share, and the error of the calls that this generation refuses.
-  // Made for the first, cleared with the generation.
+  // What the requests of the current bucket share. Made for the first, cleared with the bucket and the generation.
   private shared: Request | undefined = undefined;
+
+  // The error of the calls that this generation refuses. Made for the first, cleared with the generation.
   private refusal: Error | undefined = undefined;
 
   readonly name: string;
