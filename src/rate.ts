@@ -458,7 +458,8 @@ export class Sometimes {
    * Throws RangeError unless `first` and `every` are whole numbers and `interval` is not NaN, TypeError for other
    * types.
    */
-  constructor({ first = 0, every = 0, interval = 0 }: SometimesOptions = {}) {
+  constructor(options?: SometimesOptions) {
+    const { first = 0, every = 0, interval = 0 } = optionsOf(options, "Sometimes: options");
     this.#first = wholeNumber(first, "Sometimes: first", Number.MIN_SAFE_INTEGER);
     this.#every = wholeNumber(every, "Sometimes: every", Number.MIN_SAFE_INTEGER);
     this.#interval = duration(interval, "Sometimes: interval");
