@@ -104,7 +104,7 @@ function channels(capacity: number): Build {
   };
 }
 
-/** The bucket of each key: none has its burst, so none is dropped. The keys themselves are numbers, which take no room. */
+/** The bucket of each key: none has its burst, so none is dropped. The keys are numbers, which take no room. */
 async function keys(): ReturnType<Build> {
   const limiter = new rate.KeyedLimiter<number>(1e-9, 10, { maxKeys: COUNT });
   for (let i = 0; i < COUNT; i++) limiter.allow(i);
