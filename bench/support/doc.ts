@@ -62,6 +62,11 @@ function misses(rows: readonly RowResult[]): string[] {
   });
 }
 
+function runs(sets: number): string {
+  if (sets === 1) return "Each row runs once, in processes of its own.";
+  return `The rows run ${sets} times, each time in processes of their own; the slowest run once.`;
+}
+
 export function page(results: Results): string {
   const { versions, machine, method, absent, rows, memory, growth, steps, ticks, modules, noSizes } = results;
   const all = rows.flatMap(({ targets }) => targets);
@@ -85,7 +90,7 @@ others. Where a target is out of reach, the page says why and sets a next best.`
         .join(", ")}.`,
       ...Object.entries(absent).map(([name, why]) => `Without ${name}: ${why}.`),
       `The contenders of a row take turns, about ${method.ms} ms each, in up to ${method.rounds} rounds, every second one in reverse order, so that what slows the machine down for a while slows all of them. Rows with slow contenders get fewer rounds.`,
-      `All rows run ${method.sets} times, with fresh processes each time, except the slowest, which run once. A figure is the median over processes of the median over rounds. A ratio is computed round by round, then the median is taken in the same way; in brackets stand the quartiles of all rounds.`,
+      `${runs(method.sets)} A figure is the median over processes of the median over rounds. A ratio is computed round by round, then the median is taken in the same way; in brackets stand the quartiles of all rounds.`,
       "A round's figure is the mean over its calls and over the turns of the event loop between them, including the collector's pauses: V8 collects between turns where it can, and each contender's figure includes its own garbage.",
       "Go runs in two processes: one with `GOMAXPROCS=1`, which compares with one JavaScript thread, and one with all processors. Targets against Go mean the former.",
       "Each JavaScript contender runs before the first round, so that V8 compiles it. Calls follow one another for a millisecond, then the event loop turns. Each contender checks its results, and a wrong result fails the run.",
