@@ -221,6 +221,62 @@ describe("a context of another implementation", () => {
     }
   });
 
+  describe("whose deadline has passed, and which calls back in when it is asked again,", () => {
+    /** It says that it has not ended, and runs `hook.run`, once, when it is asked. */
+    function late(): [outside: Cancel, hook: { run: (() => unknown) | undefined }] {
+      const hook: { run: (() => unknown) | undefined } = { run: undefined };
+      const outside = foreign({
+        deadline: () => 0,
+        err() {
+          const { run } = hook;
+          hook.run = undefined;
+          run?.();
+          return undefined;
+        },
+      });
+      return [outside, hook];
+    }
+
+    test("may take the results that a next is about to take", async () => {
+      const [outside, hook] = late();
+      const iterator = pipeline.map(outside, [1, 2, 3], (n) => n, { concurrency: 3 })[Symbol.asyncIterator]();
+      const results = [await iterator.next()];
+      await turns(2);
+      let inner: Promise<unknown>[] = [];
+      hook.run = () => {
+        inner = [iterator.next(), iterator.next()];
+      };
+      const outer = iterator.next();
+      expect([...results, ...(await Promise.all(inner)), await outer]).toEqual([
+        { value: 1, done: false },
+        { value: 2, done: false },
+        { value: 3, done: false },
+        { value: undefined, done: true },
+      ]);
+    });
+
+    test("may return the stage while a call of fn fails: the error is dropped", async () => {
+      const [outside, hook] = late();
+      let fail: (() => void) | undefined;
+      const fn = (n: number) =>
+        n === 1 ? n : new Promise<number>((_, reject) => (fail = () => reject(new Error("too late"))));
+      const iterator = pipeline.map(outside, [1, 2], fn, { concurrency: 2 })[Symbol.asyncIterator]();
+      expect(await iterator.next()).toEqual({ value: 1, done: false });
+      await turns(2);
+      let returned: Promise<unknown> | undefined;
+      hook.run = () => {
+        returned = iterator.return?.();
+      };
+      fail?.();
+      await turns(2);
+      expect(hook.run).toBe(undefined);
+      expect([await returned, await iterator.next()]).toEqual([
+        { value: undefined, done: true },
+        { value: undefined, done: true },
+      ]);
+    });
+  });
+
   test("that throws when it is listened to stops the stage", async () => {
     const boom = new Error("boom");
     const outside = foreign({

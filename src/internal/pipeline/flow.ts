@@ -103,7 +103,8 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   next(): Promise<IteratorResult<T, undefined>> {
     this.start();
     if (this.#state === ENDED) return this.#answerEnd();
-    if (this.#ready.size > 0 && this.#source.poll() === undefined) {
+    // The poll may run foreign code, which may call back in and take what is ready: so the size is asked again.
+    if (this.#ready.size > 0 && this.#source.poll() === undefined && this.#ready.size > 0) {
       const value = this.#ready.shift();
       this.#slots.give(1);
       return completedWith({ value, done: false });
@@ -240,6 +241,7 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
     if (this.#state !== RUNNING) return;
     // If the flow's context has ended, that was by its parent: the parent's error came first, whatever was made of it.
     const ending = this.ctx.err() === undefined ? undefined : sourceOf(this.parent).poll();
+    if (this.#state !== RUNNING) return; // A context of another implementation has called back in.
     this.#failure = { error: ending === undefined ? error : ending.error() };
     this.#stop(error);
   }
