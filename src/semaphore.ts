@@ -191,6 +191,7 @@ export class Weighted {
       this.#addAcquired(n);
       return completed();
     }
+    if (n > this.#size) return this.#badCount("acquire", n); // Foreign code in the poll may have lowered it.
     if (this.#maxWaiting !== undefined && slots.waiters.size >= this.#maxWaiting)
       return this.#refusal(this.#maxWaiting);
     return slots.park(source, new AcquireRequest(n, this.#onGrant)) as Promise<void>;
@@ -214,6 +215,7 @@ export class Weighted {
       permit.granted();
       return chargeOperation() ? Promise.resolve(permit) : deferred(permit);
     }
+    if (n > this.#size) return this.#badCount("permit", n); // As in `acquire`.
     if (this.#maxWaiting !== undefined && slots.waiters.size >= this.#maxWaiting)
       return this.#refusal(this.#maxWaiting);
     return slots.park(source, permit, PERMIT) as Promise<Permit>;

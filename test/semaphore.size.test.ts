@@ -3,6 +3,7 @@ import { background, withCancel } from "gopark/context";
 import { QueueFullError, Weighted } from "gopark/semaphore";
 import { QueueFullError as WorkersQueueFullError } from "gopark/workers";
 import { describe, expect, test } from "vitest";
+import { foreign } from "./support/foreign.ts";
 import { turn } from "./support/turn.ts";
 import { watch } from "./support/watch.ts";
 
@@ -75,6 +76,18 @@ describe("setSize", () => {
     sem.setSize(1);
     expect([sem.tryAcquire(), sem.held()]).toEqual([true, 1]);
     sem.release();
+  });
+
+  test("smaller, by a foreign context that is asked: the call that asks for more than the size rejects", async () => {
+    for (const call of ["acquire", "permit"] as const) {
+      const sem = new Weighted(5);
+      const outside = foreign({ err: () => void sem.setSize(2) });
+      await expect(sem[call](outside, 5)).rejects.toThrow(
+        `${call}: n must be at most 2, the size of the semaphore, got 5`,
+      );
+      await sem.acquire(bg, 2); // Nobody is before it.
+      sem.release(2);
+    }
   });
 
   test.each([-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, "3", undefined])(
