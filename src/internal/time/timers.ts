@@ -21,7 +21,10 @@ import { inRootContext, report } from "../host/async.ts";
 import { host, realSetTimeout, timersAreReplaced } from "../host/host.ts";
 import { now } from "./clock.ts";
 
-/** Something to happen at an instant. `fire` is called once for each arming, disarmed, and runs no user code. */
+/**
+ * Something to happen at an instant. `fire` is called once for each arming, disarmed. Only that of a pool runs user
+ * code: the `destroy` of its idle objects.
+ */
 export interface Alarm extends HeapItem {
   fire(): void;
 }

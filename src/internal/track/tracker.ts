@@ -45,7 +45,7 @@ export class Kind {
 
 const kinds: Kind[] = [];
 
-/** What `go` and groups run. */
+/** The functions that `go`, groups, a WaitGroup's `go`, workers, and the stages `map` and `filter` run. */
 export const TASK: Kind = new Kind("task", "task");
 
 /**
@@ -91,9 +91,9 @@ export function ageOf(record: LeakRecord): number {
 }
 
 /**
- * Sees everything that parks or runs. For the observers of a later version: sampling, profiles, traces, virtual time.
- * Nothing in this one sets it. There is at most one. An error that `parked` or `unparked` throws is reported and
- * changes nothing.
+ * Sees every wait that parks and every {@link TASK} that runs. For the observers of a later version: sampling,
+ * profiles, traces, virtual time. Nothing in this one sets it. There is at most one. An error that `parked` or
+ * `unparked` throws is reported and changes nothing.
  */
 export interface Observer {
   /** A wait of the kind has parked. The result is handed to `unparked`. */
