@@ -1,6 +1,6 @@
 /**
- * Leak checks: finds the waits, tasks, timers, held units and objects, and contexts that are still there, and says
- * where they were made.
+ * Leak checks: finds the waits, tasks, timers, held locks, units and objects, and contexts that are still there, and
+ * says where they were made.
  *
  * Rules of use, for tests:
  *
@@ -27,8 +27,8 @@
  *
  * - goleak looks at all goroutines of the process. This module sees what goes through the library: a bare
  *   `new Promise(() => {})` is invisible to it.
- * - It finds not only tasks, but also waits, timers, units of semaphores, objects of pools, and contexts that have not
- *   ended.
+ * - It finds not only tasks, but also waits, timers, held locks, units of semaphores, objects of pools, and contexts
+ *   that have not ended.
  * - A wait that the garbage collector has freed is reported too, under full tracking. That proves that nothing could
  *   have ended it. In Go such a goroutine stays for ever. Here its memory is free, and the harm is the `finally` that
  *   never ran.
@@ -116,9 +116,9 @@ export function track(level: "counters" | "full"): void {
 }
 
 /**
- * How many of each kind there are now, for gauges: waits by what they wait for, tasks, armed timers, contexts, units of
- * semaphores, objects of pools. A leak that the collector has proved counts as "proved leak" from then on, and no
- * longer as what it was. A kind appears when its module is loaded.
+ * How many of each kind there are now, for gauges: waits by what they wait for, tasks, armed timers, contexts, held
+ * locks, units of semaphores, objects of pools. A leak that the collector has proved counts as "proved leak" from then
+ * on, and no longer as what it was. A kind appears when its module is loaded.
  */
 export function counters(): Record<string, number> {
   return Object.fromEntries(allKinds().map(({ name, live }) => [name, live]));
