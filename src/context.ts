@@ -4,7 +4,8 @@
  *
  * A context is made from a parent. When a context is cancelled, every context made from it is cancelled too (except
  * those of `withoutCancel`), at once: before `cancel()` returns, every `err()` below says so and every wait on any of
- * them has been claimed. Contexts and waits below a context of another implementation follow a microtask later.
+ * them has been claimed. Contexts and waits below a context of another implementation follow in a later
+ * microtask.
  *
  * Rules of use:
  *

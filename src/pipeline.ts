@@ -19,8 +19,9 @@
  *   context ends. `for await` and every function here do it right. A stream that is given to a stage which never runs
  *   stays yours to close.
  * - Hand the context that a function gets to whatever it calls. A call that ignores it is waited for.
- * - To take items from a generator of your own, give the generator's waits the same context. Its `return` has to wait
- *   for its pending `next`, so that one is not waited for, and goes on until what it waits for ends.
+ * - To take items from a generator of your own, give the generator's waits the same context. A `return` of a generator
+ *   has to wait for a pending `next`. So a stage that stops waits for neither, and the `next` goes on until what it
+ *   waits for ends.
  *
  * ```ts
  * import { context, pipeline } from "gopark";
@@ -411,9 +412,9 @@ async function throughChannel<T>(
 
 /**
  * The results of a stage, sent on a channel by a task of `group`. The channel buffers `capacity` values. It is closed
- * when the stage has ended, with an error or not; the error is the group's. A receiver that may leave early ends the
- * context of the stage: the task waits for it in `send` otherwise. If that context ends before the task has a slot of a
- * limited group, the channel is closed, and the group has no error of it.
+ * when the stage has ended, with an error or not; the error is the group's. A receiver that leaves early must end the
+ * context of the stage: otherwise the task waits in `send` for ever. If that context ends before the task has a slot of
+ * a limited group, the channel is closed, and the group has no error of it.
  *
  * Throws TypeError if `group` is not a group or `stage` not a stage, an Error if the stage has been iterated before,
  * and for `capacity` what a channel does.
