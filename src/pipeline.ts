@@ -178,8 +178,9 @@ export function filter<T>(
 }
 
 /**
- * The items of all inputs, as they come; those of one input in their order. It takes as many items ahead of the consumer
- * as there are inputs, and of a quiet input none. It ends when all inputs have ended, and stops at the first error of any.
+ * The items of all inputs, as they come; those of one input in their order. It takes as many items ahead of the
+ * consumer as there are inputs, and of a quiet input none. It ends when all inputs have ended, and stops at the first
+ * error of any.
  */
 export function merge<T>(ctx: Cancel | undefined, ...inputs: readonly Input<T>[]): Stage<T> {
   for (const input of inputs) checkInput(input, "merge: each input");
