@@ -4,6 +4,7 @@ import { Readable } from "node:stream";
 import { Channel, type ReceiveChannel } from "gopark/channel";
 import { background, withCancel } from "gopark/context";
 import { describe, expect, test } from "vitest";
+import { foreign } from "./support/foreign.ts";
 import { turn } from "./support/turn.ts";
 import { watch } from "./support/watch.ts";
 
@@ -181,4 +182,21 @@ test("the iterator itself as the source of a stream keeps the error", async () =
   const failed = once(stream, "error");
   stream.destroy(boom);
   expect(await failed).toEqual([boom]);
+});
+
+test("a foreign context that calls return while next polls it ends that next", async () => {
+  const ch = new Channel<number>();
+  let returned: Promise<unknown> | undefined;
+  const ctx = foreign({
+    err: () => {
+      returned ??= values.return?.();
+      return undefined;
+    },
+  });
+  const values: AsyncIterator<number> = ch.values(ctx);
+  const next = watch(values.next());
+  await turn();
+  expect([next.state, next.value]).toEqual(["fulfilled", { value: undefined, done: true }]);
+  expect(await returned).toEqual({ value: undefined, done: true });
+  expect(ch.trySend(1)).toBe(false);
 });

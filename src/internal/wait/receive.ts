@@ -173,6 +173,8 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
     }
     const received = internal ? channel.receiveNow() : channel.tryReceive();
     if (received !== undefined) return completedWith(resultOf(received));
+    // A foreign context may have called `return` while it was polled.
+    if (this.#finished) return completedWith({ value: undefined, done: true });
     const parked = new ParkedNext<T>();
     this.#receivers.push(parked);
     const wait = new Wait<IteratorResult<T, undefined>, ParkedNext<T>>(RECEIVE, source, parked);
