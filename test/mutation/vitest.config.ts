@@ -4,7 +4,7 @@
  * The switch is in the worker's memory, so a mutant is active in this process only. `dist` is the build of the source
  * as it is: a test that runs a child process passes, and says nothing about a mutant.
  */
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import base from "../../vitest.config.ts";
 import { Runs } from "./runs.ts";
 
@@ -36,13 +36,19 @@ for (const file of Object.keys(LEFT_OUT)) {
     throw new Error(`test/mutation/vitest.config.ts leaves out test/${file}: no such file`);
 }
 
-// The names of --tests: of folders, or of files up to a dot. Without it, all tests.
+// The names of --tests: of folders, or of files up to a dot: `context` is all of the module's, `context.test` one file.
+// Without it, all tests.
 const { TESTS = "" } = process.env;
 const wanted = TESTS === "" ? [] : TESTS.split(",");
+const all = readdirSync("test", { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".test.ts"));
+for (const name of wanted) {
+  if (!all.some((file) => file === `${name}.ts` || file.startsWith(`${name}.`) || file.startsWith(`${name}/`)))
+    throw new Error(`--tests: no test called ${name}`);
+}
 const include =
   wanted.length === 0
     ? ["test/**/*.test.ts"]
-    : wanted.flatMap((name) => [`test/${name}.test.ts`, `test/${name}.*.test.ts`, `test/${name}/**/*.test.ts`]);
+    : wanted.flatMap((name) => ["", ".test", ".*.test", "/**/*.test"].map((rest) => `test/${name}${rest}.ts`));
 
 export default {
   // Not in node_modules, which is a link to the repository's own.
