@@ -35,9 +35,9 @@
  *
  * - `err()` and `cause()` return `undefined` where Go returns nil. `done()` returns `null` where Go returns a nil
  *   channel, which is what `null` means in a select.
- * - `withCancel`, `withTimeout` and `withDeadline` return a pair that is also disposable. A cause is an optional
- *   argument of the cancel function, of `withTimeout` and of `withDeadline`. So there are no `WithCancelCause`,
- *   `WithTimeoutCause` and `WithDeadlineCause`.
+ * - `withCancel`, `withTimeout`, `withDeadline` and `merge` return a pair that is also disposable. A cause is an
+ *   optional argument of the cancel function, of `withTimeout` and of `withDeadline`. So there are no
+ *   `WithCancelCause`, `WithTimeoutCause` and `WithDeadlineCause`.
  * - `ctx.signal` is an AbortSignal that is aborted when the context ends. `fromSignal` makes a context of an
  *   AbortSignal. Go has neither.
  * - Abort listeners run inside `cancel()`, before the waiters behind a cancelled one, say of a semaphore, are admitted;
@@ -45,7 +45,7 @@
  *   context that first read `ctx.signal`.
  * - `undefined` for a parent or a context stands for `background()`, so that an optional signal can be passed on. For a
  *   nil parent Go panics; `null` is a TypeError here.
- * - `merge` is an addition: a context that ends with the first of several.
+ * - `merge` is an addition: it makes a context that ends with the first of several.
  * - `is` looks through `cause` and `AggregateError.errors`, but not behind the error of a context.
  * - An operation that is given a context that has ended rejects, even if it could complete at once. In a select a
  *   context is one case among others, as in Go.
