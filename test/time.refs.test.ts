@@ -37,6 +37,23 @@ test("receives from a timer, while it is armed", async () => {
   expect(timerRefs()).toBe(0);
 });
 
+test("a receive from a timer that was stopped twice, and from one that never fires, counts for none", async () => {
+  const stopped = new Timer(10);
+  const never = new Timer(Number.POSITIVE_INFINITY);
+  const { ctx, cancel } = withCancel(bg);
+  const waits = [watch(stopped.c.receive(ctx)), watch(never.c.receive(ctx))];
+  expect(timerRefs()).toBe(1);
+  expect([stopped.stop(), stopped.stop(), timerRefs()]).toEqual([true, false, 0]);
+  stopped.reset(10);
+  stopped.reset(20);
+  expect(timerRefs()).toBe(1);
+  cancel();
+  await turn();
+  expect([timerRefs(), ...waits.map(({ state }) => state)]).toEqual([0, "rejected", "rejected"]);
+  stopped.stop();
+  never.stop();
+});
+
 test("a sleep of Infinity that is cancelled disarms no other", async () => {
   const { ctx, cancel } = withCancel(bg);
   const sleeps = [10, 20, 30, 40].map((ms) => watch(sleep(ms)));

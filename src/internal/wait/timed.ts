@@ -62,9 +62,8 @@ export class TimedWaiters<V = undefined> implements WaitQueue<Wait<void, WaitAla
 export class RefWaiters<T> extends Waiters<T> {
   private refs = false;
 
-  /** Sets whether their waits are for an alarm that is armed. */
+  /** Sets whether their waits are for an alarm that is armed. To be called when that changes, or nobody waits. */
   setRef(on: boolean): void {
-    if (on === this.refs) return;
     this.refs = on;
     if (on) refTimer(this.size);
     else unrefTimer(this.size);
