@@ -2,6 +2,7 @@
 import { Channel } from "gopark/channel";
 import { afterFunc, background, type Context, cause, withCancel, withTimeout } from "gopark/context";
 import { beforeEach, describe, expect, test, vi } from "vitest";
+import { foreign } from "./support/foreign.ts";
 import { turn } from "./support/turn.ts";
 import { unhandledDuring } from "./support/unhandled.ts";
 
@@ -99,4 +100,19 @@ describe("afterFunc", () => {
     expect(await read).toEqual({ value: undefined, ok: false });
     expect(stop()).toBe(false);
   });
+});
+
+test("bad input, and a context that throws when it is asked, are errors of the call, and nothing runs", async () => {
+  const boom = new Error("boom");
+  const fn = vi.fn();
+  const asked = foreign({
+    err: () => {
+      throw boom;
+    },
+  });
+  expect(() => afterFunc(asked, fn)).toThrow(boom);
+  expect(() => afterFunc(background(), "fn" as never)).toThrow('afterFunc: fn must be a function, got "fn"');
+  expect(() => afterFunc("ctx" as never, fn)).toThrow("expected a Context or an AbortSignal");
+  await turn();
+  expect([fn.mock.calls.length, asked.listeners.size]).toEqual([0, 0]);
 });
