@@ -36,8 +36,8 @@
  *   is freed once nothing refers to it.
  * - `new Ticker(0)` throws RangeError, and so do negative periods and Infinity. Go panics for 0 and negative periods.
  * - `afterFunc` runs its function in the async context of the call that set it, and keeps the process alive until then.
- * - An instant that is due is seen before the event loop turns, by any operation that looks for it:
- *   `timer.c.tryReceive()`.
+ * - A timer, a ticker or an `after` that is due is seen before the event loop turns, by any operation that looks for
+ *   it: `timer.c.tryReceive()`.
  * - A process stays alive while a function of `afterFunc` is to run, and while something waits for a finite instant. A
  *   deadline is one, except that of a context of another implementation. An armed timer or ticker that nothing waits
  *   for lets the process exit.
