@@ -1,4 +1,4 @@
-/** Hosts that lack what Node has: no `setImmediate`, no `MessageChannel`, errors that have no stack. */
+/** Hosts that are not as Node is: no `setImmediate`, no `MessageChannel`, errors that have no stack, a frozen Error. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { node, type Project, project } from "./support/hosts.ts";
 
@@ -17,7 +17,8 @@ function run(host: string, program: string) {
     `program-${++programs}.mjs`,
     `const host = { setImmediate, MessageChannel, setTimeout, Error };
     ${host}
-    const { after, Channel, context, go, leak, rate, select, semaphore, time } = await import("gopark");
+    const { after, breaker, Channel, context, go, leak, rate, retry, select, semaphore, sync, time, workers } =
+      await import("gopark");
     const bg = context.background();
     /** Hands n values over, each in microtasks alone, except for the turns that the library takes. */
     async function handOff(n) {
@@ -177,4 +178,74 @@ test("an error made without a stack has `name: message` for one, where the host'
       if (err.stack !== err.name + ": " + err.message) console.log(what + ": " + err.name, typeof err.stack, err.stack);
     }`;
   expect(await run(patched, program)).toEqual(ENDED);
+});
+
+/** As of node --frozen-intrinsics and of SES: neither its stackTraceLimit nor its prepareStackTrace can be set. */
+const FREEZE = "Object.freeze(Error); Object.freeze(Error.prototype);";
+
+describe.each(["full", "counters"])("where Error is frozen, tracking %s", (level) => {
+  const refusals = `
+    leak.track("${level}");
+    const seen = [];
+    const note = (promise) => promise.then(() => seen.push("resolved"), (err) => {
+      if (typeof err.stack !== "string" || !(err instanceof Error)) seen.push("strange", err);
+      seen.push(err.name + ": " + err.message);
+    });
+    const mu = new sync.Mutex();
+    await mu.lock();
+    const late = context.withTimeout(bg, 1);
+    await note(mu.lock(late.ctx));
+    const scope = context.withCancel(bg);
+    const waits = [mu.guard(scope.ctx), time.sleep(60_000, scope.ctx)].map(note);
+    scope.cancel();
+    await Promise.all(waits);
+    const closed = new Channel();
+    const send = note(closed.send(1));
+    closed.close();
+    await send;
+    const sem = new semaphore.Weighted(1, { maxWaiting: 0 });
+    await sem.acquire(bg);
+    await note(sem.acquire(bg));
+    sem.release();
+    const pool = new workers.Workers(1);
+    await pool.release();
+    await note(pool.submit(() => 1));
+    const cb = new breaker.CircuitBreaker({ readyToTrip: () => true });
+    await note(cb.execute(() => Promise.reject(new Error("down"))));
+    await note(cb.execute(() => 1));
+    await note(retry(bg, () => Promise.reject(retry.permanent(new Error("gone")))));
+    const limiter = new rate.Limiter(1, 1);
+    limiter.allow();
+    const soon = context.withTimeout(bg, 100);
+    await note(limiter.wait(soon.ctx));
+    soon.cancel();
+    mu.unlock();
+    const wanted = [
+      "TimeoutError: context deadline exceeded",
+      "AbortError: context canceled",
+      "AbortError: context canceled",
+      "ClosedChannelError: send on closed channel",
+      "QueueFullError: queue full: maxWaiting is 0",
+      "PoolClosedError: pool closed",
+      "Error: down",
+      "OpenStateError: circuit breaker is open",
+      "Error: gone",
+      "Error: rate: Wait(n=1) would exceed context deadline",
+    ];
+    if (JSON.stringify(seen) !== JSON.stringify(wanted)) console.log(seen);
+    await leak.verifyNone();
+    void new Channel().receive(bg);
+    const report = await leak.verifyNone().catch((err) => err.message);
+    if (!report.includes("1 chan receive")) console.log(report);
+    if ("${level}" === "full" && !report.includes("program-")) console.log(report);`;
+
+  test.each([
+    ["before the package is loaded", FREEZE, refusals],
+    ["afterwards", "", `${FREEZE}\n${refusals}`],
+  ])(
+    "%s: every error is the one that is documented, and leaks are found with their place",
+    async (_, host, program) => {
+      expect(await run(host, program)).toEqual(ENDED);
+    },
+  );
 });
