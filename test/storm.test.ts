@@ -16,12 +16,19 @@ test(`a storm of ${operations} operations loses nothing and leaves nothing, SEED
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
   const { done, over } = storm(seed, operations);
   let ledger: Awaited<typeof over> | undefined;
-  void over.then((l) => {
-    ledger = l;
-  });
+  let failure: { readonly error: unknown } | undefined;
+  over.then(
+    (l) => {
+      ledger = l;
+    },
+    (error: unknown) => {
+      failure = { error };
+    },
+  );
 
   let printed = 0;
   while (ledger === undefined) {
+    if (failure !== undefined) throw failure.error; // The other tasks would wait for ever.
     await turn();
     vi.advanceTimersByTime(1);
     const n = [...done.values()].reduce((a, b) => a + b, 0);
@@ -30,8 +37,8 @@ test(`a storm of ${operations} operations loses nothing and leaves nothing, SEED
       console.log(`storm, seed ${seed}: ${n} of ${operations} operations`);
     }
   }
-  const { sent, received, semaphores, desks, mutex, rw, keyed, workers, budget, retried, inputs, updated, counts } =
-    ledger;
+  const { sent, received, semaphores, desks, mutex, rw, keyed, workers, budget, retried } = ledger;
+  const { breaker, trips, shelf, inputs, updated, counts } = ledger;
   console.log(`storm, seed ${seed}:`, Object.fromEntries(done), `${sent.size} values sent`);
 
   expect(new Set(received).size, "a value came out twice").toBe(received.length);
@@ -44,6 +51,12 @@ test(`a storm of ${operations} operations loses nothing and leaves nothing, SEED
   expect([workers.running(), workers.waiting()], "tasks of the workers").toEqual([0, 0]);
   expect(retried).toBeGreaterThan(0);
   expect(budget.tokens(), "tokens not given back").toBe(TOKENS - retried);
+  expect(trips).toBeGreaterThan(0);
+  const { requests, totalSuccesses, totalFailures, totalExclusions } = breaker.counts();
+  expect(requests, "calls whose end the breaker has not counted").toBe(
+    totalSuccesses + totalFailures + totalExclusions,
+  );
+  expect(shelf.pieces, "pieces lost on the shelf").toBe(shelf.left);
   expect(inputs, "inputs of pipelines left open").toBe(0);
   expect(new Map(counts), "updates lost").toEqual(new Map(updated));
   expect(Object.entries(counters()).filter(([, n]) => n !== 0)).toEqual([]);

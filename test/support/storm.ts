@@ -2,10 +2,12 @@
  * A storm of random cancellations: hundreds of tasks that send, receive, select, acquire, lock, lease, submit, update,
  * load, retry, wait, sleep and spawn, under contexts that are cancelled at random moments, on channels that are closed
  * and with workers that are released at random moments. Afterwards every value that was sent has been received exactly
- * once, every unit, lock, slot, token and pooled object is back, no update is lost, and nothing is left behind.
+ * once, every unit, lock, slot, token and pooled object is back, no update is lost, the breaker has heard of the end of
+ * each call, and nothing is left behind.
  */
+import { CircuitBreaker } from "gopark/breaker";
 import { Channel, type ReceiveChannel } from "gopark/channel";
-import { background, type CancelScope, type Context, withCancel, withTimeout } from "gopark/context";
+import { background, type CancelScope, type Context, merge, withCancel, withTimeout } from "gopark/context";
 import { type Group, map, scope } from "gopark/errgroup";
 import { go } from "gopark/go";
 import * as pipeline from "gopark/pipeline";
@@ -16,7 +18,7 @@ import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
 import { Group as Flights } from "gopark/singleflight";
-import { KeyedMutex, Mutex, RWMutex } from "gopark/sync";
+import { Cond, KeyedMutex, Mutex, RWMutex, WaitGroup } from "gopark/sync";
 import { after, sleep } from "gopark/time";
 import { Workers } from "gopark/workers";
 import { random } from "./random.ts";
@@ -41,6 +43,11 @@ export interface Ledger {
   /** It had `TOKENS` tokens, earned none, and paid for each retry. */
   readonly budget: InstanceType<typeof retry.Budget>;
   readonly retried: number;
+  readonly breaker: CircuitBreaker;
+  /** How often it has opened. */
+  readonly trips: number;
+  /** How many pieces have been put on the shelf and not been taken, and how many are there. */
+  readonly shelf: { readonly left: number; readonly pieces: number };
   /** How many inputs of pipelines are open. */
   readonly inputs: number;
   /** How often each key was incremented, and the map's counts. */
@@ -69,6 +76,7 @@ function repeat(weight: number, what: string, run: Operation[1]): Operation[] {
 const TASKS = 300;
 const CONTEXTS = 24;
 const WORKERS = 6;
+const PROBES = 2;
 export const TOKENS = 1e6;
 const SLOW = ["block", "dropOldest", "dropNewest"] as const;
 
@@ -100,6 +108,24 @@ export function storm(seed: number, operations: number): Storm {
   const workers = new Workers(WORKERS, { maxWaiting: 20 });
   const keyedLimiter = new KeyedLimiter<number>(2000, 5, { maxKeys: 3 });
   const budget = new retry.Budget({ ratio: 0, min: TOKENS });
+  let trips = 0;
+  let probes = 0;
+  let generation = 0;
+  const breaker = new CircuitBreaker({
+    maxRequests: PROBES,
+    timeout: 2,
+    readyToTrip: (counts) => counts.consecutiveFailures >= 2,
+    isExcluded: (err) => err !== undefined && (err as Error).message !== "flaky",
+    onStateChange: (_, __, to) => {
+      generation++;
+      probes = 0;
+      if (to === "open") trips++;
+    },
+  });
+  const shelfLock = new Mutex();
+  const shelfChanged = new Cond(shelfLock);
+  const shelf = { left: 0, pieces: 0 };
+  const never = new Promise<never>(() => {});
   let working = 0;
   let retried = 0;
   let inputs = 0;
@@ -113,6 +139,7 @@ export function storm(seed: number, operations: number): Storm {
   /** A fresh context somewhere in the tree, with or without a deadline. */
   const derive = (): CancelScope => {
     const parent = scopes.length > 0 && rnd.bool(0.5) ? rnd.pick(scopes).ctx : background();
+    if (scopes.length > 0 && rnd.bool(0.1)) return merge(parent, rnd.pick(scopes).ctx);
     return rnd.bool(0.3) ? withTimeout(parent, rnd.int(0, 5)) : withCancel(parent);
   };
   for (let i = 0; i < CONTEXTS; i++) scopes.push(derive());
@@ -174,6 +201,8 @@ export function storm(seed: number, operations: number): Storm {
       sent: rnd.bool(0.7) ? channel().sending(value) : null,
       stop: rnd.bool(0.8) ? ctx : ctx.signal,
       late: rnd.bool(0.3) ? after(rnd.int(0, 5)) : null,
+      promise: rnd.bool(0.3) ? never : null,
+      settled: rnd.bool(0.1) ? Promise.resolve() : null,
     });
     if (s.case === "sent") sent.add(value);
     else if ((s.case === "a" || s.case === "b") && s.ok) received.push(s.value);
@@ -282,6 +311,51 @@ export function storm(seed: number, operations: number): Storm {
     return retry(ctx, attempt, { attempts: rnd.int(1, 4), base: 2, random: () => rnd.int(0, 10) / 10, budget });
   };
 
+  /** Calls a flaky operation through the breaker. While that is half-open, only so many calls may run. */
+  const protect = async (ctx: Context): Promise<void> => {
+    const call = async (): Promise<void> => {
+      const mine = generation;
+      if (breaker.state() === "half-open" && ++probes > PROBES) throw new Error(`${probes} probes at once`);
+      try {
+        if (rnd.bool(0.7)) await operation(ctx, 0);
+        if (rnd.bool(0.5)) throw new Error("flaky");
+      } finally {
+        if (mine === generation && breaker.state() === "half-open") probes--;
+      }
+    };
+    await breaker.execute(call).finally(() => {
+      const { requests, totalSuccesses, totalFailures, totalExclusions } = breaker.counts();
+      const ended = totalSuccesses + totalFailures + totalExclusions;
+      if (ended > requests) throw new Error(`of ${requests} calls through the breaker ${ended} have ended`);
+    });
+  };
+
+  /** Puts a piece on the shelf, or waits until there is one and takes it. */
+  const store = (ctx: Context): Promise<void> =>
+    shelfLock.withLock(async () => {
+      if (rnd.bool(0.5)) {
+        shelf.left++;
+        shelf.pieces++;
+        if (rnd.bool(0.9)) shelfChanged.signal();
+        else shelfChanged.broadcast();
+        return;
+      }
+      while (shelf.pieces === 0) await shelfChanged.wait(ctx);
+      const { pieces } = shelf;
+      await Promise.resolve();
+      shelf.pieces = pieces - 1;
+      shelf.left--;
+    }, ctx);
+
+  /** Waits for tasks, perhaps not to their end. */
+  const gather = async (ctx: Context): Promise<void> => {
+    const wg = new WaitGroup();
+    const tasks = Array.from({ length: rnd.int(1, 3) }, () => wg.go(() => operation(ctx, 0)));
+    const outcomes = Promise.allSettled(tasks);
+    await wg.wait(rnd.bool(0.5) ? ctx : undefined);
+    await outcomes;
+  };
+
   /** The input of a pipeline, which is closed however the pipeline ends. */
   async function* numbers(ctx: Context): AsyncGenerator<number> {
     inputs++;
@@ -316,7 +390,12 @@ export function storm(seed: number, operations: number): Storm {
     };
     const chosen = pipeline.filter(ctx, numbers(ctx), (n) => n % 3 > 0);
     const worked = pipeline.map(rnd.bool(0.8) ? ctx : ctx.signal, chosen, work, { concurrency: rnd.int(1, 3) });
-    const batches = pipeline.batch(ctx, worked, rnd.int(1, 3), rnd.int(0, 3));
+    const thinned = rnd.pick([
+      worked,
+      pipeline.debounce(ctx, worked, rnd.int(0, 2)),
+      pipeline.throttle(ctx, worked, rnd.int(0, 2)),
+    ]);
+    const batches = pipeline.batch(ctx, thinned, rnd.int(1, 3), rnd.int(0, 3));
     const lasts = pipeline.map(ctx, batches, (batch) => batch.at(-1) as number);
     const outcome = await rise(lasts).catch((error: unknown) => ({ error }));
     if (calls > 0) throw new Error(`${calls} calls of a pipeline outlive it`);
@@ -331,6 +410,18 @@ export function storm(seed: number, operations: number): Storm {
       for (const stage of stages) {
         const read = pipeline.map(inner, stage, (n) => (rnd.bool(0.3) ? sleep(1, inner).then(() => n) : n));
         await g.go(() => rise(read), inner);
+      }
+    });
+
+  /** Several readers of the merged numbers, who go at the pace of the slowest and may leave. */
+  const share = (ctx: Context): Promise<void> =>
+    scope(ctx, async (g: Group, inner) => {
+      const merged = pipeline.merge(inner, numbers(inner), numbers(inner));
+      for (const stage of pipeline.tee(inner, merged, rnd.int(1, 3))) {
+        await g.go(async () => {
+          let most = rnd.int(1, 8);
+          for await (const _ of stage) if (--most === 0) break;
+        }, inner);
       }
     });
 
@@ -423,6 +514,10 @@ export function storm(seed: number, operations: number): Storm {
     ...repeat(1, "retry", persist),
     ...repeat(1, "pipeline", flow),
     ...repeat(1, "broadcast", publish),
+    ...repeat(1, "tee", share),
+    ...repeat(2, "breaker", protect),
+    ...repeat(1, "cond", store),
+    ...repeat(1, "waitgroup", gather),
     ...repeat(1, "lease", lease),
     ...repeat(1, "update", update),
     ...repeat(1, "map", each),
@@ -438,14 +533,20 @@ export function storm(seed: number, operations: number): Storm {
 
   async function task(): Promise<void> {
     running++;
-    while (left > 0) {
-      const { ctx } = rnd.pick(scopes);
-      await operation(ctx, 2).catch(expected);
-      if (ctx.err() !== undefined) await Promise.resolve(); // A done context fails at once: let others run.
-      if (rnd.bool(0.02)) strike();
-      if (rnd.bool(0.001)) shut();
+    try {
+      while (left > 0) {
+        const { ctx } = rnd.pick(scopes);
+        await operation(ctx, 2).catch(expected);
+        if (ctx.err() !== undefined) await Promise.resolve(); // A done context fails at once: let others run.
+        if (rnd.bool(0.02)) strike();
+        if (rnd.bool(0.001)) shut();
+      }
+    } catch (error) {
+      left = 0; // The storm has failed.
+      throw error;
+    } finally {
+      running--;
     }
-    running--;
   }
 
   const over = (async () => {
@@ -466,13 +567,17 @@ export function storm(seed: number, operations: number): Storm {
     await workers.idle();
     desks.dispose();
     const locks = { mutex, rw, keyed };
-    return { sent, received, semaphores, desks, ...locks, workers, budget, retried, inputs, updated, counts };
+    const calls = { workers, budget, retried, breaker, trips };
+    return { sent, received, semaphores, desks, ...locks, ...calls, shelf, inputs, updated, counts };
   })();
 
   return { done, over };
 }
 
-const EXPECTED = ["AbortError", "TimeoutError", "ClosedChannelError", "QueueFullError", "PoolClosedError"];
+const EXPECTED = [
+  ...["AbortError", "TimeoutError", "ClosedChannelError", "QueueFullError", "PoolClosedError"],
+  ...["OpenStateError", "TooManyRequestsError"],
+];
 
 /** The expected failures of a storm; any other ends it. */
 function expected(error: unknown): void {
