@@ -1,4 +1,5 @@
 /** Ended work leaves nothing on the heap: rounds of every kind of wait, and structures that were large once. */
+import { CircuitBreaker } from "gopark/breaker";
 import { Channel, type ReceiveChannel } from "gopark/channel";
 import {
   afterFunc,
@@ -6,6 +7,7 @@ import {
   type Cancel,
   type Context,
   fromSignal,
+  merge,
   withCancel,
   withoutCancel,
   withTimeout,
@@ -14,13 +16,17 @@ import {
 import { forEach, Group, map, scope, withContext } from "gopark/errgroup";
 import { go } from "gopark/go";
 import { track } from "gopark/leak";
+import * as pipeline from "gopark/pipeline";
 import { Pool } from "gopark/pool";
-import { Limiter } from "gopark/rate";
+import { KeyedLimiter, Limiter } from "gopark/rate";
+import { retry } from "gopark/retry";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
 import { Group as Flights } from "gopark/singleflight";
+import { Cond, KeyedMutex, Mutex, Once, RWMutex, WaitGroup } from "gopark/sync";
 import { after, sleep, Ticker, Timer } from "gopark/time";
+import { Workers } from "gopark/workers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Heap, type HeapItem } from "../src/internal/data/heap.ts";
 import { bytesInUse, bytesPerRound, costRatio } from "./support/heap.ts";
@@ -206,6 +212,91 @@ const uses: Record<string, (cancel: Cancel) => Case> = {
     const group = new Flights<string, number>();
     return { round: () => group.do("a", () => 1, cancel) };
   },
+  "a lock that is handed over": (cancel) => {
+    const mu = new Mutex();
+    return {
+      round: async () => {
+        await mu.lock(cancel);
+        const next = mu.guard(cancel);
+        mu.unlock();
+        (await next).unlock();
+      },
+    };
+  },
+  "a lock that is shared, and one of a key": (cancel) => {
+    const rw = new RWMutex();
+    const keyed = new KeyedMutex<number>();
+    let key = 0;
+    return {
+      round: async () => {
+        await rw.lock(cancel);
+        const reads = [rw.rLock(cancel), rw.rLock(cancel)];
+        rw.unlock();
+        await Promise.all(reads);
+        rw.rUnlock();
+        rw.rUnlock();
+        await keyed.withLock(key++, () => {}, cancel);
+      },
+    };
+  },
+  "waits of a WaitGroup, a Once and a Cond": (cancel) => {
+    const wg = new WaitGroup();
+    const mu = new Mutex();
+    const cond = new Cond(mu);
+    return {
+      round: async () => {
+        wg.add(1);
+        const waited = wg.wait(cancel);
+        wg.done();
+        await waited;
+        const once = new Once();
+        await Promise.all([once.do(() => turn(), cancel), once.do(() => {}, cancel)]);
+        await mu.lock(cancel);
+        const signalled = cond.wait(cancel);
+        cond.signal();
+        await signalled;
+        mu.unlock();
+      },
+    };
+  },
+  "a task of a worker pool that waits for its slot": (cancel) => {
+    const workers = new Workers(1);
+    return {
+      round: async () => {
+        const tasks = [0, 1].map((priority) => workers.submit(() => 1, { priority, cancel }));
+        await Promise.all([...tasks, workers.idle(cancel)]);
+      },
+    };
+  },
+  "a wait for a key's limiter": (cancel) => {
+    const limiter = new KeyedLimiter<number>(1e9, 1, { maxKeys: 10 });
+    let key = 0;
+    return {
+      round: async () => {
+        key++;
+        await Promise.all([limiter.wait(cancel, key), limiter.wait(cancel, key)]);
+      },
+    };
+  },
+  "a retry": (cancel) => {
+    const fail = new Error("failed");
+    const budget = new retry.Budget({ min: 1e6 });
+    return {
+      round: () => retry(cancel, (_, n) => (n < 2 ? Promise.reject(fail) : n), { base: 0, budget }),
+    };
+  },
+  "a pipeline that is read to its end, and one that is left": (cancel) => ({
+    round: async () => {
+      const doubled = pipeline.map(cancel, pipeline.from(cancel, [1, 2, 3]), (n) => n * 2, { concurrency: 2 });
+      await pipeline.collect(cancel, pipeline.batch(cancel, doubled, 2, HOUR));
+      const [left] = pipeline.tee(cancel, pipeline.merge(cancel, [1, 2], [3]), 1);
+      for await (const _ of left as pipeline.Stage<number>) break;
+    },
+  }),
+  "a merged context that is cancelled": (cancel) => {
+    const other = withCancel(background());
+    return { round: () => merge(other.ctx, cancel).cancel(), end: () => other.cancel() };
+  },
   "a child that is cancelled": (cancel) => ({ round: () => withCancel(cancel).cancel() }),
   "a child with a deadline that is cancelled": (cancel) => ({ round: () => withTimeout(cancel, HOUR / 2).cancel() }),
   "a child that was asked for its signal and its done channel": (cancel) => ({
@@ -246,6 +337,11 @@ const uses: Record<string, (cancel: Cancel) => Case> = {
 
 function fromCancel(cancel: Cancel): Context {
   return cancel instanceof AbortSignal ? fromSignal(cancel) : cancel;
+}
+
+/** Lets a task that has been given its slot start, and an attempt that has failed begin to wait. */
+async function letStart(): Promise<void> {
+  for (let i = 0; i < 10; i++) await Promise.resolve();
 }
 
 /** Uses that are cancelled or dropped, repeated many times. */
@@ -314,6 +410,94 @@ const endings: Record<string, () => Case> = {
         const waited = limiter.wait(ctx).catch(() => {});
         cancel();
         return waited;
+      },
+    };
+  },
+  "locks and other waits that are cancelled": () => {
+    const rw = new RWMutex();
+    const keyed = new KeyedMutex<string>();
+    const wg = new WaitGroup();
+    const mu = new Mutex();
+    const cond = new Cond(mu);
+    rw.tryLock();
+    mu.tryLock();
+    keyed.tryLock("a");
+    wg.add(1);
+    return {
+      round: () => {
+        const { ctx, cancel } = withCancel(background());
+        const waits = [rw.lock(ctx), rw.rLock(ctx), keyed.lock("a", ctx), wg.wait(ctx), cond.wait(ctx)];
+        cancel();
+        return Promise.allSettled(waits);
+      },
+      end: () => {
+        rw.unlock();
+        mu.unlock();
+        keyed.unlock("a");
+      },
+    };
+  },
+  "a submit that is cancelled, waiting or running": () => {
+    const workers = new Workers(1);
+    return {
+      round: async () => {
+        const { ctx, cancel } = withCancel(background());
+        let end: () => void = () => {};
+        const task = () => new Promise<void>((resolve) => (end = resolve));
+        const waits = Promise.allSettled([1, 2].map((priority) => workers.submit(task, { priority, cancel: ctx })));
+        await letStart();
+        cancel();
+        await waits;
+        end();
+        await workers.idle();
+      },
+    };
+  },
+  "a wait for a key's limiter that is cancelled": () => {
+    const limiter = new KeyedLimiter<number>(1 / HOUR, 1, { maxKeys: 2 });
+    limiter.allow(1);
+    let key = 2;
+    return {
+      round: () => {
+        const { ctx, cancel } = withCancel(background());
+        const waits = [limiter.wait(ctx, 1), limiter.wait(ctx, key++).then(() => limiter.wait(ctx, key))];
+        const ended = Promise.allSettled(waits);
+        cancel();
+        return ended;
+      },
+    };
+  },
+  "a retry that is cancelled": () => ({
+    round: async () => {
+      const { ctx, cancel } = withCancel(background());
+      const retried = retry(ctx, () => Promise.reject(new Error("failed")), { base: HOUR, cap: HOUR }).catch(() => {});
+      await letStart();
+      cancel();
+      await retried;
+    },
+  }),
+  "a pipeline that fails": () => ({
+    round: () => {
+      const fail = () => Promise.reject(new Error("failed"));
+      return pipeline.collect(background(), pipeline.map(background(), [1, 2, 3], fail)).catch(() => {});
+    },
+  }),
+  "calls of a breaker that opens and closes": () => {
+    let at = 0;
+    const breaker = new CircuitBreaker({
+      timeout: 1,
+      probeTimeout: 5,
+      maxRequests: 2,
+      readyToTrip: () => true,
+      now: () => at,
+    });
+    return {
+      round: async () => {
+        await breaker.execute(() => Promise.reject(new Error("failed"))).catch(() => {});
+        await breaker.execute(() => 1).catch(() => {});
+        at += 2;
+        await Promise.all([breaker.execute(() => 1), breaker.execute(() => 1)]);
+        if (breaker.state() !== "closed") throw new Error("the breaker is not closed");
       },
     };
   },
@@ -558,6 +742,60 @@ describe("structures that were large are small again when their work has ended:"
       while (granted < MANY / 3) await turn();
       sem.release();
       return sem;
+    },
+    "locks that many waited for": async () => {
+      const rw = new RWMutex();
+      const keyed = new KeyedMutex<number>();
+      const { ctx, cancel } = withCancel(background());
+      rw.tryLock();
+      let ended = 0;
+      const one = () => ended++;
+      for (let i = 0; i < MANY / 6; i++) {
+        keyed.tryLock(i);
+        keyed.lock(i, ctx).catch(one);
+        (i % 2 === 0 ? rw.lock(ctx) : rw.rLock(ctx)).catch(one);
+      }
+      cancel();
+      while (ended < MANY / 3) await turn();
+      rw.unlock();
+      for (let i = 0; i < MANY / 6; i++) keyed.unlock(i);
+      return [rw, keyed];
+    },
+    "a worker pool that many waited for": async () => {
+      const workers = new Workers(1);
+      const { ctx, cancel } = withCancel(background());
+      workers.pause();
+      let ended = 0;
+      const one = () => ended++;
+      for (let i = 0; i < MANY / 6; i++) {
+        void workers.submit(() => {}, { priority: i }).then(one);
+        workers.submit(() => {}, { priority: -i, cancel: ctx }).catch(one);
+      }
+      cancel();
+      workers.resume();
+      while (ended < MANY / 3) await turn();
+      return workers;
+    },
+    "a single flight of many keys and callers": async () => {
+      const flights = new Flights<number, number>();
+      let ended = 0;
+      for (let i = 0; i < MANY / 3; i++) void flights.do(i % 1000 === 0 ? i : 1, () => i).then(() => ended++);
+      while (ended < MANY / 3) await turn();
+      return flights;
+    },
+    "a limiter by key that many waited for": async () => {
+      const limiter = new KeyedLimiter<number>(1 / HOUR, 1, { maxKeys: 1000 });
+      const { ctx, cancel } = withCancel(background());
+      let ended = 0;
+      for (let i = 0; i < MANY / 3; i++) {
+        limiter.wait(ctx, i).then(
+          () => ended++,
+          () => ended++,
+        );
+      }
+      cancel();
+      while (ended < MANY / 3) await turn();
+      return limiter;
     },
     "a pool that kept many": async () => {
       const pool = new Pool({ create: () => ({}), reset: () => {}, maxIdle: Number.POSITIVE_INFINITY });
