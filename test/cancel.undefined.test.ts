@@ -5,6 +5,7 @@ import {
   type Cancel,
   cause,
   contextKey,
+  merge,
   withCancel,
   withDeadline,
   withoutCancel,
@@ -12,6 +13,7 @@ import {
   withValue,
 } from "gopark/context";
 import { forEach, map, scope, withContext } from "gopark/errgroup";
+import * as pipeline from "gopark/pipeline";
 import { KeyedLimiter, Limiter } from "gopark/rate";
 import { retry } from "gopark/retry";
 import { Weighted } from "gopark/semaphore";
@@ -43,6 +45,22 @@ const calls: Record<string, (ctx: Cancel | undefined) => unknown> = {
   withoutCancel: (ctx) => withoutCancel(ctx).err(),
   afterFunc: (ctx) => afterFunc(ctx, () => {})(),
   cause: (ctx) => cause(ctx),
+  "merge, the first": (ctx) => merge(ctx, background()).cancel(),
+  "merge, another": (ctx) => merge(background(), ctx).cancel(),
+  collect: (ctx) => pipeline.collect(ctx, [1]),
+  from: (ctx) => pipeline.collect(ctx, pipeline.from(ctx, [1])),
+  "map of a pipeline": (ctx) =>
+    pipeline.collect(
+      ctx,
+      pipeline.map(ctx, [1], (n) => n),
+    ),
+  filter: (ctx) => pipeline.collect(ctx, pipeline.filter(ctx, [1], Boolean)),
+  "merge of a pipeline": (ctx) => pipeline.collect(ctx, pipeline.merge(ctx, [1], [])),
+  batch: (ctx) => pipeline.collect(ctx, pipeline.batch(ctx, [1], 2)),
+  debounce: (ctx) => pipeline.collect(ctx, pipeline.debounce(ctx, [1], 0)),
+  throttle: (ctx) => pipeline.collect(ctx, pipeline.throttle(ctx, [1], 0)),
+  tee: (ctx) => Promise.all(pipeline.tee(ctx, [1]).map((stage) => pipeline.collect(ctx, stage))),
+  broadcast: (ctx) => pipeline.collect(ctx, pipeline.broadcast(ctx, [1]).subscribe()),
 };
 
 test.each(Object.keys(calls))("%s does as with background()", async (name) => {

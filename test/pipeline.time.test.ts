@@ -298,6 +298,53 @@ describe("throttle", () => {
   });
 });
 
+describe.each([2 ** 31, 2 ** 40])("%d ms, over what a host's timer can wait", (ms) => {
+  test.each([
+    ["batch", (input: Channel<number>) => batch(ctx, input, 5, ms), [[1]]],
+    ["debounce", (input: Channel<number>) => debounce(ctx, input, ms), [1]],
+  ] as const)("%s waits as long", async (_, make, wanted) => {
+    const ch = new Channel<number>();
+    const { got, end } = consume<unknown>(make(ch));
+    await ch.send(1);
+    await pass(ms - 1);
+    expect(got).toEqual([]);
+    await pass(1);
+    expect(got).toEqual(wanted);
+    ch.close();
+    await turn();
+    expect(end.state).toBe("fulfilled");
+  });
+
+  test("throttle waits as long", async () => {
+    const ch = new Channel<number>();
+    const { got, end } = consume(throttle(ctx, ch, ms));
+    await ch.send(1);
+    await ch.send(2);
+    await pass(ms - 1);
+    expect(got).toEqual([1]);
+    await pass(1);
+    expect(got).toEqual([1, 2]);
+    ch.close();
+    await turn();
+    expect(end.state).toBe("fulfilled");
+  });
+});
+
+test("with Infinity, a batch and a debounce hand out at the end of the input, and arm no timer", async () => {
+  const { POSITIVE_INFINITY: never } = Number;
+  const ch = new Channel<number>();
+  const batches = consume(batch(ctx, ch, 5, never));
+  const other = new Channel<number>();
+  const lasts = consume(debounce(ctx, other, never));
+  for (const n of [1, 2]) await Promise.all([ch.send(n), other.send(n)]);
+  await pass(2 ** 40);
+  expect([batches.got, lasts.got, vi.getTimerCount()]).toEqual([[], [], 0]);
+  ch.close();
+  other.close();
+  await turn();
+  expect([batches.got, lasts.got]).toEqual([[[1, 2]], [2]]);
+});
+
 test("they stand behind one another", async () => {
   const ch = new Channel<number>();
   const { got, end } = consume(batch(ctx, throttle(ctx, debounce(ctx, from(ctx, ch), 10), 50), 2, 500));

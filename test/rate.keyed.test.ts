@@ -240,6 +240,53 @@ describe("wait", () => {
   });
 });
 
+describe("time", () => {
+  test("no timer but for waits, and one for the waits of all keys", async () => {
+    vi.useFakeTimers({ now: T0 });
+    const limiter = new KeyedLimiter(1, 1, { maxKeys: 50 });
+    flood(limiter, 200, now());
+    limiter.reserve("flood 0");
+    expect(vi.getTimerCount()).toBe(0);
+    const waits = Array.from({ length: 50 }, (_, i) => watch(limiter.wait(bg, `flood ${i}`)));
+    await turn();
+    expect(vi.getTimerCount()).toBe(1);
+    await vi.advanceTimersByTimeAsync(2000);
+    await turn();
+    expect([vi.getTimerCount(), waits.every(({ state }) => state === "fulfilled")]).toEqual([0, true]);
+  });
+
+  test("Date.now stepped back or forward an hour changes nothing", () => {
+    vi.useFakeTimers({ toFake: ["Date"], now: T0 });
+    const limiter = new KeyedLimiter(1e-3, 2);
+    expect([limiter.allow("a"), limiter.allow("a"), limiter.allow("a")]).toEqual([true, true, false]);
+    for (const step of [-3_600_000, 7_200_000]) {
+      vi.setSystemTime(Date.now() + step);
+      expect(limiter.allow("a")).toBe(false);
+      expect(limiter.tokens("a")).toBeCloseTo(0, 1);
+    }
+  });
+
+  test("instants that go back take nothing from a key, and give it nothing", () => {
+    const limiter = new KeyedLimiter(1, 2);
+    expect(limiter.allow("a", 2, T0)).toBe(true);
+    expect([limiter.allow("a", 1, T0 - 3_600_000), limiter.allow("a", 1, T0)]).toEqual([false, false]);
+    expect(limiter.allow("a", 1, T0 + 1000)).toBe(true);
+  });
+
+  test("a wait longer than a host's timer can be neither ends early nor never", async () => {
+    vi.useFakeTimers({ now: T0 });
+    const ms = 2 ** 31 + 5;
+    const limiter = new KeyedLimiter(every(ms), 1);
+    limiter.allow("a");
+    const wait = watch(limiter.wait(bg, "a"));
+    await vi.advanceTimersByTimeAsync(ms - 1);
+    expect(wait.state).toBe("pending");
+    await vi.advanceTimersByTimeAsync(2);
+    await turn();
+    expect(wait.state).toBe("fulfilled");
+  });
+});
+
 describe("bad input is refused at once, and changes nothing", () => {
   const limiter = new KeyedLimiter(1, 1, { maxKeys: 1 });
 

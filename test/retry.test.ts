@@ -141,6 +141,21 @@ describe("waits", () => {
     expect((await starts({ retryAfter: () => after, ...whole })).at).toEqual([0, 100, 300]);
   });
 
+  test.each([
+    ["base", { base: 2 ** 31, cap: Number.POSITIVE_INFINITY }, 2 ** 31],
+    ["retryAfter", { base: 0, retryAfter: () => 2 ** 31 }, 2 ** 31],
+    ["base", { base: 2 ** 40, cap: Number.POSITIVE_INFINITY }, 2 ** 40],
+  ])("a %s of more than a host's timer can wait is waited for: %o", async (_, options, ms) => {
+    const fn = vi.fn((_ctx: Context, attempt: number) => (attempt < 2 ? never() : Promise.resolve("up")));
+    const retried = watch(retry(background(), fn, { ...options, ...whole }));
+    await turn();
+    await vi.advanceTimersByTimeAsync(ms - 1);
+    expect([retried.state, fn.mock.calls.length]).toEqual(["pending", 1]);
+    await vi.advanceTimersByTimeAsync(1);
+    await turn();
+    expect([retried.value, fn.mock.calls.length]).toEqual(["up", 2]);
+  });
+
   test("a retryAfter of Infinity is never: it gives up", async () => {
     const { at, reason } = await starts({ retryAfter: () => Number.POSITIVE_INFINITY });
     expect([at, reason]).toEqual([[0], down]);

@@ -288,6 +288,74 @@ describe("functions of a Once", () => {
   });
 });
 
+describe("tasks of a WaitGroup", () => {
+  test("a thenable is awaited, and counted once, whatever it does", async () => {
+    const wg = new WaitGroup();
+    const boom = new Error("boom");
+    let answer: (value: number) => void = () => {};
+    const later = { then: (resolve: (value: number) => void) => (answer = resolve) };
+    const slow = wg.go(() => later as never);
+    const hostile = {
+      then(resolve: (value: number) => void, reject: (error: unknown) => void) {
+        resolve(1);
+        reject(boom);
+        throw boom;
+      },
+    } as PromiseLike<number>;
+    const broken = Object.defineProperty({}, "then", {
+      get() {
+        throw boom;
+      },
+    }) as PromiseLike<number>;
+    expect(await wg.go(() => hostile)).toBe(1);
+    await expect(wg.go(() => broken)).rejects.toBe(boom);
+    const wait = watch(wg.wait());
+    await turn();
+    expect(wait.state).toBe("pending");
+    answer(7);
+    expect(await slow).toBe(7);
+    await turn();
+    expect(wait.state).toBe("fulfilled");
+  });
+
+  test("one that never settles keeps the counter, and those that wait can leave", async () => {
+    const wg = new WaitGroup();
+    let end: () => void = () => {};
+    const task = wg.go(() => new Promise<void>((resolve) => (end = resolve)));
+    expect(await wg.go(() => "another")).toBe("another");
+    const { ctx, cancel } = withCancel(background());
+    const wait = watch(wg.wait(ctx));
+    await turn();
+    cancel();
+    await turn();
+    expect(wait.reason).toBe(ctx.err());
+    end();
+    await task;
+    await wg.wait();
+  });
+
+  test("one that calls back in: adds, starts tasks, and waits for itself until its own cancel ends that", async () => {
+    const wg = new WaitGroup();
+    const controller = new AbortController();
+    const boom = new Error("boom");
+    let inner: Promise<string> | undefined;
+    const outer = watch(
+      wg.go(async () => {
+        wg.add(1);
+        inner = wg.go(() => "inner");
+        wg.done();
+        await wg.wait(controller.signal);
+      }),
+    );
+    await turn();
+    expect([await inner, outer.state]).toEqual(["inner", "pending"]);
+    controller.abort(boom);
+    await turn();
+    expect(outer.reason).toBe(boom);
+    await wg.wait();
+  });
+});
+
 test("a signal whose listener calls back in finds the lock in order", async () => {
   const mu = new Mutex();
   await mu.lock();

@@ -44,6 +44,15 @@ test("for Infinity, never: nothing is armed", () => {
   expect([counters().timer, timerRefs(), timer.stop()]).toEqual([0, 0, false]);
 });
 
+test.each([2 ** 31, 2 ** 40])("for %d ms, then: hosts fire at once over 2^31-1", async (ms) => {
+  let ran = 0;
+  afterFunc(ms, () => ran++);
+  await pass(ms - 1);
+  expect(ran).toBe(0);
+  await pass(1);
+  expect(ran).toBe(1);
+});
+
 test("stop keeps it from running, and says whether it did", async () => {
   let ran = 0;
   const stopped = afterFunc(10, () => ran++);
