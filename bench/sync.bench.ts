@@ -143,6 +143,10 @@ export const rows: readonly Row[] = [
     floor: oneAwait,
     floorIs,
     targets: { floor: 2 },
+    next: {
+      targets: { floor: 2.8 },
+      why: "A guard is two objects: the one that the caller gets, and the one that the lock keeps. So the collector can prove that a guard was dropped.",
+    },
   },
   {
     id: "sync.keyed",
@@ -162,6 +166,7 @@ export const rows: readonly Row[] = [
     floor: contendFloor,
     floorIs: "a counter and a waiting line of bare promises",
     targets: { floor: 1.9 },
+    beyond: "sem.contend",
   },
   {
     id: "sync.rw",

@@ -271,7 +271,8 @@ export function debounce<T>(ctx: Cancel | undefined, input: Input<T>, ms: number
  * the consumer has not taken is replaced by the next one. To delay items instead of dropping them, wait for a limiter
  * in a {@link map}.
  *
- * Throws RangeError if `ms` is NaN, TypeError if it is not a number.
+ * Throws RangeError if `ms` is NaN, TypeError if it is not a number. With Infinity the second item waits for the end of
+ * `ctx`.
  */
 export function throttle<T>(ctx: Cancel | undefined, input: Input<T>, ms: number): Stage<T> {
   checkInput(input, "throttle: input");
