@@ -486,6 +486,7 @@ async function runEach<T>(
   const ending = source.poll();
   if (ending !== undefined) throw ending.error();
   const parent = contextOf(ctx);
+  const parentSource = sourceOf(parent);
   const inner = withCancel(parent);
   const group = new Group(inner);
   if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
@@ -497,10 +498,11 @@ async function runEach<T>(
   } catch (error) {
     failure = { error };
   }
-  // The inner context has ended, and whatever ended it came first. If that was `ctx`, it has the error of `ctx`, and
-  // the promise rejects with that error, or the signal's reason. The group's error would not do: there is none if every
-  // call ignored the end of `ctx`, and it may be another one that a call made of it.
-  if (inner.ctx.err() === parent.err()) throw source.poll()?.error();
+  // The inner context has ended, and whatever ended it came first. If that was `ctx`, it has the ending of `ctx`, and
+  // the promise rejects with the error of `ctx`, or the signal's reason. The group's error would not do: there is none
+  // if every call ignored the end of `ctx`, and it may be another one that a call made of it. Endings are compared, not
+  // errors: a foreign context may make a new error at each call of `err`.
+  if (sourceOf(inner.ctx).ending === parentSource.ending) throw source.poll()?.error();
   if (failure !== undefined) throw failure.error;
 }
 

@@ -259,6 +259,30 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
       expect([done.state, done.reason, use.returns]).toEqual(["rejected", parent.err(), returns]);
     });
 
+    test.each(["wraps one of ours", "is not made of ours"])(
+      "that %s and makes a new error at each call: rejects, though the last call succeeds",
+      async (shape) => {
+        const inner = withCancel(background());
+        const parent: Context = {
+          deadline: () => undefined,
+          done: () => inner.ctx.done(),
+          err: () => inner.ctx.err() && new Error("ended", { cause: inner.ctx.err() }),
+          value: (key: unknown) => (shape === "wraps one of ours" ? inner.ctx.value(key) : undefined),
+          signal: inner.ctx.signal,
+        };
+        const work = new Work<string, string>();
+        const running = watch(run(parent, ["a"], work.fn, { limit: 2 }));
+        await turn();
+        inner.cancel();
+        await turn();
+        expect(work.contexts[0]?.err()).toBeDefined();
+        work.finish(0, "A");
+        await turn();
+        const reason = shape === "wraps one of ours" ? inner.ctx.err() : parent.err();
+        expect([running.state, String(running.reason)]).toEqual(["rejected", String(reason)]);
+      },
+    );
+
     test.each([1, 2])(
       "while the last call runs, and it fails of something else: the result is its own error, limit %d",
       async (limit) => {
