@@ -36,7 +36,7 @@
  *   readers that wait during a write come before the next writer.
  * - To unlock what is not locked throws an Error with Go's text and changes nothing. Go ends the program.
  * - A lock that a guard holds is unlocked by that guard alone, and once, however often it is unlocked. `wait` of a Cond
- *   gives it back for a while all the same.
+ *   gives it back for a while all the same, except that of a Cond of an `rLocker`: that needs a reader without a guard.
  * - A grant is final: after `unlock(); cancel()` in one turn of the event loop, the lock that was granted is held.
  * - `add` below zero throws an Error with Go's text and leaves the counter as it was. Go panics, with the counter
  *   negative. Go's other panics of a WaitGroup, for `Add` concurrent with `Wait`, are for threads and cannot occur.
@@ -291,7 +291,10 @@ export class RWMutex {
     return takeGuard(this.#read, cancel);
   }
 
-  /** A locker whose `lock` and `unlock` are {@link rLock} and {@link rUnlock}: for a {@link Cond} of readers. */
+  /**
+   * A locker whose `lock` and `unlock` are {@link rLock} and {@link rUnlock}: for a {@link Cond} of readers. They take
+   * the lock by `rLock`: `wait` of such a Cond gives back no hold of a guard, since it cannot tell whose guard it is.
+   */
   rLocker(): Locker {
     return new RLocker(this);
   }
@@ -552,7 +555,8 @@ export class Cond {
 
   readonly #waiters = new Waiters<void>(COND_WAIT);
 
-  // Of a lock of ours. It is given back and taken again even for a guard that holds it.
+  // Of a Mutex or RWMutex. It is given back and taken again even for a guard that holds it. An RLocker has none, as the
+  // holds of several readers cannot be told apart.
   readonly #side: Side | undefined = undefined;
 
   /** Throws TypeError if `l` has no methods `lock` and `unlock`. */

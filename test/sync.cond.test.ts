@@ -278,6 +278,17 @@ test("wait without the lock rejects with Go's text, and nobody waits", async () 
   mu.unlock();
 });
 
+test("a Cond of an RLocker gives back no guard's lock: its wait rejects at once", async () => {
+  const rw = new RWMutex();
+  const cond = new Cond(rw.rLocker());
+  const guard = await rw.rGuard();
+  await expect(cond.wait()).rejects.toThrow("a guard holds the lock");
+  expect(rw.tryLock(), "held still").toBe(false);
+  guard.unlock();
+  expect(rw.tryLock()).toBe(true);
+  rw.unlock();
+});
+
 describe("a locker of another kind", () => {
   const boom = new Error("boom");
 
