@@ -155,7 +155,7 @@ export function withTimeout(parent: Cancel | undefined, ms: number, cause?: unkn
 
 /**
  * A child of `parent` that also ends at the instant `at` (epoch milliseconds or a Date), with {@link DeadlineExceeded}
- * and the `cause`, if one is given. If the parent's deadline is earlier, that one holds and `cause` is dropped.
+ * and the `cause`, if one is given. If the parent's deadline is not later, that one holds and `cause` is dropped.
  *
  * It is never early: once its own deadline has ended it, `time.now() >= at`. Throws as {@link withCancel}, RangeError
  * if `at` is NaN or an invalid Date, and TypeError if it is neither a number nor a Date.

@@ -95,6 +95,17 @@ const causes: [string, () => Context, new () => Error, unknown][] = [
     "err",
   ],
   [
+    "WithTimeoutCause at the deadline of its parent: the cause is dropped",
+    () => {
+      const parent = withTimeout(background(), 10, parentCause);
+      const child = withTimeout(parent.ctx, 10, lateCause);
+      vi.advanceTimersByTime(11);
+      return child.ctx;
+    },
+    DeadlineExceeded,
+    parentCause,
+  ],
+  [
     "WithTimeoutCause that passes before its parent",
     () => {
       const parent = withTimeout(background(), 1000, parentCause);
