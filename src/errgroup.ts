@@ -447,7 +447,8 @@ export interface EachOptions {
  * time before the last call has ended. Then the context that `fn` got is cancelled, no more items are taken, the
  * iterator's `return` is called and waited for unless the iterator has ended or thrown, the calls that run are waited
  * for, and the promise rejects with that error. An error that `return` throws is dropped, as by `for await`. While a
- * `next` is pending, neither it nor `return` is waited for, unless the items are a stage of a pipeline or a stream.
+ * `next` is pending, neither it nor `return` is waited for, unless the items are a stage of a pipeline. A stream that
+ * is quiet then stays open until its next item comes: give it as `pipeline.from(ctx, stream)`, which closes it at once.
  *
  * Rejects at once, with no item taken, with the context's error or the signal's reason if `ctx` has ended, TypeError if
  * `items` is not iterable, `fn` not a function or `limit` not a number, and RangeError if `limit` is out of its range.
