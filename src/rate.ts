@@ -248,7 +248,9 @@ export class Limiter {
 
   /**
    * Waits until n events may happen. Each caller waits for the instant that was reserved at its call. These instants
-   * follow the order of the calls, unless a limit is changed, a wait is cancelled, or `at` goes back in between.
+   * follow the order of the calls, unless a limit is changed, a wait is cancelled, or `at` goes back in between. An
+   * `at` that is yet to come is not waited for by itself: if the tokens are there at that instant, the call resolves at
+   * once.
    *
    * Rejects with
    * - RangeError, if n is more than the burst of a finite limit, n is not a whole number from 0 to 2⁵³−1, or `at` is
