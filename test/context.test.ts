@@ -303,6 +303,12 @@ describe("bad input", () => {
     expect([armed(), liveContexts()]).toEqual([0, 0]);
   });
 
+  test.each([0, 1, 1000])("a deadline %d ms ago arms nothing", (ago) => {
+    vi.useFakeTimers();
+    const [ctx] = withDeadline(background(), now() - ago, "why");
+    expect([armed(), ctx.err() instanceof DeadlineExceeded, cause(ctx)]).toEqual([0, true, "why"]);
+  });
+
   test("an afterFunc that is not a function, and a signal that is not a signal", () => {
     expect(() => afterFunc(background(), 1 as never)).toThrow(TypeError);
     expect(() => fromSignal({} as never)).toThrow("signal must be an AbortSignal, got an object (Object)");

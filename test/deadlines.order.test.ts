@@ -1,6 +1,6 @@
 /** Of equal instants the one that was armed first comes first, whatever its kind. And what a timer's channel shows. */
 import { Channel } from "gopark/channel";
-import { background, type CancelScope, withCancel, withDeadline } from "gopark/context";
+import { background, type CancelScope, cause, withCancel, withDeadline } from "gopark/context";
 import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { after, now, sleep, Ticker, Timer } from "gopark/time";
@@ -127,4 +127,18 @@ describe("the channel of a timer or ticker", () => {
     it.stop();
     expect(lengths()).toEqual([0, 0]);
   });
+});
+
+test("a poll of a child at the instant of its parent ends the parent, and the child with it", () => {
+  const at = now() + 10;
+  const [parent] = withDeadline(background(), at, "the parent's");
+  const [middle] = withCancel(parent);
+  const [child] = withDeadline(middle, at, "the child's");
+  // The event loop is blocked beyond the instant: no timer has fired.
+  vi.spyOn(performance, "now").mockReturnValue(performance.now() + 20);
+  expect([cause(child), child.err() === parent.err(), middle.err() === parent.err()]).toEqual([
+    "the parent's",
+    true,
+    true,
+  ]);
 });

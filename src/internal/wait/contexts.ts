@@ -96,7 +96,7 @@ export class CancelContext extends Source implements Context {
   deadlineOwner: Context;
   private extras: Extras | undefined = undefined;
 
-  // Whether it counts as live: set by `count`, cleared at the end.
+  // Whether it counts as live until it ends. Set by `count`.
   private counted = false;
 
   constructor(parent: Context) {
@@ -154,7 +154,6 @@ export class CancelContext extends Source implements Context {
   override ended(ending: Ending): Phase {
     this.parentSource.unlink(this);
     if (this.counted) exit(CONTEXT, this.extras?.record);
-    this.counted = false;
     return super.ended(ending);
   }
 
