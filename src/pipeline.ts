@@ -415,8 +415,8 @@ async function throughChannel<T>(
 /**
  * The results of a stage, sent on a channel by a task of `group`. The channel buffers `capacity` values. It is closed
  * when the stage has ended, with an error or not; the error is the group's. A receiver that leaves early must end the
- * context of the stage: otherwise the task waits in `send` for ever. If that context ends before the task has a slot of
- * a limited group, the channel is closed, and the group has no error of it.
+ * context of the stage: otherwise the task waits in `send` for ever. If that context has ended before the call, or ends
+ * before the task has a slot of a limited group, the channel is closed, and the group has no error of it.
  *
  * Throws TypeError if `group` is not a group or `stage` not a stage, an Error if the stage has been iterated before,
  * and for `capacity` what a channel does.
