@@ -42,7 +42,8 @@
  *   negative. Go's other panics of a WaitGroup, for `Add` concurrent with `Wait`, are for threads and cannot occur.
  * - `go` of a WaitGroup returns the promise of its task, as `go` does. Its failure is a rejection, and counts as done.
  * - `do` of a Once returns a promise, and waits for an async function. The first caller gets the error that the
- *   function fails with; others return as if it had not failed, as after a panic in Go.
+ *   function fails with; others return as if it had not failed, as after a panic in Go. Once the function has begun,
+ *   the first caller's context does not end that caller's waiting.
  * - The functions that `onceFunc` and `onceValue` make return promises. OnceValues is `onceValue` with a tuple.
  * - `wait` of a Cond that is cancelled takes the lock again and then rejects. Nothing ends the waiting for the lock.
  * - `guard`, `rGuard`, `withLock`, `withRLock` and `KeyedMutex` are additions.
