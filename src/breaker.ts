@@ -123,7 +123,8 @@ export interface Settings {
 
   /**
    * Whether a call that ended with `err` counts as neither a success nor a failure. `err` is `undefined` if the call
-   * did not fail. Asked before `isSuccessful`. If left out, no call does. Must not return a promise.
+   * did not fail. A probe that is excluded gives its place to another. Asked before `isSuccessful`. If left out, no
+   * call is excluded. Must not return a promise.
    */
   readonly isExcluded?: (err: unknown) => boolean;
 
@@ -153,7 +154,8 @@ export class CircuitBreaker {
    *
    * Rejects, with `fn` not called, at once with
    * - {@link OpenStateError}, if the breaker is open;
-   * - {@link TooManyRequestsError}, if it is half-open and `maxRequests` probes have been let through;
+   * - {@link TooManyRequestsError}, if it is half-open and `maxRequests` probes have been let through, not counting
+   *   excluded ones;
    * - TypeError, if `fn` is not a function.
    *
    * Rejects, after `fn` has ended, with TypeError if `fn` returned a generator, whose body has not run, and with what
@@ -223,7 +225,7 @@ export class TwoStepCircuitBreaker {
    * nothing. It throws what `readyToTrip`, `isSuccessful` or `isExcluded` throws, and the call has then failed.
    *
    * Throws {@link OpenStateError} if the breaker is open, {@link TooManyRequestsError} if it is half-open and
-   * `maxRequests` probes have been let through.
+   * `maxRequests` probes have been let through, not counting excluded ones.
    */
   allow(): Done {
     const machine = this.#machine;

@@ -20,7 +20,10 @@ export class OpenStateError extends Error {
   }
 }
 
-/** The call was refused because the breaker is half-open, and `maxRequests` probes have been let through already. */
+/**
+ * The call was refused because the breaker is half-open, and `maxRequests` probes, not counting excluded ones, have
+ * been let through already.
+ */
 export class TooManyRequestsError extends Error {
   static {
     brand(this, "TooManyRequestsError");
