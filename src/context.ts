@@ -11,8 +11,8 @@
  *
  * - Pass a context as the first argument, named `ctx`; do not store it in an object.
  * - Call the cancel function on every path, with `using` or in `finally`: a context that is never cancelled is kept
- *   by its parent until the parent ends. (`background()`, `todo()` and contexts of `withoutCancel` keep none.) Leak
- *   checks report it.
+ *   by its parent until the parent ends or its own deadline passes. (`background()`, `todo()` and contexts of
+ *   `withoutCancel` keep none.) Leak checks report it.
  * - Keep values for what belongs to the request and crosses interfaces (a trace id), not for optional arguments.
  * - Hand `ctx.signal` to what takes an AbortSignal: `fetch(url, { signal: ctx.signal })`.
  *
@@ -210,8 +210,9 @@ export function withoutCancel(parent: Cancel | undefined): Context {
  * kept `fn` from running; false if the context had ended (even if `fn` has not begun yet) or it was taken back before.
  *
  * `fn` never runs inside `cancel()`: it runs in a later microtask, in the async context of the call of `afterFunc`.
- * An error it throws is reported as an unhandled rejection. Throws TypeError if `fn` is not a function or `ctx` neither
- * a context nor a signal, and what a `ctx` of another implementation throws when it is asked.
+ * An error it throws is reported as an unhandled rejection. A call that is still to run does not keep the process
+ * alive, even if `ctx` has a deadline. Throws TypeError if `fn` is not a function or `ctx` neither a context nor a
+ * signal, and what a `ctx` of another implementation throws when it is asked.
  */
 export function afterFunc(ctx: Cancel | undefined, fn: () => unknown): () => boolean {
   callable(fn, "afterFunc: fn");
