@@ -1,8 +1,9 @@
 /**
  * gopark: Go's concurrency discipline for TypeScript.
  *
- * Exports the most used names directly, and each module that has others as a namespace, so that code reads as in Go.
- * (`retry` carries its others itself: `retry.permanent`.)
+ * Exports the most used names directly, and each module but `select`, `go` and `retry` as a namespace, so that code
+ * reads as in Go. (`retry` carries its other values itself: `retry.permanent`. The types of `select` and `retry` come
+ * from their own paths only.)
  */
 
 export * as breaker from "./breaker.ts";
