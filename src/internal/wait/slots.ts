@@ -19,7 +19,7 @@ export class Slots<T> {
   // Between any two calls:
   //   held counts the units handed out; it is over `size` only after a resize;
   //   if anyone waits, the front waiter does not fit: front.n > size - held;
-  //   free = size - held, or less while anyone waits, so that nobody overtakes: one comparison decides whether n units
+  //   free = size - held, or -1 while anyone waits, so that nobody overtakes: one comparison decides whether n units
   //   can be taken.
   // Exceptions:
   //   a waiter of 0 units, while all are held, may come to the front by the cancel of the one before it; as in Go it
