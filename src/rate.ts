@@ -257,7 +257,7 @@ export class Limiter {
    *   not finite;
    * - the context's error or the signal's reason, if `ctx` has ended or ends while waiting;
    * - Error, at once, if the wait would last beyond the deadline of `ctx`. Its cause is a DeadlineExceeded:
-   *   `context.is(err, context.DeadlineExceeded)`. A bare signal has no deadline.
+   *   `context.is(err, context.DeadlineExceeded)`. A signal has no deadline, not even `ctx.signal`.
    *
    * A call that rejects at once takes no token. Waits that are cancelled together, or the newest first, leave the
    * bucket as if they had never waited. Any other cancelled wait gives back the tokens that later reservations do not

@@ -367,7 +367,7 @@ class FunctionAlarm implements FuncTimer, Alarm {
 }
 
 /**
- * Runs `fn` in `ms` milliseconds; at once, but not inside this call, for zero or less; never for Infinity. Returns what
+ * Runs `fn` in `ms` milliseconds; in a later turn of the event loop for zero or less; never for Infinity. Returns what
  * stops or resets it.
  *
  * `fn` runs in a microtask, in the async context of this call or of the `reset`, and may be async. An error that it

@@ -18,7 +18,7 @@ import { callerStack, type PublicFunction } from "./stack.ts";
 export type { PublicFunction } from "./stack.ts";
 export { registerOuter } from "./stack.ts";
 
-/** What sort of thing a kind counts: something that waits, something that runs, or something held. */
+/** What sort of thing a kind counts: something that waits, something that runs, or something held. For observers. */
 export type KindClass = "wait" | "task" | "resource";
 
 /** A sort of thing that can be left behind. */
