@@ -195,6 +195,8 @@ async function run<T>(machine: Machine, request: Request, fn: () => T | PromiseL
     result = noGenerator(await fn(), "execute: fn");
   } catch (error) {
     machine.end(request, error ?? new Error(`execute: fn rejected with ${error}`));
+    const turn = budgetWait();
+    if (turn !== undefined) await turn;
     throw error;
   }
   machine.end(request, undefined);

@@ -285,6 +285,8 @@ export class Pool<T extends object> {
       } catch (second) {
         void Promise.reject(second);
       }
+      const turn = budgetWait();
+      if (turn !== undefined) await turn;
       throw error;
     }
     lease.release();

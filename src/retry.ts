@@ -298,6 +298,8 @@ export const retry: Retry = /* @__PURE__ */ Object.assign(
       try {
         result = await fn(ctx, attempt);
       } catch (thrown) {
+        const turn = budgetWait();
+        if (turn !== undefined) await turn;
         if (thrown instanceof PermanentError) throw thrown.cause;
         if (source.poll() !== undefined || attempt >= policy.attempts || !policy.allows(thrown, attempt)) throw thrown;
         const delay = policy.delay(thrown, attempt);

@@ -2,6 +2,7 @@
  * The event loop never starves: tasks that only hand values to one another run in microtasks alone, and still the
  * host's timers and I/O get their turns. Counted in turns of the loop, not in time.
  */
+import { CircuitBreaker } from "gopark/breaker";
 import { Channel } from "gopark/channel";
 import { background, withCancel } from "gopark/context";
 import { Group } from "gopark/errgroup";
@@ -9,6 +10,7 @@ import { go } from "gopark/go";
 import { track } from "gopark/leak";
 import { Pool } from "gopark/pool";
 import { Inf, Limiter } from "gopark/rate";
+import { retry } from "gopark/retry";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
@@ -17,6 +19,11 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { turn } from "./support/turn.ts";
 
 const OPERATIONS = 20_000;
+
+const ignore = () => {};
+const fail = () => {
+  throw new Error("fails at once");
+};
 const PER_TURN = 2 * 256;
 
 // In tests a turn is two slices of 256 completions, on any machine: see setup.ts.
@@ -146,6 +153,17 @@ const workloads: Record<string, () => Promise<unknown>> = {
   "uses of a pool": async () => {
     const pool = new Pool({ create: () => ({}), reset: () => {} });
     for (let i = 0; i < OPERATIONS; i++) await pool.use(() => i);
+  },
+  "uses of a pool that fail": async () => {
+    const pool = new Pool({ create: () => ({}), reset: () => {} });
+    for (let i = 0; i < OPERATIONS; i++) await pool.use(fail).catch(ignore);
+  },
+  "calls of a breaker that fail": async () => {
+    const breaker = new CircuitBreaker({ readyToTrip: () => false });
+    for (let i = 0; i < OPERATIONS; i++) await breaker.execute(fail).catch(ignore);
+  },
+  "retries that fail for good": async () => {
+    for (let i = 0; i < OPERATIONS; i++) await retry(ctx, fail, { attempts: 1 }).catch(ignore);
   },
   "functions with a permit": async () => {
     const sem = new Weighted(1);
