@@ -311,7 +311,7 @@ async function handOut<T>(flow: Flow<T>, item: T): Promise<void> {
 /**
  * n stages, 2 if left out, each of which gives every item of `input`. They go at the pace of the slowest: an item is
  * taken when all items before it have been handed to all of them. So the slowest stage is an item ahead of its
- * consumer, and the input one item more. Iterate all of them at the same time. One that is returned is not waited for
+ * consumer, and the input two. Iterate all of them at the same time. One that is returned is not waited for
  * any more; when all are, the input is closed.
  *
  * Throws RangeError unless n is a whole number from 1, TypeError if it is not a number.

@@ -69,8 +69,8 @@ export interface RetryOptions {
   readonly cap?: number;
 
   /**
-   * No attempt but the first begins this many milliseconds after the call, or later. Does not end an attempt that runs.
-   * 0 or more; Infinity if left out.
+   * From this many milliseconds after the call on, no further attempt begins. Does not end an attempt that runs. 0 or
+   * more; Infinity if left out.
    */
   readonly total?: number;
 

@@ -124,9 +124,9 @@ export class Group<K, V> {
    * Work whose callers have all left may still be running when the next caller starts it again: it should listen to its
    * context. Work that never ends is counted as `singleflight work`.
    *
-   * An `fn` that awaits `do` of its own key waits for itself, until all callers from outside have left if it passes its
-   * context, or one derived from that, as `cancel`; otherwise for ever. An `fn` that forgets its key first starts new
-   * work. Two works that await each other's keys wait for ever, too.
+   * An `fn` that awaits `do` of its own key waits for itself, for ever. If it passes its context, or one derived from
+   * that, as `cancel`, the wait ends when all callers from outside have left. An `fn` that forgets its key first starts
+   * new work. Two works that await each other's keys wait for ever, too.
    */
   do(key: K, fn: Work<V>, cancel?: Cancel): Promise<Result<V>> {
     if (typeof fn !== "function") return notAFunction(fn, "do: fn");

@@ -7,8 +7,8 @@
  *
  * *Park.* An operation first polls the source behind its `cancel`, then looks at its own state, and if it cannot go on,
  * it makes a wait and links it into its queue. A wait with a `cancel` has a second node, {@link WaitDependent}, among
- * the dependents of the source. Both lists are intrusive, so both nodes are unlinked in O(1). That makes the cost of a
- * wait: a promise with its two functions, the wait, and with a `cancel` the second node. A select is one wait that is
+ * the dependents of the source. Both lists are intrusive, so both nodes are unlinked in O(1). So a wait costs a
+ * promise with its two functions, the wait, and with a `cancel` the second node. A select is one wait that is
  * in no queue; its cases are the nodes. A parked `next` of a channel's iterator has one more node: that stands in the
  * channel's queue, and the wait in the iterator's own.
  *
