@@ -102,11 +102,6 @@ describe("the timer", () => {
     vi.useFakeTimers();
   });
 
-  test("is not armed for objects that are kept for ever", () => {
-    using pool = filled(3, { idleMs: Number.POSITIVE_INFINITY });
-    expect([pool.idle(), armed()]).toEqual([3, 0]);
-  });
-
   test("is one for all idle objects of a pool, and none for those that are out", () => {
     using pool = filled(0, { idleMs: 100 });
     const objects = Array.from({ length: 10 }, () => pool.get());
