@@ -270,7 +270,7 @@ export class Group {
     const record = enter(TASK, undefined, entryPoints, stack);
     try {
       await completed();
-      const result = await runTask(task);
+      const result = await runTask(task, record);
       if (results !== undefined) results[index] = result;
     } catch (error) {
       this.#fail(error);

@@ -47,7 +47,7 @@ import {
   onProvedRecord,
   PROVED,
   provedRecords,
-  setFull,
+  setLevel,
   takeProved,
 } from "./internal/track/tracker.ts";
 
@@ -112,7 +112,7 @@ export function track(level: "counters" | "full"): void {
   if (level !== "counters" && level !== "full") {
     throw new TypeError(`track: level must be "counters" or "full", got ${show(level)}`);
   }
-  setFull(level === "full");
+  setLevel(level === "full" ? { name: "full", frames: undefined } : { name: "counters" });
 }
 
 /**

@@ -53,7 +53,16 @@ import {
   notAFunction,
   rejectedByCheck,
 } from "./internal/time/turn.ts";
-import { erase, isFull, Kind, type LeakRecord, makeRecord, type PublicFunction } from "./internal/track/tracker.ts";
+import {
+  erase,
+  eraseUnits,
+  isDue,
+  isFull,
+  Kind,
+  type LeakRecord,
+  makeRecord,
+  type PublicFunction,
+} from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
 import { Slots, type UnitRequest } from "./internal/wait/slots.ts";
 import type { Cancel } from "./internal/wait/source.ts";
@@ -92,7 +101,7 @@ export class Permit {
   granted(stack?: string): this {
     this.#held = true;
     UNITS.live += this.n;
-    if (isFull() && this.n > 0) this.#record = makeRecord(UNITS, this.n, this, entryPoints, stack);
+    if (this.n > 0 && isDue()) this.#record = makeRecord(UNITS, this.n, this, entryPoints, stack);
     return this;
   }
 
@@ -339,11 +348,10 @@ export class Weighted {
   #eraseRecords(n: number): void {
     for (let left = n; left > 0 && this.#records.size > 0; ) {
       const first = this.#records.front;
-      const erased = Math.min(left, first.units);
-      first.units -= erased;
-      left -= erased;
-      if (first.units > 0) return;
-      erase(first);
+      const { units } = first;
+      eraseUnits(first, left);
+      if (units > left) return;
+      left -= units;
       this.#records.shift();
     }
   }

@@ -434,7 +434,7 @@ export class WaitGroup {
     let result: T;
     try {
       await completed();
-      result = await runTask(fn);
+      result = await runTask(fn, record);
     } catch (error) {
       exit(TASK, record);
       if (this.#n > 0) this.done(); // The task's error matters more than an extra `done`.

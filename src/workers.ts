@@ -329,7 +329,7 @@ export class Workers {
     }
     let result: R;
     try {
-      result = noGenerator(await runTask(task), "submit: task");
+      result = noGenerator(await runTask(task, record), "submit: task");
     } catch (error) {
       this.#done(record);
       this.#report(error, own?.promise);
@@ -368,7 +368,7 @@ export class Workers {
     if (wait.list !== answer) return this.#done(record);
     let result: R;
     try {
-      result = noGenerator(await runTask(task), "submit: task");
+      result = noGenerator(await runTask(task, record), "submit: task");
     } catch (error) {
       this.#done(record);
       const answered = !answer.remove(wait);

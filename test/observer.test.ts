@@ -7,12 +7,20 @@ import { track } from "gopark/leak";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { isObserved, isWatching, type Kind, setObserver } from "../src/internal/track/tracker.ts";
+import { addObserver, isObserved, type Kind, type Observer, toWatch } from "../src/internal/track/tracker.ts";
 import { collectReported } from "./support/reported.ts";
 import { turn } from "./support/turn.ts";
 import { watch } from "./support/watch.ts";
 
 const bg = background();
+
+let removeObserver: (() => void) | undefined;
+
+/** The only observer from now on; none for undefined. */
+function setObserver(observer: Observer | undefined): void {
+  removeObserver?.();
+  removeObserver = observer === undefined ? undefined : addObserver(observer);
+}
 
 beforeEach(() => track("counters"));
 
@@ -74,7 +82,7 @@ describe("an observer, without full tracking", () => {
     await ch.receive();
     const parked = watch(ch.receive());
     setObserver(undefined);
-    expect(isWatching()).toBe(false);
+    expect(toWatch()).toBeUndefined();
     const later = watch(ch.receive());
     ch.close();
     await turn();
@@ -147,5 +155,5 @@ test("with full tracking too, a wait has a record and a token", async () => {
   await turn();
   expect([waiting.state, seen]).toEqual(["fulfilled", ["+chan receive 1", "-chan receive 1"]]);
   setObserver(undefined);
-  expect(isWatching()).toBe(true);
+  expect(toWatch()).toBeDefined();
 });

@@ -29,6 +29,13 @@ export function registerOuter(functions: () => readonly PublicFunction[]): void 
   outerEntryPoints.push(functions);
 }
 
+// How many frames of the program a stack has; undefined is as many as the host allows.
+let frames: number | undefined;
+
+export function setFrames(n: number | undefined): void {
+  frames = n;
+}
+
 /**
  * The stack of the code that called into the library, one frame per line; empty if the host gives none.
  *
@@ -38,16 +45,16 @@ export function registerOuter(functions: () => readonly PublicFunction[]): void 
  * as a caller in the library looks like any other.
  */
 export function callerStack(entryPoints: readonly PublicFunction[], otherwise?: string): string {
-  const limit = typeof hooks.stackTraceLimit === "number" ? Math.max(hooks.stackTraceLimit, 1) : 10;
+  const limit = frames ?? (typeof hooks.stackTraceLimit === "number" ? Math.max(hooks.stackTraceLimit, 1) : 10);
   return withLimit(limit + OWN_FRAMES, () => {
-    const frames = linesOf(captured(newError));
-    ownFolder ??= folderOf(frames[0] ?? "", "internal/track/stack.");
-    const callerFrames = ownFolder === "" ? [] : frames.filter((frame) => !frame.includes(ownFolder as string));
+    const all = linesOf(captured(newError));
+    ownFolder ??= folderOf(all[0] ?? "", "internal/track/stack.");
+    const callerFrames = ownFolder === "" ? [] : all.filter((frame) => !frame.includes(ownFolder as string));
     if (otherwise !== undefined && callerFrames.every(isOfHost)) return otherwise;
     if (callerFrames.length > 0) return callerFrames.slice(0, limit).map(shortened).join("\n");
     const above = framesAbove(entryPoints);
     // Where the two cannot be told apart, all are shown, so that none of the caller's is lost.
-    return (above.length > 0 ? above.slice(0, limit) : frames).map(shortened).join("\n");
+    return (above.length > 0 ? above.slice(0, limit) : all).map(shortened).join("\n");
   });
 }
 

@@ -2,7 +2,9 @@
  * What is alive in the library: counters that are always on, and records with stacks that a switch turns on.
  *
  * A counter costs an increment and a decrement. Full tracking makes a {@link LeakRecord} for each thing, which says
- * where it was made; that costs a formatted stack, some microseconds, so it is for tests and development.
+ * where it was made; that costs a formatted stack, some microseconds, so it is for tests and development. Sampled
+ * tracking makes one for a few of them, chosen at random, which is cheap enough for production. Records of one kind
+ * that were made at one place share a {@link Site}, so a profile by place needs no walk through the records.
  *
  * A record is referenced strongly, the thing that it describes never: a registry that held parked waits would keep
  * alive what the collector would otherwise free, and no leak could ever be proved. When the collector takes a thing
@@ -13,7 +15,7 @@
 import { guarded } from "../host/async.ts";
 import { setStack } from "../host/errors.ts";
 import { realNow } from "../host/host.ts";
-import { callerStack, type PublicFunction } from "./stack.ts";
+import { callerStack, type PublicFunction, setFrames } from "./stack.ts";
 
 export type { PublicFunction } from "./stack.ts";
 export { registerOuter } from "./stack.ts";
@@ -34,6 +36,9 @@ export class Kind {
 
   /** The public functions that make one, the outer ones first: where a stack begins. Called when a record is made. */
   readonly entryPoints: () => readonly PublicFunction[];
+
+  /** Where the recorded ones that are alive were made, by stack. */
+  readonly sites: Map<string, Site> = new Map();
 
   constructor(name: string, kindClass: KindClass, entryPoints: () => readonly PublicFunction[] = () => []) {
     this.name = name;
@@ -59,21 +64,45 @@ export function allKinds(): readonly Kind[] {
   return kinds;
 }
 
-/** The record of one thing of a kind, from its making to its end. */
-export interface LeakRecord {
+/** A place at which things of one kind are made, while a recorded one is alive. */
+export interface Site {
   readonly kind: Kind;
-  /** How many of the kind it stands for. */
-  units: number;
-  /** When it was made, by the real clock: {@link ageOf}. */
-  readonly madeAt: number;
   /**
    * Formatted at once: an unformatted Error keeps the receivers of its frames alive, and the proof would never come.
    */
   readonly stack: string;
+  /** How many of the kind its records stand for. */
+  units: number;
+}
+
+/** The record of one thing of a kind, from its making to its end. */
+export class LeakRecord {
+  readonly site: Site;
+  /** How many of the kind it stands for. Changed by {@link eraseUnits} alone. */
+  units: number;
+  /** When it was made, by the real clock: {@link ageOf}. In whole milliseconds, which take no memory of their own. */
+  readonly madeAt: number;
+  /** The leak check's scope in which it was made: see {@link setScopes}. */
+  readonly scope: object | undefined;
   /** Whether the collector has taken its cancel function, so that only something else can still end it. */
-  lostCancel: boolean;
+  lostCancel = false;
   /** For a wait: the holder of what it waits for, where that is known. */
-  holder: Holder | undefined;
+  holder: Holder | undefined = undefined;
+
+  constructor(site: Site, units: number, scope: object | undefined) {
+    this.site = site;
+    this.units = units;
+    this.madeAt = Math.floor(realNow());
+    this.scope = scope;
+  }
+
+  get kind(): Kind {
+    return this.site.kind;
+  }
+
+  get stack(): string {
+    return this.site.stack;
+  }
 }
 
 /**
@@ -91,44 +120,98 @@ export function ageOf(record: LeakRecord): number {
 }
 
 /**
- * Sees every wait that parks and every {@link TASK} that runs. For the observers of a later version: sampling,
- * profiles, traces, virtual time. Nothing in this one sets it. There is at most one. An error that `parked` or
- * `unparked` throws is reported and changes nothing.
+ * Sees every wait that parks and every {@link TASK} that runs: for profiles, traces, virtual time. An error that
+ * `parked` or `unparked` throws is reported and changes nothing.
  */
 export interface Observer {
-  /** A wait of the kind has parked. The result is handed to `unparked`. */
-  parked?(kind: Kind): unknown;
+  /** A wait of the kind has parked; `record` is its record, if it has one. The result is handed to `unparked`. */
+  parked?(kind: Kind, record: LeakRecord | undefined): unknown;
   /** That wait is being claimed, and its promise is not settled yet. Must not call the library. */
   unparked?(kind: Kind, token: unknown): void;
   /** Runs a task's function; called instead of it. An error that it throws counts as the task's. */
-  task?<R>(fn: () => R): R;
+  task?<R>(fn: () => R, record: LeakRecord | undefined): R;
 }
 
-let observer: Observer | undefined;
+/**
+ * How much is recorded: nothing; about one of `every` things; or all. `frames` is how many frames of the program a
+ * stack has; undefined is the host's limit.
+ */
+export type Level =
+  | { readonly name: "counters" }
+  | { readonly name: "sampled"; readonly every: number; readonly frames: number }
+  | { readonly name: "full"; readonly frames: number | undefined };
+
+let level: Level = { name: "counters" };
 let full = false;
-let watching = false;
 
-export function setFull(on: boolean): void {
-  full = on;
-  watching = full || observer !== undefined;
+const observers: Observer[] = [];
+let observer: Observer | undefined;
+
+// How many things may be made before one is to be looked at. Counting them down is all that a wait pays for while
+// nothing is recorded and nobody observes: then it starts again from UNWATCHED.
+const UNWATCHED = 2 ** 30 - 1;
+let unlooked = UNWATCHED;
+
+// Under sampled tracking with an observer, where each wait is looked at: how many are not to be recorded first.
+let unsampled = 0;
+
+export function setLevel(next: Level): void {
+  level = next;
+  full = next.name === "full";
+  setFrames(next.name === "counters" ? undefined : next.frames);
+  startCount();
 }
 
-export function setObserver(next: Observer | undefined): void {
-  observer = next;
-  watching = full || observer !== undefined;
+/** How much is recorded of what is made from now on. */
+export function currentLevel(): Level {
+  return level;
 }
 
-/** Whether records are kept of everything that is made from now on. */
+/** Whether everything that is made from now on is recorded. */
 export function isFull(): boolean {
   return full;
 }
 
-/**
- * Whether a wait is to be shown to {@link watch}: records are kept, or there is an observer. With neither, this is the
- * only test that a wait pays for.
- */
-export function isWatching(): boolean {
-  return watching;
+/** Shows `added` what happens from now on, besides the other observers; returns what ends that. */
+export function addObserver(added: Observer): () => void {
+  observers.push(added);
+  observer = combined([...observers]);
+  startCount();
+  return () => {
+    const at = observers.indexOf(added);
+    if (at === -1) return;
+    observers.splice(at, 1);
+    observer = combined([...observers]);
+    startCount();
+  };
+}
+
+/** One observer that stands for all; undefined for none. One that throws hides nothing from the others. */
+function combined(all: readonly Observer[]): Observer | undefined {
+  if (all.length < 2) return all[0];
+  const runners = all.filter(({ task }) => task !== undefined);
+  const several: Observer = {
+    parked: (kind, record) => all.map((one) => parkedAt(one, kind, record)),
+    unparked: (kind, tokens) => {
+      for (const [i, one] of all.entries()) unparkedAt(one, kind, (tokens as unknown[])[i]);
+    },
+  };
+  if (runners.length === 0) return several;
+  const task = <R>(fn: () => R, record: LeakRecord | undefined) =>
+    runners.reduce<() => R>((inner, one) => () => (one.task as NonNullable<Observer["task"]>)(inner, record), fn)();
+  return { ...several, task };
+}
+
+function parkedAt(one: Observer, kind: Kind, record: LeakRecord | undefined): unknown {
+  let token: unknown;
+  guarded(() => {
+    token = one.parked?.(kind, record);
+  });
+  return token;
+}
+
+function unparkedAt(one: Observer, kind: Kind, token: unknown): void {
+  guarded(() => one.unparked?.(kind, token));
 }
 
 /** What `watch` keeps for `unwatch`. */
@@ -138,22 +221,60 @@ export interface Watch {
   readonly token: unknown;
 }
 
-/** Begins to watch a wait; see {@link isWatching}. `holder` holds what it waits for. */
-export function watch(kind: Kind, wait: WeakKey, holder?: Holder): Watch | undefined {
-  if (!watching) return undefined;
-  const record = full ? makeRecord(kind, 1, wait) : undefined;
+// What a wait has before it is watched: whether it is to be recorded. To `unwatch` both are nothing.
+const TO_RECORD: Watch = { record: undefined, observer: undefined, token: undefined };
+const TO_OBSERVE: Watch = { ...TO_RECORD };
+
+function startCount(): void {
+  unlooked = 0;
+  if (level.name === "sampled") unsampled = gap(level.every);
+  if (observer !== undefined || level.name === "full") return;
+  unlooked = level.name === "sampled" ? unsampled : UNWATCHED;
+}
+
+/** Whether the thing that is being made is to be recorded. To be asked once for each thing. */
+export function isDue(): boolean {
+  return --unlooked < 0 && look() === TO_RECORD;
+}
+
+/** Whether a wait that is being made is to be watched: undefined if not, else what to hand to {@link watch}. */
+export function toWatch(): Watch | undefined {
+  return --unlooked < 0 ? look() : undefined;
+}
+
+/** Out of line, so that asking is a decrement and a comparison. */
+function look(): Watch | undefined {
+  if (observer === undefined && level.name !== "full") {
+    startCount();
+    return level.name === "sampled" ? TO_RECORD : undefined;
+  }
+  unlooked = 0;
+  if (level.name === "full") return TO_RECORD;
+  if (level.name === "counters" || --unsampled >= 0) return TO_OBSERVE;
+  unsampled = gap(level.every);
+  return TO_RECORD;
+}
+
+/**
+ * How many things to pass over if one of `every` is to be recorded, on average. Geometric, as if each were chosen by a
+ * throw of its own: with a fixed step, kinds that alternate in step with it would be recorded always or never.
+ */
+function gap(every: number): number {
+  return every === 1 ? 0 : Math.floor(Math.log(1 - Math.random()) / Math.log(1 - 1 / every));
+}
+
+/** Begins to watch a wait that {@link toWatch} has chosen. `holder` holds what it waits for. */
+export function watch(due: Watch, kind: Kind, wait: WeakKey, holder?: Holder): Watch {
+  const record = due === TO_RECORD ? makeRecord(kind, 1, wait) : undefined;
   if (record !== undefined) record.holder = holder;
-  let token: unknown;
-  guarded(() => {
-    token = observer?.parked?.(kind);
-  });
-  return { record, observer, token };
+  const seenBy = observer;
+  return { record, observer: seenBy, token: seenBy === undefined ? undefined : parkedAt(seenBy, kind, record) };
 }
 
 /** The wait has been claimed. */
 export function unwatch(kind: Kind, { record, observer, token }: Watch): void {
   if (record !== undefined) erase(record);
-  if (observer !== undefined) guarded(() => observer.unparked?.(kind, token));
+  if (observer !== undefined) unparkedAt(observer, kind, token);
 }
 
 /** Whether an observer wants to run tasks itself, by {@link runTask}. */
@@ -162,8 +283,8 @@ export function isObserved(): boolean {
 }
 
 /** Runs a task's function, as the observer wants it run. */
-export function runTask<R>(fn: () => R): R {
-  return observer?.task === undefined ? fn() : observer.task(fn);
+export function runTask<R>(fn: () => R, record: LeakRecord | undefined): R {
+  return observer?.task === undefined ? fn() : observer.task(fn, record);
 }
 
 const records = new Set<LeakRecord>();
@@ -173,12 +294,18 @@ const records = new Set<LeakRecord>();
 const proved: LeakRecord[] = [];
 const MAX_PROVED = 1000;
 
+// How many have been proved in all, by kind and place.
+const provedSites = new Map<string, Site>();
+
 const listeners = new Set<(record: LeakRecord) => void>();
 
 const registry = new FinalizationRegistry<LeakRecord>((record) => {
   if (!records.delete(record)) return;
+  leaveSite(record, record.units);
   record.kind.live -= record.units;
   PROVED.live += record.units;
+  const { kind, stack } = record;
+  atSite(provedSites, kind, stack).units += record.units;
   if (proved.push(record) > MAX_PROVED) proved.shift();
   for (const listener of [...listeners]) guarded(() => listener(record));
 });
@@ -194,7 +321,7 @@ export function noteLostCancel(record: LeakRecord, cancel: WeakKey): void {
 }
 
 /**
- * Counts one more of the kind. Under full tracking, returns the record to hand to {@link exit}; `thing` is what the
+ * Counts one more of the kind. If it is to be recorded, returns the record to hand to {@link exit}; `thing` is what the
  * collector must take to prove the leak, where it can be proved so; `entryPoints` are the public functions that may
  * have been called, where the kind does not name them; `stack` is where one of them was called, if that was earlier.
  */
@@ -205,7 +332,7 @@ export function enter(
   stack?: string,
 ): LeakRecord | undefined {
   kind.live++;
-  return full ? makeRecord(kind, 1, thing, entryPoints, stack) : undefined;
+  return isDue() ? makeRecord(kind, 1, thing, entryPoints, stack) : undefined;
 }
 
 /** Counts one less, and erases the record. (One whose thing the collector took is not counted any more.) */
@@ -232,12 +359,12 @@ export function onBehalfOf<R>(stack: string | undefined, fn: () => R): R {
   }
 }
 
-/** Where one of the public functions is being called; undefined unless records are kept. */
+/** Where one of the public functions is being called; undefined unless all is recorded. */
 export function stackOfCall(entryPoints: () => readonly PublicFunction[]): string | undefined {
   return full ? callerStack(entryPoints(), origin) : undefined;
 }
 
-/** Makes the record of units that the caller counts. To be called under full tracking only: see {@link isFull}. */
+/** Makes the record of units that the caller counts: see {@link isDue}. */
 export function makeRecord(
   kind: Kind,
   units: number,
@@ -245,17 +372,63 @@ export function makeRecord(
   entryPoints: () => readonly PublicFunction[] = kind.entryPoints,
   stack: string = callerStack(entryPoints(), origin),
 ): LeakRecord {
-  const record = { kind, units, madeAt: realNow(), stack, lostCancel: false, holder: undefined };
+  const site = atSite(kind.sites, kind, stack);
+  site.units += units;
+  const record = new LeakRecord(site, units, currentScope());
   records.add(record);
   if (thing !== undefined) registry.register(thing, record, record);
   return record;
+}
+
+function atSite(sites: Map<string, Site>, kind: Kind, stack: string): Site {
+  const key = sites === kind.sites ? stack : `${kind.name}\n${stack}`;
+  let site = sites.get(key);
+  if (site === undefined) {
+    site = { kind, stack, units: 0 };
+    sites.set(key, site);
+  }
+  return site;
+}
+
+function leaveSite({ site }: LeakRecord, units: number): void {
+  site.units -= units;
+  if (site.units === 0 && site.kind.sites.get(site.stack) === site) site.kind.sites.delete(site.stack);
 }
 
 /** Erases a record that {@link makeRecord} made; false if the collector has been there first. */
 export function erase(record: LeakRecord): boolean {
   registry.unregister(record);
   cancels.unregister(record);
-  return records.delete(record);
+  if (!records.delete(record)) return false;
+  leaveSite(record, record.units);
+  return true;
+}
+
+/** Erases `n` units of a record, at most all that it has. */
+export function eraseUnits(record: LeakRecord, n: number): void {
+  if (n >= record.units) {
+    erase(record);
+    return;
+  }
+  leaveSite(record, n);
+  record.units -= n;
+}
+
+/** The places at which recorded things were made that are alive, by kind. */
+export function sitesOf(kind: Kind): Iterable<Site> {
+  return kind.sites.values();
+}
+
+/** The places at which what was proved to be leaked had been made, with how many. Never forgotten. */
+export function sitesOfProved(): Iterable<Site> {
+  return provedSites.values();
+}
+
+let currentScope: () => object | undefined = () => undefined;
+
+/** Sets what says in which scope a record is made. */
+export function setScopes(scopeNow: () => object | undefined): void {
+  currentScope = scopeNow;
 }
 
 /** The records, oldest first. */

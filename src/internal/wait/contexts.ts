@@ -13,7 +13,7 @@ import { now } from "../time/clock.ts";
 import { type Alarm, arm, disarm, fireNow } from "../time/timers.ts";
 import {
   exit,
-  isFull,
+  isDue,
   Kind,
   type LeakRecord,
   makeRecord,
@@ -126,7 +126,7 @@ export class CancelContext extends Source implements Context {
     if (this.ending !== undefined) return;
     this.counted = true;
     CONTEXT.live++;
-    if (isFull()) this.record(cancel, entryPoints);
+    if (isDue()) this.record(cancel, entryPoints);
   }
 
   private record(cancel: CancelFunc, entryPoints: () => readonly PublicFunction[]): void {

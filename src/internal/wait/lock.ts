@@ -7,7 +7,7 @@
  */
 import { Ring } from "../data/ring.ts";
 import { completed, completedWith } from "../time/turn.ts";
-import { exit, type Holder, isFull, type Kind, type LeakRecord, makeRecord } from "../track/tracker.ts";
+import { exit, type Holder, isDue, isFull, type Kind, type LeakRecord, makeRecord } from "../track/tracker.ts";
 import type { Source } from "./source.ts";
 import { type CancelHooks, type Wait, type Waiter, Waiters } from "./wait.ts";
 
@@ -54,7 +54,7 @@ export class Hold {
     this.held = true;
     const { guard } = this;
     this.guard = undefined;
-    if (!isFull()) return undefined;
+    if (!isDue()) return undefined;
     if (guard !== undefined) this.weakGuard = new WeakRef(guard);
     this.record = makeRecord(kind, 1, this.weakGuard?.deref(), kind.entryPoints, stack);
     return this.record;
@@ -212,7 +212,8 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
     let record: LeakRecord | undefined;
     if (hold === undefined || hold.unlocked) {
       this.unguarded++;
-      if (isFull()) {
+      // An exclusive hold is the one that the next unlock ends. Among those of readers it would not be known.
+      if (this.lock.write === this ? isDue() : isFull()) {
         // Once the collector has taken the lock, nobody can unlock it.
         record = makeRecord(kind, 1, this.lock, kind.entryPoints, stack);
         this.records ??= new Ring<LeakRecord>();

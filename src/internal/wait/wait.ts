@@ -41,7 +41,7 @@
  */
 import { type Element, List } from "../data/list.ts";
 import { charge, defer } from "../time/turn.ts";
-import { type Holder, isWatching, type Kind, showWaitStack, unwatch, type Watch, watch } from "../track/tracker.ts";
+import { type Holder, type Kind, showWaitStack, toWatch, unwatch, type Watch, watch } from "../track/tracker.ts";
 import { type Ending, isContextError } from "./endings.ts";
 import type { Dependent, Source } from "./source.ts";
 import { PHASE_ADMIT, PHASE_NONE, type Phase } from "./waitable.ts";
@@ -156,7 +156,9 @@ export class Wait<T, V = undefined> implements Waiter<T, V> {
     this.kind = kind;
     this.value = value;
     kind.live++;
-    this.dependent = source === undefined && !isWatching() ? undefined : new WaitDependent(this as never, source);
+    const due = toWatch();
+    this.dependent =
+      source === undefined && due === undefined ? undefined : new WaitDependent(this as never, source, due);
   }
 
   /** Claims the wait for success. The caller has unlinked it from its queue. */
@@ -192,8 +194,8 @@ class WaitDependent implements Dependent {
   private readonly wait: Wait<never, unknown>;
   private readonly source: Source | undefined;
 
-  // What observers know of the wait: set by `listen`, while the wait is not claimed.
-  private watch: Watch | undefined = undefined;
+  // What observers know of the wait, from `listen` on; before it, that the wait is to be watched.
+  private watch: Watch | undefined;
 
   // Set by the claim.
   private claimed = false;
@@ -201,9 +203,10 @@ class WaitDependent implements Dependent {
   // The wait's queue, which it has left. Set by a cancel, for `afterEnd`.
   private queue: WaitQueue<Wait<never, unknown>> | undefined = undefined;
 
-  constructor(wait: Wait<never, unknown>, source: Source | undefined) {
+  constructor(wait: Wait<never, unknown>, source: Source | undefined, due: Watch | undefined) {
     this.wait = wait;
     this.source = source;
+    this.watch = due;
     source?.linkWait(this);
   }
 
@@ -211,15 +214,17 @@ class WaitDependent implements Dependent {
    * To be called when the wait stands in its queue: this runs code of observers, of stack formatters, and foreign code.
    */
   listen(): void {
-    const queue = this.wait.list as WaitQueue<Wait<never, unknown>> | undefined;
-    const watched = watch(this.wait.kind, this.wait, queue?.holder);
-    if (this.claimed) {
-      // The code that just ran has claimed the wait.
-      if (watched !== undefined) unwatch(this.wait.kind, watched);
-      return;
+    if (this.watch !== undefined) {
+      const queue = this.wait.list as WaitQueue<Wait<never, unknown>> | undefined;
+      const watched = watch(this.watch, this.wait.kind, this.wait, queue?.holder);
+      if (this.claimed) {
+        // The code that just ran has claimed the wait.
+        unwatch(this.wait.kind, watched);
+        return;
+      }
+      this.watch = watched;
+      if (watched.record !== undefined) kindsOfWaits.set(this.wait.promise, this.wait.kind);
     }
-    this.watch = watched;
-    if (watched?.record !== undefined) kindsOfWaits.set(this.wait.promise, this.wait.kind);
     this.source?.listen();
   }
 
