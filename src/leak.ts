@@ -5,8 +5,12 @@
  * Rules of use, for tests:
  *
  * - Turn full tracking on before the tests: `track("full")`.
- * - Take a snapshot before each test, `before = current()`, and verify after it: `verifyNone({ ignore: before })`. Then
- *   things that one test leaves behind, or keeps on purpose, do not make the next one fail.
+ * - Give each test a scope of its own: `scoped(test)`. For vitest, `gopark/leak/vitest` does both.
+ * - Where tests run one after another, a snapshot does it too: `before = current()` before each test, and
+ *   `verifyNone({ ignore: before })` after it. Then things that one test leaves behind, or keeps on purpose, do not
+ *   make the next one fail.
+ *
+ * For production: export `counters()` to your monitoring, and let `watch` tell you of what is many and grows.
  *
  * ```ts
  * import { Channel, leak } from "gopark";
@@ -33,21 +37,29 @@
  *   have ended it. In Go such a goroutine stays for ever. Here its memory is free, and the harm is the `finally` that
  *   never ran.
  * - Counters are always on, so a leak is found without full tracking too. Only its age and stack are missing then.
- * - `ignore` is a snapshot of what was there earlier, made by `current()`, as by goleak's `IgnoreCurrent`. Nothing is
- *   ignored by name.
+ * - goleak ignores by the function at the top of a goroutine's stack, or by the one that created it. Here a stack is
+ *   that of the making, so `creators` does both.
+ * - A test can have a scope of its own, so that tests that run at the same time are told apart. goleak cannot do that.
+ * - `watch` and `places` do what Uber's LeakProf does with the profiles of a fleet, for one process.
  */
-import { optionsOf, show } from "./internal/data/args.ts";
+import { callable, duration, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
+import { type AsyncStorage, asyncStorage, guarded } from "./internal/host/async.ts";
 import { brand } from "./internal/host/errors.ts";
-import { realSetTimeout } from "./internal/host/host.ts";
+import { realNow, realSetTimeout, realUnref } from "./internal/host/host.ts";
+import { functionOf } from "./internal/track/frames.ts";
+import { placesNow } from "./internal/track/places.ts";
 import {
   ageOf,
   allKinds,
   allRecords,
+  isFull,
   type LeakRecord,
+  onLostCancelRecord,
   onProvedRecord,
   PROVED,
   provedRecords,
   setLevel,
+  setScopes,
   takeProved,
 } from "./internal/track/tracker.ts";
 
@@ -85,7 +97,7 @@ export interface Snapshot {
   readonly proved: ReadonlySet<object>;
 }
 
-/** Something was left behind. Its message shows leaks of one kind and one place together. */
+/** Something was left behind. Its message shows leaks of one kind and one place together, the oldest first. */
 export class LeakError extends Error {
   /** All of them, as {@link find} gives them. */
   readonly leaks: readonly Leak[];
@@ -101,18 +113,59 @@ export class LeakError extends Error {
 }
 
 /**
- * Sets how much is recorded of what is made from now on. Throws TypeError for another level.
+ * Which leaks a check leaves out, as goleak's options do. A string names a function: `"poll"` is every function or
+ * method of that name, `"Poller.poll"` this one. A regular expression is tried on a whole line of the stack, which has
+ * the file's path too.
+ */
+export interface FindOptions {
+  /** What was there earlier. */
+  readonly ignore?: Snapshot | undefined;
+  /** Kinds, by their names. */
+  readonly kinds?: readonly string[] | undefined;
+  /** What one of these functions has made: the first of the stack. */
+  readonly creators?: readonly (string | RegExp)[] | undefined;
+  /** What was made while one of these functions was on the stack. */
+  readonly anyFunction?: readonly (string | RegExp)[] | undefined;
+  /** Everything that was not made in this scope, and everything without a record. */
+  readonly scope?: Scope | undefined;
+}
+
+/** Options of {@link verifyNone} and {@link scoped}. */
+export interface VerifyOptions extends FindOptions {
+  /** For how long to look again, in milliseconds of the real clock, at least 0; 500 by default. */
+  readonly timeout?: number | undefined;
+}
+
+/** Options of {@link track}. */
+export interface TrackOptions {
+  /** For "sampled": one of how many is recorded, on average; a whole number from 1. 4096 by default. */
+  readonly every?: number | undefined;
+  /**
+   * How many lines of the program a stack has; a whole number from 1. 8 by default for "sampled", for "full" as many as
+   * `Error.stackTraceLimit` says.
+   */
+  readonly frames?: number | undefined;
+}
+
+/**
+ * Sets how much is recorded of what is made from now on. What was made under "counters" has no record, even after
+ * another level is set. Throws TypeError or RangeError for bad arguments.
  *
  * - "counters", the default: how many there are of each kind. Costs an increment and a decrement for each.
- * - "full": also when and where each was made, and whether the collector takes it. Costs some microseconds for each.
- *
- * Things made under "counters" have no record, even after "full" is set.
+ * - "sampled", for production: also when and where some were made: one of `every`, chosen at random. Costs some
+ *   microseconds for each of them. Not recorded are units of a semaphore without a permit, and locks of readers without
+ *   a guard.
+ * - "full", for tests and development: when and where each was made, and whether the collector takes it. Costs some
+ *   microseconds for each.
  */
-export function track(level: "counters" | "full"): void {
-  if (level !== "counters" && level !== "full") {
-    throw new TypeError(`track: level must be "counters" or "full", got ${show(level)}`);
-  }
-  setLevel(level === "full" ? { name: "full", frames: undefined } : { name: "counters" });
+export function track(level: "counters" | "sampled" | "full", options?: TrackOptions): void {
+  const { every = 4096, frames } = optionsOf(options, "track: options");
+  wholeNumber(every, "track: every", 1);
+  if (frames !== undefined) wholeNumber(frames, "track: frames", 1);
+  if (level === "counters") setLevel({ name: level });
+  else if (level === "sampled") setLevel({ name: level, every, frames: frames ?? 8 });
+  else if (level === "full") setLevel({ name: level, frames });
+  else throw new TypeError(`track: level must be "counters", "sampled" or "full", got ${show(level)}`);
 }
 
 /**
@@ -140,41 +193,134 @@ function unrecordedNow(): Map<string, number> {
 /**
  * First the leaks that the collector has proved since the last {@link verifyNone}, in the order of the proofs; at most
  * the newest 1000. Then the things that are there now: those with a record, oldest first, and after them, by kind,
- * those without one. Leaves out what `ignore` knows.
+ * those without one. Leaves out what the options say.
  */
-export function find(options?: { readonly ignore?: Snapshot }): Leak[] {
-  return findLeaks(options, "find");
+export function find(options?: FindOptions): Leak[] {
+  return findLeaks(checked(options, "find"));
 }
 
-function findLeaks(options: { readonly ignore?: Snapshot } | undefined, name: string): Leak[] {
-  const { ignore } = optionsOf(options, `${name}: options`);
+function findLeaks({ ignore, kinds, scope, ...functions }: FindOptions): Leak[] {
+  const leaks: Leak[] = [];
+  const add = (record: LeakRecord, isProved: boolean) => {
+    if (ignore?.entries.has(record) || (scope !== undefined && !isWithin(record.scope, scope))) return;
+    if (kinds?.includes(record.kind.name) || isLeftOut(record.stack, functions)) return;
+    leaks.push(leakOf(record, isProved));
+  };
   // A record that the snapshot has is ignored, even if the collector has taken its object since.
-  const leaks = provedRecords()
-    .filter((record) => !ignore?.entries.has(record) && !ignore?.proved.has(record))
-    .map((record) => leakOf(record, true));
-  for (const record of allRecords()) if (!ignore?.entries.has(record)) leaks.push(leakOf(record, false));
+  for (const record of provedRecords()) if (!ignore?.proved.has(record)) add(record, true);
+  for (const record of allRecords()) add(record, false);
+  if (scope !== undefined) return leaks;
   for (const [kind, unrecorded] of unrecordedNow()) {
     const count = unrecorded - (ignore?.unrecorded.get(kind) ?? 0);
-    if (count > 0) leaks.push({ ...UNRECORDED, kind, count });
+    if (count > 0 && !kinds?.includes(kind)) leaks.push({ ...UNRECORDED, kind, count });
   }
   return leaks;
 }
 
+/** Whether a stack begins with one of the creators, or has one of the functions. */
+function isLeftOut(stack: string, { creators = [], anyFunction = [] }: FindOptions): boolean {
+  if (creators.length === 0 && anyFunction.length === 0) return false;
+  const frames = stack.split("\n");
+  const isOf = (frame: string) => (wanted: string | RegExp) => {
+    if (typeof wanted !== "string") return frame.search(wanted) !== -1;
+    const fn = functionOf(frame);
+    return fn === wanted || fn.endsWith(`.${wanted}`);
+  };
+  return creators.some(isOf(frames[0] as string)) || frames.some((frame) => anyFunction.some(isOf(frame)));
+}
+
+function checked(options: VerifyOptions | undefined, name: string): VerifyOptions {
+  const found = optionsOf(options, `${name}: options`);
+  const { kinds, creators, anyFunction, scope, timeout } = found;
+  eachIs(kinds, `${name}: kinds`, "strings", (it) => typeof it === "string");
+  const isFunction = (it: unknown) => typeof it === "string" || it instanceof RegExp;
+  eachIs(creators, `${name}: creators`, "strings and regular expressions", isFunction);
+  eachIs(anyFunction, `${name}: anyFunction`, "strings and regular expressions", isFunction);
+  if (scope !== undefined && !(scope instanceof Scope)) {
+    throw new TypeError(`${name}: scope must be a Scope, got ${show(scope)}`);
+  }
+  if (timeout !== undefined && duration(timeout, `${name}: timeout`) < 0) {
+    throw new RangeError(`${name}: timeout must be at least 0, got ${timeout}`);
+  }
+  return found;
+}
+
+function eachIs(list: unknown, what: string, which: string, is: (it: unknown) => boolean): void {
+  if (list === undefined || (Array.isArray(list) && list.every(is))) return;
+  const strange = Array.isArray(list) ? list.find((it) => !is(it)) : list;
+  throw new TypeError(`${what} must be an array of ${which}, got ${show(strange)}`);
+}
+
 /**
- * Resolves if nothing is there, or only what `ignore` knows. Otherwise looks again up to 20 times, with growing pauses
- * of about half a second in all, as what is there may be about to end, and then rejects with {@link LeakError}. The
- * pauses are on real timers. Each proved leak is reported once: a later call does not report it again.
+ * Resolves if nothing is there but what the options leave out. Otherwise looks again, with growing pauses on real
+ * timers, for `timeout` milliseconds in all, as what is there may be about to end, and then rejects with
+ * {@link LeakError}. Each proved leak is reported once: a later call does not report it again. Rejects with TypeError
+ * or RangeError for bad options.
  */
-export async function verifyNone(options?: { readonly ignore?: Snapshot }): Promise<void> {
-  const left = () => findLeaks(options, "verifyNone");
-  for (let look = 0; look < 20 && left().length > 0; look++) {
+export async function verifyNone(options?: VerifyOptions): Promise<void> {
+  await verify(checked(options, "verifyNone"));
+}
+
+async function verify(options: VerifyOptions): Promise<void> {
+  const { timeout = 500, scope } = options;
+  let pause = 0.001;
+  for (let left = timeout; left > 0 && findLeaks(options).length > 0; left -= pause) {
+    pause = Math.min(2 * pause, 100, left);
     await new Promise<void>((resolve) => {
-      realSetTimeout(resolve, Math.min(2 ** look / 1000, 100));
+      realSetTimeout(resolve, pause);
     });
   }
-  const leaks = left();
-  takeProved();
+  const leaks = findLeaks(options);
+  takeProved((record) => scope === undefined || isWithin(record.scope, scope));
   if (leaks.length > 0) throw new LeakError(leaks);
+}
+
+// The scope in which code runs. Made by the first scope.
+let scopes: AsyncStorage<Scope> | undefined;
+
+/**
+ * A part of the program whose leaks are found apart from those of all else: what is made in calls that `run` has begun,
+ * across their awaits, timers and events. In a scope within it, too. Needs full tracking to find anything, and a host
+ * with AsyncLocalStorage (Node from 20.16, Bun, Deno); the constructor throws Error where there is none.
+ */
+export class Scope {
+  /** The scope in which this one was made. */
+  readonly parent: Scope | undefined;
+
+  constructor() {
+    if (scopes === undefined) {
+      const storage = asyncStorage<Scope>("leak: a scope");
+      setScopes(() => storage.getStore());
+      scopes = storage;
+    }
+    this.parent = scopes.getStore();
+  }
+
+  /** Calls `fn` in the scope, and returns what it returns. */
+  run<R>(fn: () => R): R {
+    return (scopes as AsyncStorage<Scope>).run(this, callable(fn, "run: fn"));
+  }
+}
+
+/** Whether a scope is `outer`, or within it. */
+function isWithin(scope: object | undefined, outer: Scope): boolean {
+  for (let at = scope as Scope | undefined; at !== undefined; at = at.parent) if (at === outer) return true;
+  return false;
+}
+
+/**
+ * Calls `fn` in a scope of its own, waits for what it returns, and verifies that nothing made there is left, as
+ * {@link verifyNone} does. Resolves with the result of `fn`. Rejects with the error of `fn`, without a check, or with
+ * LeakError; with Error if not all is recorded, as nothing could be found then.
+ */
+export async function scoped<R>(fn: () => R | PromiseLike<R>, options?: VerifyOptions): Promise<R> {
+  callable(fn, "scoped: fn");
+  const verified = checked(options, "scoped");
+  if (!isFull()) throw new Error('scoped: nothing is recorded: call leak.track("full") first');
+  const scope = new Scope();
+  const result = await scope.run(fn);
+  await verify({ ...verified, scope });
+  return result;
 }
 
 /**
@@ -182,8 +328,102 @@ export async function verifyNone(options?: { readonly ignore?: Snapshot }): Prom
  * is reported as an uncaught one. Returns a function that ends the calls.
  */
 export function onProved(fn: (leak: Leak) => void): () => void {
+  callable(fn, "onProved: fn");
   return onProvedRecord((record) => fn(leakOf(record, true)));
 }
+
+/**
+ * Calls `fn` with each *lost cancel* from now on, as `go vet` calls it: a context that is alive, and whose cancel
+ * function the collector has taken, so that only its parent or its deadline can still end it. Needs a record: full
+ * tracking, or sampled for some. An error that `fn` throws is reported as an uncaught one. Returns a function that ends
+ * the calls.
+ */
+export function onLostCancel(fn: (leak: Leak) => void): () => void {
+  callable(fn, "onLostCancel: fn");
+  return onLostCancelRecord((record) => fn(leakOf(record, false)));
+}
+
+/** How many of a kind there are that were made at one place. */
+export interface Place {
+  readonly kind: string;
+  /** Where they were made; `undefined` for those of which no record says it. */
+  readonly stack: string | undefined;
+  /** How many. Under sampled tracking an estimate, whose sum over the places of a kind is exact. */
+  readonly count: number;
+  /** The age of the oldest one that is recorded, in milliseconds; `undefined` without a record. */
+  readonly oldestMs: number | undefined;
+}
+
+/**
+ * What is alive now, by kind and place, the most numerous first. What the collector has proved to be leaked has the
+ * kind "proved leak", and stays. Costs a step for each place and one for each record.
+ */
+export function places(): Place[] {
+  const now = realNow();
+  return placesNow()
+    .map(({ kind, stack, count, oldestAt }) => {
+      return { kind: kind.name, stack, count, oldestMs: oldestAt === undefined ? undefined : now - oldestAt };
+    })
+    .sort((a, b) => b.count - a.count);
+}
+
+/** A place that {@link watch} suspects. */
+export interface Suspect extends Place {
+  /** How much the count has grown since the last look, for each second. */
+  readonly growth: number;
+}
+
+/** Options of {@link watch}. */
+export interface WatchOptions {
+  /** How often to look, in milliseconds of the real clock, more than 0; 10 000 by default. */
+  readonly every?: number | undefined;
+  /** A place is suspected if it has more than this, at least 0; 10 000 by default. */
+  readonly over?: number | undefined;
+  /** And if it has grown by more than this for each second since the last look, at least 0; 100 by default. */
+  readonly growth?: number | undefined;
+  /** Called at each look with the places that are suspected, if there are any. What it throws is reported. */
+  readonly onSuspect: (suspects: readonly Suspect[]) => void;
+}
+
+/**
+ * Looks at all places from time to time, and calls `onSuspect` with those that have many and get more. With the level
+ * "counters" a place is a kind, without a stack. The first look suspects nothing, as nothing is known to have grown.
+ * The timer does not keep the process alive. Returns a function that ends the watch. Throws TypeError or RangeError for
+ * bad options.
+ */
+export function watch(options: WatchOptions): () => void {
+  const { every = 10_000, over = 10_000, growth = 100, onSuspect } = optionsOf(options, "watch: options");
+  callable(onSuspect, "watch: onSuspect");
+  for (const [name, value] of Object.entries({ every, over, growth })) {
+    const isGood = name === "every" ? duration(value, "watch: every") > 0 : duration(value, `watch: ${name}`) >= 0;
+    if (!isGood)
+      throw new RangeError(`watch: ${name} must be ${name === "every" ? "more than" : "at least"} 0, got ${value}`);
+  }
+  let stopped = false;
+  let counts = new Map<string, number>();
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  const look = () => {
+    if (stopped) return;
+    const at = realNow();
+    const seconds = (at - lookedAt) / 1000;
+    lookedAt = at;
+    const before = counts;
+    const all = places();
+    counts = new Map(all.map((place) => [keyOf(place), place.count]));
+    const suspects = all
+      .map((place) => ({ ...place, growth: (place.count - (before.get(keyOf(place)) ?? 0)) / seconds }))
+      .filter((place) => place.count > over && place.growth > growth);
+    if (suspects.length > 0) guarded(() => onSuspect?.(suspects));
+    lookLater();
+  };
+  const lookLater = () => realUnref(realSetTimeout(look, every));
+  look();
+  return () => {
+    stopped = true;
+  };
+}
+
+const keyOf = ({ kind, stack }: Place) => `${kind}\n${stack ?? ""}`;
 
 const UNRECORDED = { ageMs: undefined, stack: undefined, proved: false, lostCancel: false, heldAt: undefined };
 
@@ -200,7 +440,7 @@ function messageOf(leaks: readonly Leak[]): string {
   const counts = new Map<string, number>();
   for (const { kind, count } of leaks) counts.set(kind, (counts.get(kind) ?? 0) + count);
   const summary = [...counts].map(([kind, n]) => `${n} ${kind}`).join(", ");
-  const groups = byPlace(leaks);
+  const groups = byPlace(leaks).sort((a, b) => (b.ageMs ?? 0) - (a.ageMs ?? 0));
   const details = groups.slice(0, DETAILED).map(({ kind, count, ageMs, stack, proved, lostCancel, heldAt }) => {
     if (stack === undefined) {
       return `${count} ${kind}: made without full tracking; to see where, call leak.track("full") before it is made`;

@@ -68,7 +68,7 @@ const lockEntryPoints = (): PublicFunction[] => {
   const keyedMutex = [keyed.withLock, keyed.guard, keyed.lock, keyed.tryLock];
   return [Cond.prototype.wait, ...mutex, ...rwMutexToWrite, ...rwMutexToRead, ...keyedMutex];
 };
-const HELD = new Kind("held lock", "resource", lockEntryPoints);
+const HELD = new Kind("held lock", "resource", lockEntryPoints, true);
 const MUTEX = {
   waitKind: new Kind("mutex lock", "wait", lockEntryPoints),
   heldKind: HELD,

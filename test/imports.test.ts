@@ -25,10 +25,14 @@ const MODULES: Record<string, readonly string[]> = {
   sync: [],
   workers: [],
   leak: [],
+  "leak/vitest": ["leak"],
 };
 
 /** For tests and production's watchers: no other module imports them. */
-const IMPORTED_BY_NOBODY = ["leak"];
+const IMPORTED_BY_NOBODY = ["leak", "leak/vitest"];
+
+/** Foreign modules, which whoever imports the file has: optional peers. */
+const PEERS: Record<string, readonly string[]> = { "leak/vitest": ["vitest"] };
 
 /** The folders of internal/, and the folders that each may import values from, besides itself. */
 const LAYERS: Record<string, readonly string[]> = {
@@ -87,7 +91,9 @@ describe("imports of values", () => {
   test.each(modules)("%s imports internal/ and what the table allows", (file) => {
     expect(Object.keys(MODULES), "add the module to the table").toContain(file);
     const allowed = MODULES[file] as readonly string[];
-    const strange = valueImports(file).filter((i) => !i.startsWith("internal/") && !isNode(i) && !allowed.includes(i));
+    const strange = valueImports(file).filter(
+      (i) => !i.startsWith("internal/") && !isNode(i) && !allowed.includes(i) && !PEERS[file]?.includes(i),
+    );
     expect(strange).toEqual([]);
   });
 
@@ -112,9 +118,8 @@ describe("imports of values", () => {
   });
 
   test("no module imports what is made for watching them", () => {
-    const importers = [...modules, ...internals].filter((f) =>
-      valueImports(f).some((i) => IMPORTED_BY_NOBODY.includes(i)),
-    );
+    const others = [...modules, ...internals].filter((f) => !IMPORTED_BY_NOBODY.includes(f));
+    const importers = others.filter((f) => valueImports(f).some((i) => IMPORTED_BY_NOBODY.includes(i)));
     expect(importers).toEqual([]);
   });
 
@@ -129,9 +134,10 @@ describe("imports of values", () => {
     expect(reached.size).toBeGreaterThan(modules.length);
   });
 
-  test("nothing is imported from outside: there are no dependencies", () => {
-    const foreign = [...sources.keys()].flatMap((f) => valueImports(f).filter((i) => !sources.has(i) && !isNode(i)));
-    expect(foreign).toEqual([]);
+  test("nothing is imported from outside but peers: there are no dependencies", () => {
+    const isOurs = (i: string) => sources.has(i) || isNode(i);
+    const foreign = [...sources.keys()].map((f) => [f, valueImports(f).filter((i) => !isOurs(i))] as const);
+    expect(Object.fromEntries(foreign.filter(([, imports]) => imports.length > 0))).toEqual(PEERS);
   });
 });
 
@@ -156,9 +162,12 @@ describe("package.json", () => {
   });
 
   test("has no dependencies at run time", () => {
-    for (const field of ["dependencies", "peerDependencies", "optionalDependencies", "bundledDependencies"]) {
+    for (const field of ["dependencies", "optionalDependencies", "bundledDependencies"]) {
       expect(manifest[field]).toBeUndefined();
     }
+    const peers = [...new Set(Object.values(PEERS).flat())];
+    expect(Object.keys(manifest.peerDependencies)).toEqual(peers);
+    expect(manifest.peerDependenciesMeta).toEqual(Object.fromEntries(peers.map((name) => [name, { optional: true }])));
   });
 });
 

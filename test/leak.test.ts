@@ -278,7 +278,7 @@ test("a level that does not exist is refused", () => {
     [undefined, "undefined"],
     [1n, "1"],
   ]) {
-    const message = `track: level must be "counters" or "full", got ${shown}`;
+    const message = `track: level must be "counters", "sampled" or "full", got ${shown}`;
     expect(() => track(level as never)).toThrow(new TypeError(message));
   }
 });

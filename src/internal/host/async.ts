@@ -28,6 +28,19 @@ export function reaction(fn: () => unknown): () => void {
   return trigger;
 }
 
+/** A value that code carries along, across its awaits, timers and events. */
+export interface AsyncStorage<T> {
+  getStore(): T | undefined;
+  run<R>(value: T, fn: () => R): R;
+}
+
+/** A new AsyncLocalStorage. Throws an Error that says that `what` needs one where the host has none. */
+export function asyncStorage<T>(what: string): AsyncStorage<T> {
+  const Storage = builtin<{ AsyncLocalStorage: new () => AsyncStorage<T> }>("node:async_hooks")?.AsyncLocalStorage;
+  if (Storage === undefined) throw new Error(`${what} needs AsyncLocalStorage: Node from 20.16, Bun, or Deno`);
+  return new Storage();
+}
+
 /** Reports an error that has no caller to go to: by `reportError` where the host has it, else as an uncaught error. */
 export function report(error: unknown): void {
   try {

@@ -37,6 +37,12 @@ function original<K extends "setTimeout" | "setImmediate" | "performance">(name:
 /** `setTimeout` as it was when the library was loaded; if that was under sinon's fakes, the one they replaced. */
 export const realSetTimeout: Host["setTimeout"] = original("setTimeout");
 
+/** Lets a timer of {@link realSetTimeout} not keep the process alive, where the host can do that. */
+export function realUnref(timer: unknown): void {
+  if (typeof timer === "number") host.Deno?.unrefTimer(timer);
+  else (timer as { unref?(): void }).unref?.();
+}
+
 /** The same of `setImmediate`, where the host has one. */
 export const realSetImmediate: Host["setImmediate"] = original("setImmediate");
 

@@ -40,10 +40,19 @@ export class Kind {
   /** Where the recorded ones that are alive were made, by stack. */
   readonly sites: Map<string, Site> = new Map();
 
-  constructor(name: string, kindClass: KindClass, entryPoints: () => readonly PublicFunction[] = () => []) {
+  /** Whether sampled tracking passes over some, for which it would not be known which one has ended. */
+  readonly sampledInPart: boolean;
+
+  constructor(
+    name: string,
+    kindClass: KindClass,
+    entryPoints: () => readonly PublicFunction[] = () => [],
+    sampledInPart = false,
+  ) {
     this.name = name;
     this.class = kindClass;
     this.entryPoints = entryPoints;
+    this.sampledInPart = sampledInPart;
     kinds.push(this);
   }
 }
@@ -297,7 +306,8 @@ const MAX_PROVED = 1000;
 // How many have been proved in all, by kind and place.
 const provedSites = new Map<string, Site>();
 
-const listeners = new Set<(record: LeakRecord) => void>();
+const provedListeners = new Set<Listener>();
+const lostCancelListeners = new Set<Listener>();
 
 const registry = new FinalizationRegistry<LeakRecord>((record) => {
   if (!records.delete(record)) return;
@@ -307,12 +317,13 @@ const registry = new FinalizationRegistry<LeakRecord>((record) => {
   const { kind, stack } = record;
   atSite(provedSites, kind, stack).units += record.units;
   if (proved.push(record) > MAX_PROVED) proved.shift();
-  for (const listener of [...listeners]) guarded(() => listener(record));
+  tell(provedListeners, record);
 });
 
 // The cancel functions of things that something else can end, too.
 const cancels = new FinalizationRegistry<LeakRecord>((record) => {
   record.lostCancel = true;
+  tell(lostCancelListeners, record);
 });
 
 /** Sets the record's `lostCancel` when the collector takes `cancel`. */
@@ -441,17 +452,35 @@ export function provedRecords(): readonly LeakRecord[] {
   return proved;
 }
 
-/** Returns the proved leaks and clears their list. */
-export function takeProved(): LeakRecord[] {
-  return proved.splice(0);
+/** Takes proved leaks off their list: those of which `taken` is true. */
+export function takeProved(taken: (record: LeakRecord) => boolean): void {
+  const left = proved.filter((record) => !taken(record));
+  proved.splice(0, proved.length, ...left);
 }
 
+type Listener = (record: LeakRecord) => void;
+
 /** Calls `listener` for each proved leak from now on; returns what ends that. */
-export function onProvedRecord(listener: (record: LeakRecord) => void): () => void {
-  listeners.add(listener);
+export function onProvedRecord(listener: Listener): () => void {
+  return added(listener, provedListeners);
+}
+
+/** Calls `listener` for each lost cancel from now on; returns what ends that. */
+export function onLostCancelRecord(listener: Listener): () => void {
+  return added(listener, lostCancelListeners);
+}
+
+function added(listener: Listener, to: Set<Listener>): () => void {
+  // Two of the same function are two.
+  const own: Listener = (record) => listener(record);
+  to.add(own);
   return () => {
-    listeners.delete(listener);
+    to.delete(own);
   };
+}
+
+function tell(listeners: ReadonlySet<Listener>, record: LeakRecord): void {
+  for (const listener of [...listeners]) guarded(() => listener(record));
 }
 
 // Of the errors that waits were rejected with under full tracking: the first wait's stack, and how many more there
