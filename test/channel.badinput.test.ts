@@ -449,3 +449,16 @@ describe("the first claim is final", () => {
     expect([waits[3]?.state, ch.tryReceive(), ch.tryReceive()]).toEqual(["fulfilled", value(4), drained]);
   });
 });
+
+test("a send case whose channel, of a subclass, refuses a value that there is room for fails, and is not called sent", async () => {
+  class Refusing extends Channel<number> {
+    override trySend(): boolean {
+      return false;
+    }
+  }
+  const ch = new Refusing(1);
+  const refused = "a ready send found no receiver";
+  expect(() => trySelect({ sent: ch.sending(1) })).toThrow(refused);
+  await expect(select({ sent: ch.sending(1) })).rejects.toThrow(refused);
+  expect(ch.len()).toBe(0);
+});

@@ -174,6 +174,14 @@ describe.each(Object.keys(listeners))("%s", (source) => {
     },
   );
 
+  test("ends the select that is about to wait: it listens to no case behind", async () => {
+    const ch = new Channel<number>();
+    const afterFunc = vi.fn(() => () => true);
+    const stop = acting(() => void ch.trySend(1));
+    expect(await select({ ch, stop, behind: foreign({ afterFunc }) })).toEqual({ case: "ch", value: 1, ok: true });
+    expect(afterFunc).not.toHaveBeenCalled();
+  });
+
   test("sends once while several waits on it park, and is asked once", async () => {
     const ch = new Channel<number>();
     const act = vi.fn(() => void ch.trySend(1));

@@ -99,6 +99,15 @@ describe.each(Object.keys(shapes))("%s", (shape) => {
       }
     });
 
+    test("ends a select that is the first to wait for it", async () => {
+      const { ctx, end } = made();
+      const derived = shaped(ctx);
+      const selected = watch(select({ derived, never: new Channel() }));
+      end();
+      await turns(1);
+      expect(selected.value).toEqual({ case: "derived", value: ctx.err() });
+    });
+
     test("ends all that hangs on it", async () => {
       const { ctx, end } = made();
       const derived = shaped(ctx);
