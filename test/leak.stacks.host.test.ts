@@ -29,6 +29,7 @@ const ENTRY_POINTS: Record<string, string> = {
   "selectSend: select": "void select({ sent: new Channel().sending(1) });",
   "selectMany: select": "void select({ ch: new Channel(), late: after(1e6), stop: context.withCancel(bg).ctx });",
   "selectNothing: select (no cases)": "void select({});",
+  "selectForeign: chan receive": "void select({ stop: foreign() });",
   "acquire: semaphore acquire": "void taken().acquire(bg);",
   "acquired: semaphore unit": "void new semaphore.Weighted(1).acquire(bg);",
   "tryAcquire: semaphore unit": "new semaphore.Weighted(1).tryAcquire();",
@@ -82,6 +83,12 @@ const bg = context.background();
 const forever = () => new Promise(() => {});
 const quiet = (promise) => void promise.catch(() => {});
 const objects = () => new pool.Pool({ create: () => ({}), reset: () => {} });
+// A context of another implementation, which is listened to by a receive.
+function foreign() {
+  const { signal } = new AbortController();
+  const done = new Channel();
+  return { deadline() {}, done: () => done, err() {}, value() {}, signal };
+}
 function taken() {
   const sem = new semaphore.Weighted(1);
   sem.tryAcquire();
