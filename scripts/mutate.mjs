@@ -17,6 +17,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -80,7 +81,8 @@ function optionsFor(targets) {
     coverageAnalysis: "perTest",
     // A mutant that runs while its module is loaded is tested with all tests.
     ignoreStatic: false,
-    concurrency: 2,
+    // More than there are processors: many mutants make a test wait, and die when its time is over.
+    concurrency: 3 * availableParallelism(),
     // A runner's memory grows with every run.
     maxTestRunnerReuse: 50,
     // Generous: on a busy machine a slow test must not count as a mutant that hangs.

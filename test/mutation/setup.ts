@@ -10,7 +10,7 @@ globalThis.gc = runInNewContext("gc") as typeof gc;
 
 // Many mutants wait forever, and this is how they are killed. Several times what the slowest test needs: it must not be
 // taken for one that hangs.
-vi.setConfig({ testTimeout: patience(10_000) });
+vi.setConfig({ testTimeout: patience(4_000) });
 
 // Stryker makes this when the first mutant runs. If none does in any test, it takes them to be of unknown coverage,
 // runs all tests for each, and counts them as survivors.
