@@ -12,6 +12,7 @@ import { against } from "./against.ts";
 import { files } from "./rows.ts";
 import { type Availability, Contenders, prepare } from "./support/contenders.ts";
 import { growthCosts } from "./support/measureGrowth.ts";
+import { levelCosts } from "./support/measureLevels.ts";
 import { stepCosts } from "./support/measureSteps.ts";
 import { memory } from "./support/memory.ts";
 import { type ModuleCosts, moduleCosts } from "./support/modules.ts";
@@ -20,11 +21,20 @@ import { type MemoryResult, type Results, type RowResult, summarize } from "./su
 import { measureRow, type RowRounds } from "./support/rounds.ts";
 import type { Row } from "./support/row.ts";
 import { guard } from "./support/runGuard.ts";
-import { excessLines, failures, growthTable, memoryTable, stepTable, table, tickTable } from "./support/table.ts";
+import {
+  excessLines,
+  failures,
+  growthTable,
+  levelTable,
+  memoryTable,
+  stepTable,
+  table,
+  tickTable,
+} from "./support/table.ts";
 import { tickCounts } from "./support/ticks.ts";
 
 /** The sections of a full run besides the rows. */
-const SECTIONS = ["memory", "growth", "steps", "ticks", "modules"];
+const SECTIONS = ["memory", "growth", "steps", "levels", "ticks", "modules"];
 const RESULTS = "bench/results/bench.json";
 const say = (text: string): boolean => process.stderr.write(`${text}\n`);
 
@@ -97,6 +107,8 @@ async function main(): Promise<number> {
   const series = has("growth") ? growthCosts(say) : [];
   if (has("steps")) say("from a bare promise to a channel");
   const steps = has("steps") ? stepCosts() : [];
+  if (has("levels")) say("levels of tracking");
+  const levels = has("levels") ? levelCosts(say) : [];
   if (has("ticks")) say("ticks of an interval beside busy tasks");
   const ticks = has("ticks") ? tickCounts(say) : [];
   if (has("modules")) say("import times and sizes of the modules");
@@ -116,6 +128,7 @@ async function main(): Promise<number> {
     memory: memoryResults,
     growth: series,
     steps,
+    levels,
     ticks,
     modules: costs.modules,
     ...(costs.noSizes && { noSizes: costs.noSizes }),
@@ -125,6 +138,7 @@ async function main(): Promise<number> {
   if (results.memory.length > 0) console.log(`\nbytes each\n${memoryTable(results.memory)}`);
   if (series.length > 0) console.log(`\ngrowth with size\n${growthTable(series)}`);
   if (steps.length > 0) console.log(`\nfrom a bare promise to a channel\n${stepTable(steps)}`);
+  if (levels.length > 0) console.log(`\nwhat tracking costs\n${levelTable(levels)}`);
   if (ticks.length > 0) console.log(`\nticks of an interval, and its longest gap\n${tickTable(ticks)}`);
   for (const { name, importMs, gzip } of costs.modules) {
     console.log(`${name.padEnd(20)} import ${importMs.toFixed(1)} ms${gzip === undefined ? "" : `, ${gzip} bytes`}`);

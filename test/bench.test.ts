@@ -16,6 +16,7 @@ import {
   digits,
   excessLines,
   failures,
+  levelTable,
   memoryTable,
   spread,
   table,
@@ -444,6 +445,19 @@ describe("ticks", () => {
     expect(lines[2]).toMatch(/^missed .* 89 % \(12 ms\) +100 % \(12 ms\) +≥ 90 %: MISSED$/);
     expect(lines[3]).toMatch(/^free .* 100 % \(12 ms\)$/);
   });
+});
+
+test("a level of tracking is compared with counters, and with its bound", () => {
+  const costs = (sampled: number) => [
+    { level: "counters", ns: 100 },
+    { level: "sampled", ns: 104, ratio: { median: sampled, low: 1, high: 1.1 }, most: 1.05 },
+    { level: "full", ns: 5000, ratio: { median: 50, low: 45, high: 55 } },
+  ];
+  const lines = [1.05, 1.06].map((sampled) => levelTable([{ what: "a value", costs: costs(sampled) }]).split("\n"));
+  expect(lines[0]?.[1]).toMatch(/^a value +counters +100 ns$/);
+  expect(lines[0]?.[2]).toMatch(/^a value +sampled +104 ns +1\.05 \[1\.00, 1\.10\] +≤ 1\.05: met$/);
+  expect(lines[1]?.[2]).toMatch(/≤ 1\.05: MISSED$/);
+  expect(lines[0]?.[3]).toMatch(/^a value +full +5\.00 µs +50\.0 \[45\.0, 55\.0\]$/);
 });
 
 test("a memory row is compared with its bound", () => {

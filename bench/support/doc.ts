@@ -6,6 +6,7 @@ import {
   excessLines,
   failures,
   growthMarkdown,
+  levelMarkdown,
   markdown,
   memoryMarkdown,
   stepMarkdown,
@@ -68,7 +69,7 @@ function runs(sets: number): string {
 }
 
 export function page(results: Results): string {
-  const { versions, machine, method, absent, rows, memory, growth, steps, ticks, modules, noSizes } = results;
+  const { versions, machine, method, absent, rows, memory, growth, steps, levels, ticks, modules, noSizes } = results;
   const all = rows.flatMap(({ targets }) => targets);
   const met = all.filter((target) => target.met).length;
   const lost = losses(rows);
@@ -120,6 +121,14 @@ exponent clearly above ${MAX_EXPONENT} (and above the floor's, which has the sam
 faster than its size, and is marked as a defect.`,
     "![Cost against size](growth.svg)",
     growthMarkdown(growth),
+    ...(levels === undefined
+      ? []
+      : [
+          "## What tracking costs",
+          `Two rows under each level of [\`leak.track\`](leak.md#when-to-use-which-level), in processes that take turns. "sampled" records one of
+4096, "full" all. The level "counters" is always on.`,
+          levelMarkdown(levels),
+        ]),
     "## Ticks of the event loop",
     `Tasks work through items without a pause, beside an interval of ${PERIOD_MS} ms, for ${SPAN_MS} ms, each cell in a process of its own. A cell
 has the share of the due ticks that came, and the longest time without one. A cell with fewer than nine ticks in ten is counted up to

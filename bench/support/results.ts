@@ -1,5 +1,6 @@
 /** The results of a run, as stored in `bench/results/bench.json` and `docs/performance.json`. */
 import type { Series } from "./growth.ts";
+import type { LevelRow } from "./measureLevels.ts";
 import type { NextBest, Row } from "./row.ts";
 import { figure, type Ratio, ratio, type SetRounds } from "./stats.ts";
 import type { TickRow } from "./ticks.ts";
@@ -71,6 +72,8 @@ export interface Results {
   readonly memory: readonly MemoryResult[];
   readonly growth: readonly Series[];
   readonly steps: readonly StepCost[];
+  /** Absent from results of before there were levels. */
+  readonly levels?: readonly LevelRow[];
   readonly ticks: readonly TickRow[];
   readonly modules: readonly ModuleCost[];
   /** Why there are no sizes, if there are none. */

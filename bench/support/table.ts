@@ -1,5 +1,6 @@
 /** The table of the comparison, for the terminal and for the docs. */
 import { judge, type Series } from "./growth.ts";
+import type { LevelRow } from "./measureLevels.ts";
 import { bestPeer, type MemoryResult, type RowResult, type StepCost, type Target } from "./results.ts";
 import type { Ratio } from "./stats.ts";
 import { BOUND_US, BUSY_US, type TickRow } from "./ticks.ts";
@@ -160,6 +161,26 @@ export function stepTable(steps: readonly StepCost[]): string {
 
 export function stepMarkdown(steps: readonly StepCost[]): string {
   return markdown(STEP_HEADS, steps.map(stepCells));
+}
+
+const LEVEL_HEADS = ["one operation", "level", "time", "÷ counters", "target"];
+
+function levelCells({ what, costs }: LevelRow): string[][] {
+  return costs.map(({ level, ns, ratio, most }) => [
+    what,
+    level,
+    time(ns),
+    spread(ratio),
+    most === undefined ? "" : `≤ ${most}: ${ratio !== undefined && ratio.median <= most ? "met" : "MISSED"}`,
+  ]);
+}
+
+export function levelTable(rows: readonly LevelRow[]): string {
+  return columns(LEVEL_HEADS, rows.flatMap(levelCells));
+}
+
+export function levelMarkdown(rows: readonly LevelRow[]): string {
+  return markdown(LEVEL_HEADS, rows.flatMap(levelCells));
 }
 
 const TICK_HEADS = [
