@@ -65,6 +65,7 @@ import { Machine, type Request } from "./internal/breaker/machine.ts";
 import { noGenerator } from "./internal/data/args.ts";
 import type { Counts } from "./internal/data/rollingcounts.ts";
 import { budgetWait, failedWith, notAFunction } from "./internal/time/turn.ts";
+import { giveName } from "./internal/track/named.ts";
 
 export { OpenStateError, TooManyRequestsError } from "./internal/breaker/machine.ts";
 export type { Counts } from "./internal/data/rollingcounts.ts";
@@ -74,7 +75,10 @@ export type State = "closed" | "half-open" | "open";
 
 /** When a breaker opens, and when it closes again. Everything may be left out. */
 export interface Settings {
-  /** For `onStateChange`. Empty if left out. */
+  /**
+   * For `onStateChange`, and a label of its metrics (`gopark/metrics`). Well-formed Unicode. Empty if left out: then it
+   * has no metrics of its own.
+   */
   readonly name?: string;
 
   /**
@@ -136,9 +140,13 @@ export interface Settings {
 export class CircuitBreaker {
   readonly #machine: Machine;
 
-  /** Throws RangeError for a number outside its range, TypeError for a setting of another type. */
+  /**
+   * Throws RangeError for a number outside its range or a name that is not well-formed, TypeError for a setting of
+   * another type.
+   */
   constructor(settings?: Settings) {
     this.#machine = new Machine(settings, "CircuitBreaker");
+    giveName("breaker", this.#machine, this.#machine.name, "CircuitBreaker: name");
   }
 
   /** The name that the settings gave it. */
@@ -215,6 +223,7 @@ export class TwoStepCircuitBreaker {
   /** Throws as the constructor of {@link CircuitBreaker} does. */
   constructor(settings?: Settings) {
     this.#machine = new Machine(settings, "TwoStepCircuitBreaker");
+    giveName("breaker", this.#machine, this.#machine.name, "TwoStepCircuitBreaker: name");
   }
 
   /** The name that the settings gave it. */

@@ -41,7 +41,7 @@
  * - Idle objects are dropped after a time, not after a number of garbage collections, and at most `maxIdle` are kept.
  *   As in Go, they pass through two generations.
  * - An object that is not put back is counted, and leak checks report it. Go does not count it.
- * - `lease`, `use`, `destroy`, `idle`, `out` and `dispose` are additions.
+ * - `lease`, `use`, `destroy`, `idle`, `out`, `dispose` and `name` are additions.
  *
  * What it is for: objects that cost more to make than a get and a put. It is not a cache: an idle object may be dropped
  * at any time, and the caller does not choose which one it gets. It is not a connection pool: `get` never waits, and
@@ -67,6 +67,7 @@ import { disposable } from "./internal/host/dispose.ts";
 import { now } from "./internal/time/clock.ts";
 import { type Alarm, arm, disarm } from "./internal/time/timers.ts";
 import { budgetWait, notAFunction } from "./internal/time/turn.ts";
+import { giveName } from "./internal/track/named.ts";
 import { enter, exit, Kind, type LeakRecord } from "./internal/track/tracker.ts";
 
 const OBJECT = new Kind("pool object", "resource", () => {
@@ -74,7 +75,7 @@ const OBJECT = new Kind("pool object", "resource", () => {
   return [use, lease, get];
 });
 
-/** How a {@link Pool} makes and keeps its objects. */
+/** How a {@link Pool} makes and keeps its objects, and what it is called. */
 export interface PoolOptions<T extends object> {
   /** Makes an object when none is idle. Must not return a promise, nor an object that is or was in a pool. */
   readonly create: () => T;
@@ -98,6 +99,9 @@ export interface PoolOptions<T extends object> {
    * Infinity keeps it for ever.
    */
   readonly idleMs?: number;
+
+  /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
+  readonly name?: string;
 }
 
 /**
@@ -210,15 +214,19 @@ export class Pool<T extends object> {
   #older: Member<T>[] = [];
   readonly #alarm: Alarm = { when: 0, index: -1, fire: () => this.#endPeriod() };
 
-  /** Throws TypeError for a missing or unusable option, and RangeError for a number outside its range. */
+  /**
+   * Throws TypeError for a missing or unusable option, and RangeError for a number outside its range or a name that is
+   * not well-formed.
+   */
   constructor(options: PoolOptions<T>) {
-    const { create, reset, destroy, maxIdle = 256, idleMs = 60_000 } = optionsOf(options, "Pool: options");
+    const { create, reset, destroy, maxIdle = 256, idleMs = 60_000, name } = optionsOf(options, "Pool: options");
     this.#create = callable(create, "Pool: create");
     this.#reset = callable(reset, "Pool: reset");
     this.#destroy = destroy === undefined ? undefined : callable(destroy, "Pool: destroy");
     this.#maxIdle = maxIdle === Number.POSITIVE_INFINITY ? maxIdle : wholeNumber(maxIdle, "Pool: maxIdle");
     this.#idleMs = duration(idleMs, "Pool: idleMs");
     if (idleMs <= 0) throw new RangeError(`Pool: idleMs must be above 0, got ${idleMs}`);
+    giveName("pool", this, name, "Pool: name");
   }
 
   /**

@@ -36,7 +36,7 @@
  * - A wait that is cancelled gives back exactly what it took if nothing was reserved after it, and never more. Go
  *   computes the amount: on a real clock it loses part of it, and it gives back too much if a later reservation is due
  *   earlier. `Reservation.cancel` computes it as Go does.
- * - `KeyedLimiter` is an addition.
+ * - `KeyedLimiter`, and the option `name` of a limiter, are additions.
  * - `Sometimes` takes its settings as an object, and `do` takes an instant. If one is given, the interval is counted
  *   from it, otherwise from the end of the function, as in Go.
  */
@@ -45,6 +45,7 @@ import { Bucket, Rate, seconds, type Taken } from "./internal/data/bucket.ts";
 import { withoutStack } from "./internal/host/errors.ts";
 import { now } from "./internal/time/clock.ts";
 import { completed, failedWith, rejectedByCheck } from "./internal/time/turn.ts";
+import { giveName } from "./internal/track/named.ts";
 import { Kind } from "./internal/track/tracker.ts";
 import { DeadlineExceeded } from "./internal/wait/endings.ts";
 import { isContext, sourceOf } from "./internal/wait/foreign.ts";
@@ -184,6 +185,12 @@ class BucketWaits {
   }
 }
 
+/** What a {@link Limiter} is called. */
+export interface LimiterOptions {
+  /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
+  readonly name?: string;
+}
+
 /**
  * A bucket of up to `burst` tokens that gains `limit` tokens a second. Each event takes one.
  *
@@ -196,13 +203,15 @@ export class Limiter {
   readonly #waits: BucketWaits;
 
   /**
-   * Allows `limit` events a second and bursts of `burst`. Throws RangeError unless `limit` is from 0 to {@link Inf} and
-   * `burst` a whole number from 0 to 2⁵³−1, TypeError if one of them is not a number.
+   * Allows `limit` events a second and bursts of `burst`. Throws RangeError unless `limit` is from 0 to {@link Inf},
+   * `burst` a whole number from 0 to 2⁵³−1 and `name` well-formed, TypeError if one of them has another type.
    */
-  constructor(limit: Limit, burst: number) {
+  constructor(limit: Limit, burst: number, options?: LimiterOptions) {
+    const { name } = optionsOf(options, "Limiter: options");
     this.#rate = new Rate(validLimit(limit, "Limiter: limit"), wholeNumber(burst, "Limiter: burst"));
     this.#bucket = new Bucket(this.#rate);
     this.#waits = new BucketWaits(this.#rate);
+    giveName("limiter", this, name, "Limiter: name");
   }
 
   /** The limit, in events a second. */
@@ -217,10 +226,10 @@ export class Limiter {
 
   /**
    * How many tokens there are at the instant `at`, fractions included; negative while tokens to come are reserved.
-   * Throws RangeError if `at` is not finite.
+   * Changes nothing. Throws RangeError if `at` is not finite.
    */
   tokens(at: number | Date = now()): number {
-    return this.#bucket.tokensAt(this.#nanos(at, "tokens: at"));
+    return this.#bucket.tokensAt(this.#rate.peekNanos(finiteInstant(at, "tokens: at")));
   }
 
   /**
@@ -293,10 +302,13 @@ export class Limiter {
   }
 }
 
-/** How a {@link KeyedLimiter} is made. */
+/** How a {@link KeyedLimiter} is made, and what it is called. */
 export interface KeyedLimiterOptions {
   /** How many keys have a bucket of their own at most: a whole number from 1 on. By default 65 536. */
   readonly maxKeys?: number;
+
+  /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
+  readonly name?: string;
 }
 
 /** How many buckets a call that adds a key looks at, to find some that are full again. */
@@ -336,15 +348,16 @@ export class KeyedLimiter<K = string> {
 
   /**
    * Allows, for each key, `limit` events a second and bursts of `burst`. Throws RangeError unless `limit` is from 0 to
-   * {@link Inf}, `burst` a whole number from 0 to 2⁵³−1 and `maxKeys` one from 1 on, TypeError if one of them is not a
-   * number.
+   * {@link Inf}, `burst` a whole number from 0 to 2⁵³−1, `maxKeys` one from 1 on and `name` well-formed, TypeError if
+   * one of them has another type.
    */
   constructor(limit: Limit, burst: number, options?: KeyedLimiterOptions) {
-    const { maxKeys = 65_536 } = optionsOf(options, "KeyedLimiter: options");
+    const { maxKeys = 65_536, name } = optionsOf(options, "KeyedLimiter: options");
     this.#rate = new Rate(validLimit(limit, "KeyedLimiter: limit"), wholeNumber(burst, "KeyedLimiter: burst"));
     this.#maxKeys = wholeNumber(maxKeys, "KeyedLimiter: maxKeys", 1);
     this.#waits = new BucketWaits(this.#rate);
     this.#hand = this.#buckets.entries();
+    giveName("keyedLimiter", this, name, "KeyedLimiter: name");
   }
 
   /** The limit of each key, in events a second. */
@@ -364,7 +377,7 @@ export class KeyedLimiter<K = string> {
 
   /** How many tokens a key has at the instant `at`: see {@link Limiter.tokens}. Adds no key. */
   tokens(key: K, at: number | Date = now()): number {
-    const t = this.#nanos(at, "tokens: at");
+    const t = this.#rate.peekNanos(finiteInstant(at, "tokens: at"));
     const bucket = this.#buckets.get(key) ?? (this.#buckets.size < this.#maxKeys ? undefined : this.#shared);
     return bucket === undefined ? this.#rate.burst : bucket.tokensAt(t);
   }

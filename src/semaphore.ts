@@ -38,8 +38,8 @@
  *   give the units back and fail.
  * - Counts are checked: negative, fractional and NaN ones are refused with RangeError, other types with TypeError. Zero
  *   is as in Go: it waits for those before it and takes nothing.
- * - `permit`, `withPermit`, `held`, `waiting`, `size`, `setSize` and `maxWaiting` are additions. Units held by a permit
- *   are released by that permit alone, and once, however often it is released.
+ * - `permit`, `withPermit`, `held`, `waiting`, `size`, `setSize`, `maxWaiting` and `name` are additions. Units held by
+ *   a permit are released by that permit alone, and once, however often it is released.
  */
 import { noGenerator, optionsOf, wholeNumber } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
@@ -53,6 +53,7 @@ import {
   notAFunction,
   rejectedByCheck,
 } from "./internal/time/turn.ts";
+import { giveName } from "./internal/track/named.ts";
 import {
   erase,
   eraseUnits,
@@ -137,10 +138,13 @@ class AcquireRequest implements UnitRequest<void> {
   }
 }
 
-/** How a {@link Weighted} queues. */
+/** How a {@link Weighted} queues, and what it is called. */
 export interface WeightedOptions {
   /** How many callers may wait, a whole number from 0 or Infinity; Infinity if left out. */
   readonly maxWaiting?: number;
+
+  /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
+  readonly name?: string;
 }
 
 /** A semaphore of `size` units. Waiters are served in the order of their calls: nobody overtakes. */
@@ -166,15 +170,16 @@ export class Weighted {
   #queueFull: QueueFullError | undefined = undefined;
 
   /**
-   * Throws RangeError unless `size` is a whole number from 0 to 2⁵³−1 and `maxWaiting` one or Infinity, TypeError if
-   * one of them is not a number.
+   * Throws RangeError unless `size` is a whole number from 0 to 2⁵³−1, `maxWaiting` one or Infinity, and `name`
+   * well-formed; TypeError if one of them has another type.
    */
   constructor(size: number, options?: WeightedOptions) {
-    const { maxWaiting = Number.POSITIVE_INFINITY } = optionsOf(options, "Weighted: options");
+    const { maxWaiting = Number.POSITIVE_INFINITY, name } = optionsOf(options, "Weighted: options");
     this.#size = wholeNumber(size, "Weighted: size");
     this.#slots = new Slots<unknown>(ACQUIRE, this.#size);
     const unbounded = maxWaiting === Number.POSITIVE_INFINITY;
     this.#maxWaiting = unbounded ? undefined : wholeNumber(maxWaiting, "Weighted: maxWaiting");
+    giveName("semaphore", this, name, "Weighted: name");
   }
 
   /**

@@ -58,12 +58,13 @@
  * - `maxWaiting` is Infinity if left out. 0 lets none wait; in Go `MaxBlockingTasks` of 0 is no limit.
  * - `ErrPoolOverload` and `ErrPoolClosed` are the classes `QueueFullError` and `PoolClosedError`. They have no stack.
  * - `release` returns a promise that waits for the tasks that run, as ReleaseContext does.
- * - `priority`, `cancel`, `trySubmit`, `pause`, `resume` and `idle` are additions.
+ * - `priority`, `cancel`, `trySubmit`, `pause`, `resume`, `idle` and `name` are additions.
  */
 import { callable, noGenerator, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { guarded } from "./internal/host/async.ts";
 import { brand, QueueFullError, withoutStack } from "./internal/host/errors.ts";
 import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
+import { giveName } from "./internal/track/named.ts";
 import { enter, exit, Kind, type LeakRecord, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
 import { Answer, type AnswerWait } from "./internal/wait/answer.ts";
 import { optionalSource } from "./internal/wait/foreign.ts";
@@ -93,7 +94,7 @@ export class PoolClosedError extends Error {
   }
 }
 
-/** How a pool queues, and what becomes of its errors. Everything may be left out. */
+/** How a pool queues, what becomes of its errors, and what it is called. Everything may be left out. */
 export interface WorkersOptions {
   /** How many tasks may wait, a whole number from 0 or Infinity; Infinity if left out. */
   readonly maxWaiting?: number;
@@ -106,6 +107,9 @@ export interface WorkersOptions {
    * the async context of its `submit`.
    */
   readonly panicHandler?: (error: unknown) => void;
+
+  /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
+  readonly name?: string;
 }
 
 /** How a task is submitted. */
@@ -152,13 +156,15 @@ export class Workers {
   /**
    * `size` is a whole number from 1, or Infinity.
    *
-   * Throws RangeError if `size` or `maxWaiting` is out of its range, TypeError if an argument has another type.
+   * Throws RangeError if `size` or `maxWaiting` is out of its range or `name` is not well-formed, TypeError if an
+   * argument has another type.
    */
   constructor(size: number, options?: WorkersOptions) {
     const {
       maxWaiting = Number.POSITIVE_INFINITY,
       nonblocking = false,
       panicHandler,
+      name,
     } = optionsOf(options, "Workers: options");
     this.#size = countOrInfinity(size, "Workers: size", 1);
     const most = countOrInfinity(maxWaiting, "Workers: maxWaiting", 0);
@@ -169,6 +175,7 @@ export class Workers {
     if (panicHandler !== undefined) callable(panicHandler, "Workers: panicHandler");
     this.#panicHandler = panicHandler;
     this.#queue = new PriorityWaiters(SUBMIT, () => this.#wakeIfIdle());
+    giveName("workers", this, name, "Workers: name");
   }
 
   /**

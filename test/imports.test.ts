@@ -26,10 +26,11 @@ const MODULES: Record<string, readonly string[]> = {
   workers: [],
   leak: [],
   "leak/vitest": ["leak"],
+  metrics: [],
 };
 
 /** For tests and production's watchers: no other module imports them. */
-const IMPORTED_BY_NOBODY = ["leak", "leak/vitest"];
+const IMPORTED_BY_NOBODY = ["leak", "leak/vitest", "metrics"];
 
 /** Foreign modules, which whoever imports the file has: optional peers. */
 const PEERS: Record<string, readonly string[]> = { "leak/vitest": ["vitest"] };

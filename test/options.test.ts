@@ -5,7 +5,7 @@ import { forEach, map, scope } from "gopark/errgroup";
 import { find, verifyNone } from "gopark/leak";
 import * as pipeline from "gopark/pipeline";
 import { Pool } from "gopark/pool";
-import { KeyedLimiter, Sometimes } from "gopark/rate";
+import { KeyedLimiter, Limiter, Sometimes } from "gopark/rate";
 import { Budget, retry } from "gopark/retry";
 import { Weighted } from "gopark/semaphore";
 import { Workers } from "gopark/workers";
@@ -17,6 +17,7 @@ const ctx = background();
 const users: Record<string, (options: never) => unknown> = {
   CircuitBreaker: (settings) => new CircuitBreaker(settings),
   TwoStepCircuitBreaker: (settings) => new TwoStepCircuitBreaker(settings),
+  Limiter: (options) => new Limiter(1, 1, options),
   KeyedLimiter: (options) => new KeyedLimiter(1, 1, options),
   Sometimes: (options) => new Sometimes(options),
   Budget: (options) => new Budget(options),

@@ -3,7 +3,7 @@
  * they let through.
  */
 import type { Settings, State } from "../../breaker.ts";
-import { callable, duration, isThenable, optionsOf, show, wholeNumber } from "../data/args.ts";
+import { callable, duration, isThenable, optionsOf, validName, wholeNumber } from "../data/args.ts";
 import { type Counts, type Outcome, RollingCounts } from "../data/rollingcounts.ts";
 import { guarded } from "../host/async.ts";
 import { brand, withoutStack } from "../host/errors.ts";
@@ -97,8 +97,7 @@ export class Machine {
     const settings = optionsOf(given, `${what}: settings`);
     const { name = "", maxRequests = 1, interval = 0, bucketPeriod = 0, timeout = 0 } = settings;
     const { probeTimeout = Number.POSITIVE_INFINITY, now = libraryNow } = settings;
-    if (typeof name !== "string") throw new TypeError(`${what}: name must be a string, got ${show(name)}`);
-    this.name = name;
+    this.name = validName(name, `${what}: name`);
     this.maxRequests = wholeNumber(maxRequests, `${what}: maxRequests`) || 1;
     const period = Math.max(duration(bucketPeriod, `${what}: bucketPeriod`), 0);
     const window = Math.max(duration(interval, `${what}: interval`), 0);
@@ -127,6 +126,27 @@ export class Machine {
   state(): State {
     this.advance();
     return this.current;
+  }
+
+  /**
+   * The state that {@link state} would find, with nothing changed and no hook called. If the clock throws, the state
+   * that the last call left: the next call throws that error to its caller.
+   */
+  peekState(): State {
+    if (!this.timed) return this.current;
+    let t: number;
+    try {
+      t = this.readClock();
+    } catch {
+      return this.current;
+    }
+    let { current, expiry } = this;
+    const overdueAt = this.oldestProbeEnds();
+    if (overdueAt < t) {
+      current = "open";
+      expiry = overdueAt + this.timeout;
+    }
+    return current === "open" && expiry < t ? "half-open" : current;
   }
 
   counts(): Counts {
@@ -232,11 +252,15 @@ export class Machine {
       return;
     }
     // The oldest probe may have failed so long ago that the time of being open is over too.
-    const [oldest] = this.probes;
-    if (oldest !== undefined && oldest.startedAt + this.probeTimeout < t) {
-      this.change("open", oldest.startedAt + this.probeTimeout);
-    }
+    const overdueAt = this.oldestProbeEnds();
+    if (overdueAt < t) this.change("open", overdueAt);
     if (this.current === "open" && this.expiry < t) this.change("half-open", t);
+  }
+
+  /** When the oldest probe has failed if it has not ended before; Infinity if there is none. */
+  private oldestProbeEnds(): number {
+    const [oldest] = this.probes;
+    return oldest === undefined ? Number.POSITIVE_INFINITY : oldest.startedAt + this.probeTimeout;
   }
 
   private roll(t: number): void {

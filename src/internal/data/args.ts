@@ -66,6 +66,16 @@ export function optionsOf<O extends object>(options: O | undefined, what: string
   throw new TypeError(`${what} must be an object, got ${show(options)}`);
 }
 
+/**
+ * Returns the name. Throws TypeError if it is not a string, RangeError if it has half of a surrogate pair: no text that
+ * leaves the process could show it.
+ */
+export function validName(name: string, what: string): string {
+  if (typeof name !== "string") throw new TypeError(`${what} must be a string, got ${show(name)}`);
+  if (/\p{Surrogate}/u.test(name)) throw new RangeError(`${what} must be well-formed Unicode, got ${show(name)}`);
+  return name;
+}
+
 /** As {@link instant}, and finite. */
 export function finiteInstant(at: number | Date, what: string): number {
   const ms = instant(at, what);
