@@ -57,7 +57,7 @@ export default {
   ssr: base.ssr,
   test: {
     include,
-    exclude: ["**/node_modules/**", ...Object.keys(LEFT_OUT).map((file) => `test/${file}`)],
+    exclude: ["**/node_modules/**", "test/observe/**", ...Object.keys(LEFT_OUT).map((file) => `test/${file}`)],
     setupFiles: ["test/mutation/setup.ts", "test/setup.ts"],
     sequence: { sequencer: Runs },
     // Stryker's runner allows no other.
