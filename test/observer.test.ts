@@ -38,8 +38,8 @@ function log(): string[] {
       seen.push(`+${kind.name} ${++tokens}`);
       return tokens;
     },
-    unparked(kind, token) {
-      seen.push(`-${kind.name} ${token}`);
+    unparked(kind, token, canceled) {
+      seen.push(`-${kind.name} ${token}${canceled ? " canceled" : ""}`);
     },
   });
   return seen;
@@ -66,8 +66,8 @@ describe("an observer, without full tracking", () => {
       "+select 3",
       "+semaphore acquire 4",
       "+semaphore acquire 5",
-      "-chan receive 2",
-      "-semaphore acquire 4",
+      "-chan receive 2 canceled",
+      "-semaphore acquire 4 canceled",
       "-chan receive 1",
       "-select 3",
       "-semaphore acquire 5",
@@ -144,6 +144,26 @@ describe("an observer, without full tracking", () => {
     expect(isObserved()).toBe(false);
     expect(await go(() => 1)).toBe(1);
   });
+});
+
+test("each of two observers sees which waits were cancelled, and once", async () => {
+  const seen = log();
+  const second: string[] = [];
+  const end = addObserver({
+    parked: () => "second",
+    unparked: (kind, token, canceled) => second.push(`${kind.name} ${token} ${canceled}`),
+  });
+  track("full");
+  const ch = new Channel<number>();
+  const [ctx, cancel] = withCancel(bg);
+  const waits = [watch(ch.receive(ctx)), watch(ch.receive())];
+  cancel();
+  ch.close();
+  await turn();
+  end();
+  expect(waits.map(({ state }) => state)).toEqual(["rejected", "fulfilled"]);
+  expect(seen.slice(2)).toEqual(["-chan receive 1 canceled", "-chan receive 2"]);
+  expect(second).toEqual(["chan receive second true", "chan receive second false"]);
 });
 
 test("with full tracking too, a wait has a record and a token", async () => {

@@ -135,8 +135,11 @@ export function ageOf(record: LeakRecord): number {
 export interface Observer {
   /** A wait of the kind has parked; `record` is its record, if it has one. The result is handed to `unparked`. */
   parked?(kind: Kind, record: LeakRecord | undefined): unknown;
-  /** That wait is being claimed, and its promise is not settled yet. Must not call the library. */
-  unparked?(kind: Kind, token: unknown): void;
+  /**
+   * That wait is being claimed, and its promise is not settled yet. `canceled`: its context or signal has ended. Must
+   * not call the library.
+   */
+  unparked?(kind: Kind, token: unknown, canceled: boolean): void;
   /** Runs a task's function; called instead of it. An error that it throws counts as the task's. */
   task?<R>(fn: () => R, record: LeakRecord | undefined): R;
 }
@@ -201,8 +204,8 @@ function combined(all: readonly Observer[]): Observer | undefined {
   const runners = all.filter(({ task }) => task !== undefined);
   const several: Observer = {
     parked: (kind, record) => all.map((one) => parkedAt(one, kind, record)),
-    unparked: (kind, tokens) => {
-      for (const [i, one] of all.entries()) unparkedAt(one, kind, (tokens as unknown[])[i]);
+    unparked: (kind, tokens, canceled) => {
+      for (const [i, one] of all.entries()) unparkedAt(one, kind, (tokens as unknown[])[i], canceled);
     },
   };
   if (runners.length === 0) return several;
@@ -219,8 +222,8 @@ function parkedAt(one: Observer, kind: Kind, record: LeakRecord | undefined): un
   return token;
 }
 
-function unparkedAt(one: Observer, kind: Kind, token: unknown): void {
-  guarded(() => one.unparked?.(kind, token));
+function unparkedAt(one: Observer, kind: Kind, token: unknown, canceled: boolean): void {
+  guarded(() => one.unparked?.(kind, token, canceled));
 }
 
 /** What `watch` keeps for `unwatch`. */
@@ -283,7 +286,13 @@ export function watch(due: Watch, kind: Kind, wait: WeakKey, holder?: Holder): W
 /** The wait has been claimed. */
 export function unwatch(kind: Kind, { record, observer, token }: Watch): void {
   if (record !== undefined) erase(record);
-  if (observer !== undefined) unparkedAt(observer, kind, token);
+  if (observer !== undefined) unparkedAt(observer, kind, token, false);
+}
+
+/** The wait is about to be claimed, as its context or signal has ended. Returns what is left for {@link unwatch}. */
+export function unwatchCanceled(kind: Kind, { record, observer, token }: Watch): Watch {
+  if (observer !== undefined) unparkedAt(observer, kind, token, true);
+  return { record, observer: undefined, token: undefined };
 }
 
 /** Whether an observer wants to run tasks itself, by {@link runTask}. */

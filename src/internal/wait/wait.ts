@@ -41,7 +41,16 @@
  */
 import { type Element, List } from "../data/list.ts";
 import { charge, defer } from "../time/turn.ts";
-import { type Holder, type Kind, showWaitStack, toWatch, unwatch, type Watch, watch } from "../track/tracker.ts";
+import {
+  type Holder,
+  type Kind,
+  showWaitStack,
+  toWatch,
+  unwatch,
+  unwatchCanceled,
+  type Watch,
+  watch,
+} from "../track/tracker.ts";
 import { type Ending, isContextError } from "./endings.ts";
 import type { Dependent, Source } from "./source.ts";
 import { PHASE_ADMIT, PHASE_NONE, type Phase } from "./waitable.ts";
@@ -248,6 +257,7 @@ class WaitDependent implements Dependent {
     queue.remove(wait);
     queue.hooks?.onCancel?.(wait, reason);
     if (record !== undefined && isContextError(reason)) showWaitStack(reason as Error, record);
+    if (this.watch !== undefined) this.watch = unwatchCanceled(wait.kind, this.watch);
     wait.reject(reason);
     if (queue.hooks?.afterCancels === undefined) return PHASE_NONE;
     this.queue = queue;
