@@ -27,10 +27,12 @@ const MODULES: Record<string, readonly string[]> = {
   leak: [],
   "leak/vitest": ["leak"],
   metrics: [],
+  trace: [],
+  "trace.node": [],
 };
 
 /** For tests and production's watchers: no other module imports them. */
-const IMPORTED_BY_NOBODY = ["leak", "leak/vitest", "metrics"];
+const IMPORTED_BY_NOBODY = ["leak", "leak/vitest", "metrics", "trace", "trace.node"];
 
 /** Foreign modules, which whoever imports the file has: optional peers. */
 const PEERS: Record<string, readonly string[]> = { "leak/vitest": ["vitest"] };
@@ -44,6 +46,7 @@ const LAYERS: Record<string, readonly string[]> = {
   wait: ["data", "host", "time", "track"],
   breaker: ["data", "host", "time"],
   pipeline: ["data", "host", "time", "track", "wait"],
+  trace: ["track"],
 };
 
 interface Import {
@@ -148,7 +151,7 @@ describe("package.json", () => {
   test("exports every module under its own name, the root, and nothing else", () => {
     const wanted: Record<string, unknown> = { "./package.json": "./package.json" };
     for (const stem of ["index", ...modules]) {
-      wanted[stem === "index" ? "." : `./${stem}`] = {
+      wanted[stem === "index" ? "." : `./${stem.replace(".", "/")}`] = {
         "gopark-source": `./src/${stem}.ts`,
         types: `./dist/${stem}.d.ts`,
         default: `./dist/${stem}.js`,

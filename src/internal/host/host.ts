@@ -61,7 +61,9 @@ export function timersAreReplaced(): boolean {
 }
 
 /** A module of Node, Bun or Deno; undefined where there is none. (A static `import` would be an error there.) */
-export function builtin<M>(name: "node:events" | "node:async_hooks"): Partial<M> | undefined {
+export function builtin<M>(
+  name: "node:events" | "node:async_hooks" | "node:diagnostics_channel",
+): Partial<M> | undefined {
   try {
     return host.process?.getBuiltinModule?.(name) as Partial<M> | undefined;
   } catch {
