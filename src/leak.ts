@@ -46,7 +46,7 @@ import { callable, duration, optionsOf, show, wholeNumber } from "./internal/dat
 import { type AsyncStorage, asyncStorage, guarded } from "./internal/host/async.ts";
 import { brand } from "./internal/host/errors.ts";
 import { realNow, realSetTimeout, realUnref } from "./internal/host/host.ts";
-import { functionOf } from "./internal/track/frames.ts";
+import { parseFrame } from "./internal/track/frames.ts";
 import { placesNow } from "./internal/track/places.ts";
 import {
   ageOf,
@@ -223,7 +223,8 @@ function isLeftOut(stack: string, { creators = [], anyFunction = [] }: FindOptio
   const frames = stack.split("\n");
   const isOf = (frame: string) => (wanted: string | RegExp) => {
     if (typeof wanted !== "string") return frame.search(wanted) !== -1;
-    const fn = functionOf(frame);
+    // V8 writes `new Poller`, `Object.poll` of a function that is called on an object, `Poller.poll [as start]`.
+    const fn = parseFrame(frame)?.fn.replace(/^(new |Object\.)|( \[as .+\])$/g, "") ?? "";
     return fn === wanted || fn.endsWith(`.${wanted}`);
   };
   return creators.some(isOf(frames[0] as string)) || frames.some((frame) => anyFunction.some(isOf(frame)));
