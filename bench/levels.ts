@@ -1,6 +1,6 @@
 /**
- * A row under one level of tracking: a process that measures the row's own contender, `node levels.js <level> <row>`, and
- * prints nanoseconds. Each level has a process of its own, as V8 would compile the row for all of them.
+ * A row under one level of tracking: a process that measures the row's own contender, `node levels.js <level> <row>`,
+ * and prints nanoseconds. Each level has a process of its own, as V8 would compile the row for all of them.
  */
 import { leak } from "gopark";
 import { files } from "./rows.ts";

@@ -27,12 +27,14 @@ const MODULES: Record<string, readonly string[]> = {
   leak: [],
   "leak/vitest": ["leak"],
   metrics: [],
+  pprof: [],
+  "pprof/node": ["pprof"],
   trace: [],
-  "trace.node": [],
+  "trace/node": [],
 };
 
 /** For tests and production's watchers: no other module imports them. */
-const IMPORTED_BY_NOBODY = ["leak", "leak/vitest", "metrics", "trace", "trace.node"];
+const IMPORTED_BY_NOBODY = ["leak", "leak/vitest", "metrics", "pprof", "pprof/node", "trace", "trace/node"];
 
 /** Foreign modules, which whoever imports the file has: optional peers. */
 const PEERS: Record<string, readonly string[]> = { "leak/vitest": ["vitest"] };
@@ -47,6 +49,7 @@ const LAYERS: Record<string, readonly string[]> = {
   breaker: ["data", "host", "time"],
   pipeline: ["data", "host", "time", "track", "wait"],
   trace: ["track"],
+  pprof: ["data", "host", "time", "track", "wait"],
 };
 
 interface Import {
@@ -151,7 +154,7 @@ describe("package.json", () => {
   test("exports every module under its own name, the root, and nothing else", () => {
     const wanted: Record<string, unknown> = { "./package.json": "./package.json" };
     for (const stem of ["index", ...modules]) {
-      wanted[stem === "index" ? "." : `./${stem.replace(".", "/")}`] = {
+      wanted[stem === "index" ? "." : `./${stem}`] = {
         "gopark-source": `./src/${stem}.ts`,
         types: `./dist/${stem}.d.ts`,
         default: `./dist/${stem}.js`,

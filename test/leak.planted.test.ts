@@ -1,6 +1,6 @@
 /**
- * Planted leaks of many sorts, fifty of each, in a process of their own: all are found with the line that made them, and
- * those that nothing can end are proved. Waits that are only slow are not.
+ * Planted leaks of many sorts, fifty of each, in a process of their own: all are found with the line that made them,
+ * and those that nothing can end are proved. Waits that are only slow are not.
  */
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";

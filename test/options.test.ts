@@ -5,6 +5,8 @@ import { forEach, map, scope } from "gopark/errgroup";
 import { find, verifyNone } from "gopark/leak";
 import * as pipeline from "gopark/pipeline";
 import { Pool } from "gopark/pool";
+import * as pprof from "gopark/pprof";
+import { listen, nodeHandler } from "gopark/pprof/node";
 import { KeyedLimiter, Limiter, Sometimes } from "gopark/rate";
 import { Budget, retry } from "gopark/retry";
 import { Weighted } from "gopark/semaphore";
@@ -34,10 +36,15 @@ const users: Record<string, (options: never) => unknown> = {
   subscribe: (options) => pipeline.broadcast(ctx, [1]).subscribe(options),
   find: (options) => find(options),
   verifyNone: (options) => verifyNone(options),
+  profile: (options) => pprof.profile("goroutine", options),
+  recordHeap: async (options) => (await pprof.recordHeap(options))(),
+  handler: (options) => pprof.handler(options),
+  nodeHandler: (options) => nodeHandler(options),
+  listen: async (options) => (await listen(0, options)).close(),
 };
 
 /** Those that cannot do without. */
-const required = ["Pool", "errgroup.map", "forEach"];
+const required = ["Pool", "errgroup.map", "forEach", "handler", "nodeHandler"];
 
 const outcome = async (use: (options: never) => unknown, options: unknown) => {
   try {

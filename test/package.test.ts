@@ -7,7 +7,9 @@ import { join } from "node:path";
 import { expect, inject, test } from "vitest";
 import { ROOT } from "./support/examples.ts";
 
-const modules = readdirSync(join(ROOT, "src")).filter((name) => name.endsWith(".ts"));
+const modules = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".ts") && !name.startsWith("internal"))
+  .sort();
 
 test("the package builds", () => {
   expect(inject("buildErrors")).toBe("");

@@ -6,8 +6,8 @@ export interface Plan {
   readonly quick: boolean;
   readonly guard: boolean;
   /**
-   * A prefix of row ids, of their files' names, or of `memory`, `growth`, `steps`, `levels`, `ticks`, `modules`. Everything if it
-   * is empty.
+   * A prefix of row ids, of their files' names, or of `memory`, `growth`, `steps`, `levels`, `ticks`, `modules`.
+   * Everything if it is empty.
    */
   readonly only: string;
   readonly effort: Effort;

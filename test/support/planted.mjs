@@ -1,6 +1,6 @@
 /**
- * Plants leaks of many sorts, and slow waits, and prints what the leak check makes of them, as JSON. A program of its own,
- * for any runtime: `node --expose-gc test/support/planted.mjs`. On the built package.
+ * Plants leaks of many sorts, and slow waits, and prints what the leak check makes of them, as JSON. A program of its
+ * own, for any runtime: `node --expose-gc test/support/planted.mjs`. On the built package.
  */
 import * as gopark from "gopark";
 
@@ -35,7 +35,8 @@ function drained() {
 
 /**
  * Each plants one: the kind that it leaves, and a function that returns what could end it. `proved` says whether the
- * collector proves it when nothing refers to that any more; at once, if nothing can. What a running task or the clock can still end is not.
+ * collector proves it when nothing refers to that any more; at once, if nothing can. What a running task or the clock
+ * can still end is not.
  */
 const SORTS = {
   receive: [
@@ -486,7 +487,9 @@ async function collect(rounds) {
   }
 }
 
-/** How many of a kind the check finds beyond `before`, and how many of them are proved; and whether each has a stack. */
+/**
+ * How many of a kind the check finds beyond `before`, and how many of them are proved; and whether each has a stack.
+ */
 function found(kind, before) {
   const leaks = leak.find({ ignore: before }).filter((it) => it.kind === kind);
   const sum = (list) => list.reduce((n, { count }) => n + count, 0);

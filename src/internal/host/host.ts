@@ -10,7 +10,7 @@ interface Host {
   readonly MessageChannel?: new () => { readonly port1: Port; readonly port2: Port };
   readonly reportError?: (error: unknown) => void;
   readonly Deno?: { refTimer(id: number): void; unrefTimer(id: number): void };
-  readonly process?: { getBuiltinModule?(name: string): unknown };
+  readonly process?: { getBuiltinModule?(name: string): unknown; emitWarning?(warning: Error): void };
 }
 
 interface Performance {
@@ -62,7 +62,7 @@ export function timersAreReplaced(): boolean {
 
 /** A module of Node, Bun or Deno; undefined where there is none. (A static `import` would be an error there.) */
 export function builtin<M>(
-  name: "node:events" | "node:async_hooks" | "node:diagnostics_channel",
+  name: "node:events" | "node:async_hooks" | "node:diagnostics_channel" | "node:http" | "node:inspector/promises",
 ): Partial<M> | undefined {
   try {
     return host.process?.getBuiltinModule?.(name) as Partial<M> | undefined;

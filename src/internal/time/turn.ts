@@ -237,7 +237,7 @@ export function deferred<T>(value: T): Promise<T> {
  * channel, which is closed when its message arrives: an open port keeps a Node process alive, and the messages of one
  * port would be served before the timers.
  */
-function macrotask(fn: () => void): void {
+export function macrotask(fn: () => void): void {
   if (realSetImmediate !== undefined) {
     realSetImmediate(fn);
   } else if (host.MessageChannel !== undefined) {

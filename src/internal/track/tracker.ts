@@ -381,7 +381,12 @@ export function onBehalfOf<R>(stack: string | undefined, fn: () => R): R {
 
 /** Where one of the public functions is being called; undefined unless all is recorded. */
 export function stackOfCall(entryPoints: () => readonly PublicFunction[]): string | undefined {
-  return full ? callerStack(entryPoints(), origin) : undefined;
+  return full ? stackNow(entryPoints) : undefined;
+}
+
+/** The same, whatever is recorded: for observers. Costs some microseconds. */
+export function stackNow(entryPoints: () => readonly PublicFunction[]): string {
+  return callerStack(entryPoints(), origin);
 }
 
 /** Makes the record of units that the caller counts: see {@link isDue}. */
@@ -390,7 +395,7 @@ export function makeRecord(
   units: number,
   thing?: WeakKey,
   entryPoints: () => readonly PublicFunction[] = kind.entryPoints,
-  stack: string = callerStack(entryPoints(), origin),
+  stack: string = stackNow(entryPoints),
 ): LeakRecord {
   const site = atSite(kind.sites, kind, stack);
   site.units += units;

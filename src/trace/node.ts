@@ -35,8 +35,8 @@
  * // chan receive false
  * ```
  */
-import { builtin } from "./internal/host/host.ts";
-import { addObserver, type Observer } from "./internal/track/tracker.ts";
+import { builtin } from "../internal/host/host.ts";
+import { addObserver, type Observer } from "../internal/track/tracker.ts";
 
 /** A wait, on the channels `gopark.wait.parked` and `gopark.wait.unparked`. One object, from its park to its end. */
 export interface WaitMessage {
