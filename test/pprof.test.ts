@@ -9,7 +9,7 @@ import { Mutex, RWMutex } from "gopark/sync";
 import { sleep } from "gopark/time";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { MUTEX_KINDS } from "../src/internal/pprof/blocking.ts";
-import { apportion } from "../src/internal/pprof/counts.ts";
+import { apportion } from "../src/internal/track/places.ts";
 import {
   allKinds,
   allRecords,
@@ -165,7 +165,7 @@ describe("goroutine", () => {
     const ch = new Channel<number>();
     const waits = [receiveHere(ch)];
     const [sample, ...others] = (await take("goroutine")).samples;
-    expect(sample?.stack).toEqual(["[no stack: none of these was sampled] :0:0"]);
+    expect(sample?.stack).toEqual(["[no stack: not sampled] :0:0"]);
     expect([sample?.values, others]).toEqual([[1], []]);
     ch.close();
     await Promise.all(waits);

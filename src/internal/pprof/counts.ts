@@ -1,6 +1,7 @@
 /** What is alive in the library, by place: the profiles `goroutine`, `task` and `goroutineleak`. */
 import { realNow } from "../host/host.ts";
 import { type Frame, framesOf } from "../track/frames.ts";
+import { apportion, shownByRecords } from "../track/places.ts";
 import {
   ageOf,
   allKinds,
@@ -54,8 +55,7 @@ function samplesOfKind(kind: Kind, ages: ReadonlyMap<Site, number[]>): Sample[] 
     for (const [age, n] of units.entries()) if (n > 0) places.push({ stack, age, units: n });
   }
   const recorded = places.reduce((sum, { units }) => sum + units, 0);
-  const sampled = currentLevel().name === "sampled";
-  const share = sampled && recorded > 0 ? kind.live : recorded;
+  const share = shownByRecords(kind, recorded);
   const counts = apportion(
     share,
     places.map(({ units }) => units),
@@ -67,7 +67,7 @@ function samplesOfKind(kind: Kind, ages: ReadonlyMap<Site, number[]>): Sample[] 
   });
   const rest = kind.live - share;
   if (rest > 0) {
-    const frames = [sampled ? NONE_SAMPLED : UNTRACKED];
+    const frames = [currentLevel().name === "sampled" ? NONE_SAMPLED : UNTRACKED];
     samples.push({ frames, values: [rest], labels: { kind: kind.name } });
   }
   return samples;
@@ -105,26 +105,13 @@ function bucketOf(age: number): number {
   return AGES.findLastIndex((from) => age >= 1000 * from);
 }
 
-/** Whole numbers that sum to `total` and are to each other as the weights are, as nearly as may be. */
-export function apportion(total: number, weights: readonly number[]): number[] {
-  const sum = weights.reduce((a, b) => a + b, 0);
-  let seen = 0;
-  let given = 0;
-  return weights.map((weight) => {
-    seen += weight;
-    const part = Math.round((total * seen) / sum) - given;
-    given += part;
-    return part;
-  });
-}
-
 /** A frame that says something instead of being one. */
 function saying(fn: string): Frame {
   return { fn, file: "", line: 0, column: 0 };
 }
 
 const UNTRACKED = saying("[no stack: made while tracking was off]");
-const NONE_SAMPLED = saying("[no stack: none of these was sampled]");
+const NONE_SAMPLED = saying("[no stack: not sampled]");
 const NO_STACK = saying("[no stack: the host gave none]");
 
 /** A sample of one value at a stack. */

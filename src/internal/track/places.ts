@@ -26,26 +26,34 @@ export function placesNow(): Place[] {
 /** The places of one kind. */
 function placesOf(kind: Kind, oldestAt: (site: Site) => number | undefined): Place[] {
   const sites = [...(kind === PROVED ? sitesOfProved() : sitesOf(kind))];
-  const recorded = sites.reduce((sum, { units }) => sum + units, 0);
-  const weight = weightOf(kind, recorded);
-  const places: Place[] = [];
-  // Rounding what stands for all so far, not each count, keeps the sum right.
-  let units = 0;
-  let counted = 0;
-  for (const site of sites) {
-    units += site.units;
-    const count = Math.round(units * weight) - counted;
-    counted += count;
-    places.push({ kind, stack: site.stack, count, oldestAt: oldestAt(site) });
-  }
-  if (kind.live > counted) places.push({ kind, stack: undefined, count: kind.live - counted, oldestAt: undefined });
+  const units = sites.map((site) => site.units);
+  const shown = shownByRecords(kind, sum(units));
+  const counts = apportion(shown, units);
+  const places: Place[] = sites.map((site, i) => {
+    return { kind, stack: site.stack, count: counts[i] as number, oldestAt: oldestAt(site) };
+  });
+  if (kind.live > shown) places.push({ kind, stack: undefined, count: kind.live - shown, oldestAt: undefined });
   return places;
 }
 
-/** How many of the kind each recorded unit stands for. */
-function weightOf(kind: Kind, recorded: number): number {
+/** How many of a kind its records stand for, if they have so many units: under sampled tracking more than these. */
+export function shownByRecords(kind: Kind, recorded: number): number {
   const level = currentLevel();
-  if (level.name !== "sampled" || recorded === 0 || kind === PROVED) return 1;
-  const weight = kind.live / recorded;
-  return kind.sampledInPart ? Math.min(weight, level.every) : weight;
+  if (level.name !== "sampled" || recorded === 0 || kind === PROVED) return recorded;
+  return kind.sampledInPart ? Math.min(kind.live, recorded * level.every) : kind.live;
 }
+
+/** Whole numbers that sum to `total` and are to each other as the weights are, as nearly as may be. */
+export function apportion(total: number, weights: readonly number[]): number[] {
+  const all = sum(weights);
+  let seen = 0;
+  let given = 0;
+  return weights.map((weight) => {
+    seen += weight;
+    const part = Math.round((total * seen) / all) - given;
+    given += part;
+    return part;
+  });
+}
+
+const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
