@@ -45,6 +45,7 @@ import {
   enter,
   exit,
   Kind,
+  type LeakRecord,
   onBehalfOf,
   type PublicFunction,
   registerOuter,
@@ -268,6 +269,7 @@ export class Group {
    */
   async #start(task: Task, limited: boolean, stack: string | undefined, results?: unknown[], index = 0): Promise<void> {
     const record = enter(TASK, undefined, entryPoints, stack);
+    if (record !== undefined) this.#noteTask(record, limited);
     try {
       await completed();
       const result = await runTask(task, record);
@@ -276,7 +278,19 @@ export class Group {
       this.#fail(error);
     }
     exit(TASK, record);
+    if (record !== undefined) this.#forgetTask(record);
     this.#done(limited);
+  }
+
+  /** Says that the waits for the group's end, and for a slot if the task has one, wait for this task. */
+  #noteTask(record: LeakRecord, limited: boolean): void {
+    if (limited) this.#slots.waiters.addHolder(record, "one");
+    this.#waiters.addHolder(record);
+  }
+
+  #forgetTask(record: LeakRecord): void {
+    this.#slots.waiters.removeHolder(record);
+    this.#waiters.removeHolder(record);
   }
 
   async #startLater(task: Task, source: Source | undefined): Promise<void> {

@@ -28,15 +28,7 @@
  * - A task that throws rejects its promise. A panic in Go ends the program, unless the goroutine itself recovers.
  */
 import { completed, notAFunction } from "./internal/time/turn.ts";
-import {
-  enter,
-  exit,
-  isObserved,
-  type LeakRecord,
-  type PublicFunction,
-  runTask,
-  TASK,
-} from "./internal/track/tracker.ts";
+import { enter, exit, isObserved, type PublicFunction, runTaskWith, TASK } from "./internal/track/tracker.ts";
 
 // The public functions at which the stack of a record begins.
 const entryPoints = (): PublicFunction[] => [go];
@@ -56,15 +48,10 @@ export async function go<A extends readonly unknown[], T>(
   const record = enter(TASK, undefined, entryPoints);
   try {
     await completed();
-    if (isObserved()) return await observed(fn, args, record);
+    if (isObserved()) return await runTaskWith(record, fn, ...args);
     // Most tasks have no arguments, and a spread of none would cost more than a call.
     return await (args.length === 0 ? (fn as () => T | PromiseLike<T>)() : fn(...args));
   } finally {
     exit(TASK, record);
   }
-}
-
-// Apart from `go`: with the closure in it, every call would allocate what it captures.
-function observed<A extends readonly unknown[], R>(fn: (...args: A) => R, args: A, record: LeakRecord | undefined): R {
-  return runTask(() => fn(...args), record);
 }

@@ -77,7 +77,7 @@ const entryPoints = (): PublicFunction[] => {
 };
 const ACQUIRE = new Kind("semaphore acquire", "wait", entryPoints);
 const PERMIT = new Kind("semaphore permit", "wait", entryPoints);
-const UNITS = new Kind("semaphore unit", "resource", entryPoints, true);
+const UNITS = new Kind("semaphore unit", "resource", entryPoints, { sampledInPart: true });
 
 /** Units that are held until {@link release}. Made by {@link Weighted.permit}. */
 export class Permit {

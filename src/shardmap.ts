@@ -50,7 +50,15 @@ import { callable, isObject, show } from "./internal/data/args.ts";
 import { Shards } from "./internal/data/shards.ts";
 import { reaction } from "./internal/host/async.ts";
 import { completed, completedWith, failedWith, notAFunction } from "./internal/time/turn.ts";
-import { enter, exit, Kind, type LeakRecord, type PublicFunction } from "./internal/track/tracker.ts";
+import {
+  enter,
+  exit,
+  isObserved,
+  Kind,
+  type LeakRecord,
+  type PublicFunction,
+  runTaskWith,
+} from "./internal/track/tracker.ts";
 import { Flight, Flights } from "./internal/wait/flight.ts";
 import { optionalSource, sourceOf } from "./internal/wait/foreign.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";
@@ -60,7 +68,7 @@ import { Wait, Waiters } from "./internal/wait/wait.ts";
 const updateEntryPoints = (): PublicFunction[] => [ShardMap.prototype.update];
 const loadEntryPoints = (): PublicFunction[] => [ShardMap.prototype.getOrLoad];
 const UPDATE_WAIT = new Kind("shardmap update", "wait", updateEntryPoints);
-const UPDATE_TASK = new Kind("shardmap updater", "task", updateEntryPoints);
+const UPDATE_TASK = new Kind("shardmap updater", "task", updateEntryPoints, { callerWaits: true });
 const LOAD_WAIT = new Kind("shardmap load", "wait", loadEntryPoints);
 const LOAD_TASK = new Kind("shardmap loader", "task", loadEntryPoints);
 
@@ -124,7 +132,7 @@ export class ShardMap<K, V> {
   readonly #shards = new Shards<K, V>();
 
   // The keys that are being updated, each with the queue of callers that wait to update it. The queue is made for the
-  // first of them; until then the value is null.
+  // first of them, or for the first recorded updater; until then the value is null.
   readonly #updates = new Map<K, Waiters<void> | null>();
 
   // The loads whose results are to be stored. Every write to a key takes its load out: the load may have read what was
@@ -286,25 +294,27 @@ export class ShardMap<K, V> {
     const queue = this.#updates.get(key);
     if (queue === undefined) {
       this.#updates.set(key, null);
-      record = enter(UPDATE_TASK);
+      record = this.#beginUpdate(key);
       await completed();
     } else {
       const wait = new Wait<void>(UPDATE_WAIT, source, undefined);
       (queue ?? this.#makeQueue(key)).push(wait);
       wait.dependent?.listen();
       await wait.promise;
-      record = enter(UPDATE_TASK, undefined, undefined, wait.dependent?.stack);
+      record = this.#beginUpdate(key, wait.dependent?.stack);
     }
     try {
       const { value, loaded } = this.#find(key);
-      const result = fn(value, loaded);
+      const result = isObserved() ? runTaskWith(record, fn, value, loaded) : fn(value, loaded);
       // No await for a value that cannot be a promise.
       const next = isObject(result) ? await result : result;
       this.set(key, next);
       return next;
     } finally {
       exit(UPDATE_TASK, record);
-      if (this.#updates.get(key)?.wakeOne(undefined) !== true) this.#updates.delete(key);
+      const waiting = this.#updates.get(key);
+      waiting?.removeHolder(record);
+      if (waiting?.wakeOne(undefined) !== true) this.#updates.delete(key);
     }
   }
 
@@ -342,6 +352,13 @@ export class ShardMap<K, V> {
     const value = map.get(key);
     if (value === undefined && !map.has(key)) return { value: undefined, loaded: false };
     return { value: value as V, loaded: true };
+  }
+
+  /** Counts an updater of the key, which has none. `stack` is where it was asked for, if it waited and was recorded. */
+  #beginUpdate(key: K, stack?: string): LeakRecord | undefined {
+    const record = enter(UPDATE_TASK, undefined, undefined, stack);
+    if (record !== undefined) (this.#updates.get(key) ?? this.#makeQueue(key)).addHolder(record);
+    return record;
   }
 
   /** Makes the queue of callers that wait to update the key. */

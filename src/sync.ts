@@ -51,7 +51,16 @@
 import { callable, noGenerator, show } from "./internal/data/args.ts";
 import { disposable } from "./internal/host/dispose.ts";
 import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
-import { enter, exit, Kind, onBehalfOf, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
+import {
+  enter,
+  exit,
+  Kind,
+  type LeakRecord,
+  onBehalfOf,
+  type PublicFunction,
+  runTask,
+  TASK,
+} from "./internal/track/tracker.ts";
 import { optionalSource } from "./internal/wait/foreign.ts";
 import { Hold, Lock, type Side } from "./internal/wait/lock.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";
@@ -68,7 +77,7 @@ const lockEntryPoints = (): PublicFunction[] => {
   const keyedMutex = [keyed.withLock, keyed.guard, keyed.lock, keyed.tryLock];
   return [Cond.prototype.wait, ...mutex, ...rwMutexToWrite, ...rwMutexToRead, ...keyedMutex];
 };
-const HELD = new Kind("held lock", "resource", lockEntryPoints, true);
+const HELD = new Kind("held lock", "resource", lockEntryPoints, { sampledInPart: true });
 const MUTEX = {
   waitKind: new Kind("mutex lock", "wait", lockEntryPoints),
   heldKind: HELD,
@@ -91,8 +100,11 @@ const KEYED = {
 };
 const WAITGROUP_WAIT = new Kind("waitgroup wait", "wait", () => [WaitGroup.prototype.wait]);
 const ONCE_WAIT = new Kind("once do", "wait", () => [Once.prototype.do]);
-const ONCE_TASK = new Kind("once function", "task", () => [Once.prototype.do]);
+const ONCE_TASK = new Kind("once function", "task", () => [Once.prototype.do], { callerWaits: true });
 const COND_WAIT = new Kind("cond wait", "wait", () => [Cond.prototype.wait]);
+
+// Set by the static block of Guard.
+let holdOf: (guard: Guard) => Hold;
 
 /** A lock that is held until {@link unlock}. Made by the methods `guard` and `rGuard`. */
 export class Guard {
@@ -113,6 +125,7 @@ export class Guard {
 
   static {
     disposable(this.prototype, this.prototype.unlock);
+    holdOf = (guard) => guard.#hold;
   }
 }
 
@@ -150,7 +163,7 @@ function newGuard(side: Side, source: Source | undefined): Promise<Guard> {
 async function callHolding<R>(taken: Promise<Guard>, fn: () => R | PromiseLike<R>, what: string): Promise<R> {
   const guard = await taken;
   try {
-    return noGenerator(await fn(), what);
+    return noGenerator(await holdOf(guard).call(fn), what);
   } finally {
     guard.unlock();
   }
@@ -431,18 +444,24 @@ export class WaitGroup {
     if (typeof fn !== "function") return notAFunction(fn, "go: fn");
     this.add(1);
     const record = enter(TASK, undefined, () => [WaitGroup.prototype.go]);
+    this.#waiters.addHolder(record);
     let result: T;
     try {
       await completed();
       result = await runTask(fn, record);
     } catch (error) {
-      exit(TASK, record);
+      this.#exit(record);
       if (this.#n > 0) this.done(); // The task's error matters more than an extra `done`.
       throw error;
     }
-    exit(TASK, record);
+    this.#exit(record);
     this.done();
     return result;
+  }
+
+  #exit(record: LeakRecord | undefined): void {
+    exit(TASK, record);
+    this.#waiters.removeHolder(record);
   }
 
   /**
@@ -462,10 +481,7 @@ export class Once {
   // Between any two calls: if anyone waits, #state is "running".
   #state: "new" | "running" | "done" = "new";
 
-  // The call whose function runs. Its stack is set while it runs, under full tracking.
-  readonly #runner: { stack: string | undefined } = { stack: undefined };
-
-  readonly #waiters = new Waiters<void>(ONCE_WAIT, undefined, this.#runner);
+  readonly #waiters = new Waiters<void>(ONCE_WAIT);
 
   /**
    * Calls `fn`, if no call has come before for this Once, and resolves when it has returned and what it returned has
@@ -492,13 +508,13 @@ export class Once {
   async #run(fn: () => unknown): Promise<void> {
     this.#state = "running";
     const record = enter(ONCE_TASK);
-    this.#runner.stack = record?.stack;
+    this.#waiters.addHolder(record);
     try {
-      noGenerator(await fn(), "do: fn");
+      noGenerator(await runTask(fn, record), "do: fn");
     } finally {
       exit(ONCE_TASK, record);
       this.#state = "done";
-      this.#runner.stack = undefined;
+      this.#waiters.removeHolder(record);
       this.#waiters.wakeAll(undefined);
     }
   }

@@ -329,10 +329,10 @@ export class Workers {
   async #run<R>(task: Task<R>, granted: Promise<unknown> | undefined, own: Own<R> | undefined): Promise<R> {
     let record: LeakRecord | undefined;
     if (granted === undefined) {
-      record = enter(TASK, undefined, entryPoints);
+      record = this.#enter(undefined);
       await completed();
     } else {
-      record = enter(TASK, undefined, entryPoints, (await granted) as string | undefined);
+      record = this.#enter((await granted) as string | undefined);
     }
     let result: R;
     try {
@@ -364,11 +364,13 @@ export class Workers {
   async #runFor<R>(task: Task<R>, source: Source, wait: AnswerWait, answer: Answer, hasSlot: boolean): Promise<void> {
     let record: LeakRecord | undefined;
     if (hasSlot) {
-      record = enter(TASK, undefined, entryPoints);
+      record = this.#enter(undefined);
       await completed();
     } else {
       await answer.granted;
-      record = enter(TASK, undefined, entryPoints, wait.dependent?.stack);
+      const parked = wait.dependent?.record;
+      if (parked !== undefined) parked.holder = undefined; // It has its slot.
+      record = this.#enter(parked?.stack);
     }
     source.poll();
     // If the source has ended, in the meantime or by this poll, that has claimed the wait.
@@ -387,6 +389,13 @@ export class Workers {
     if (answer.remove(wait)) wait.resolve(result);
   }
 
+  /** Counts a task that has its slot. `stack` is where it was submitted, if it waited and that was recorded. */
+  #enter(stack: string | undefined): LeakRecord | undefined {
+    const record = enter(TASK, undefined, entryPoints, stack);
+    if (record !== undefined) this.#queue.holder.records.add(record);
+    return record;
+  }
+
   /** Hands a task's error to the panic handler, if there is one; then the rejection of `promise` counts as handled. */
   #report(error: unknown, promise: Promise<unknown> | undefined): void {
     const handler = this.#panicHandler;
@@ -398,6 +407,7 @@ export class Workers {
   /** A task has ended: gives its slot back. */
   #done(record: LeakRecord | undefined): void {
     exit(TASK, record);
+    if (record !== undefined) this.#queue.holder.records.delete(record);
     this.#running--;
     this.#admit();
     this.#wakeIfIdle();

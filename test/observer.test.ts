@@ -6,6 +6,10 @@ import { go } from "gopark/go";
 import { track } from "gopark/leak";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
+import { ShardMap } from "gopark/shardmap";
+import { Group as Flights } from "gopark/singleflight";
+import { Once, WaitGroup } from "gopark/sync";
+import { Workers } from "gopark/workers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { addObserver, isObserved, type Kind, type Observer, toWatch } from "../src/internal/track/tracker.ts";
 import { collectReported } from "./support/reported.ts";
@@ -133,6 +137,14 @@ describe("an observer, without full tracking", () => {
     await group.go(() => ran.push("group"));
     await group.wait();
     expect(ran).toEqual(["task", "go", "task", "group"]);
+    ran.length = 0;
+    await new ShardMap<string, number>().update("k", () => ran.push("update"));
+    await new Once().do(() => ran.push("once"));
+    await new ShardMap<string, number>().getOrLoad("k", () => ran.push("load"));
+    await new Flights<string, number>().do("k", () => ran.push("work"));
+    await new WaitGroup().go(() => ran.push("waitgroup"));
+    await new Workers(1).submit(() => ran.push("workers"));
+    expect(ran).toEqual(["update", "once", "load", "work", "waitgroup", "workers"].flatMap((name) => ["task", name]));
     const boom = new Error("boom");
     setObserver({
       task() {
@@ -140,6 +152,9 @@ describe("an observer, without full tracking", () => {
       },
     });
     await expect(go(() => {})).rejects.toBe(boom);
+    await expect(new ShardMap<string, number>().update("k", () => 1)).rejects.toBe(boom);
+    await expect(new Once().do(() => {})).rejects.toBe(boom);
+    await expect(new Flights<string, number>().do("k", () => 1)).rejects.toBe(boom);
     setObserver({});
     expect(isObserved()).toBe(false);
     expect(await go(() => 1)).toBe(1);

@@ -32,6 +32,8 @@ export function reaction(fn: () => unknown): () => void {
 export interface AsyncStorage<T> {
   getStore(): T | undefined;
   run<R>(value: T, fn: () => R): R;
+  /** Ends it. As long as there is one that has been used and not disabled, the host slows down every promise. */
+  disable(): void;
 }
 
 /** A new AsyncLocalStorage. Throws an Error that says that `what` needs one where the host has none. */

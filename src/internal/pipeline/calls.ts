@@ -5,7 +5,7 @@
 import type { Context } from "../../context.ts";
 import { Ring } from "../data/ring.ts";
 import { budgetWait, completed } from "../time/turn.ts";
-import { enter, exit, isObserved, type LeakRecord, runTask, TASK } from "../track/tracker.ts";
+import { enter, exit, isObserved, runTaskWith, TASK } from "../track/tracker.ts";
 import type { Flow } from "./flow.ts";
 import { type AnyInput, takeEach } from "./inputs.ts";
 
@@ -54,7 +54,9 @@ export class Calls<T> {
       await completed();
       if (flow.source.poll() === undefined) {
         const fn = this.#fn;
-        const result = await (isObserved() ? observed(record, fn, item, flow.ctx, index) : fn(item, flow.ctx, index));
+        const result = await (isObserved()
+          ? runTaskWith(record, fn, item, flow.ctx, index)
+          : fn(item, flow.ctx, index));
         if (this.#choice === "result") this.#put(place, true, result);
         else this.#put(place, Boolean(result), item);
       }
@@ -83,13 +85,4 @@ export class Calls<T> {
     if (isResult) this.#flow.deliver(value);
     else this.#flow.release();
   }
-}
-
-// Apart from the call: with the closure in it, every call would allocate what it captures.
-function observed<A extends readonly unknown[], R>(
-  record: LeakRecord | undefined,
-  fn: (...args: A) => R,
-  ...args: A
-): R {
-  return runTask(() => fn(...args), record);
 }

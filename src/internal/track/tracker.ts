@@ -16,12 +16,19 @@ import { guarded } from "../host/async.ts";
 import { setStack } from "../host/errors.ts";
 import { realNow } from "../host/host.ts";
 import { callerStack, type PublicFunction, setFrames } from "./stack.ts";
+import type { Task } from "./tasks.ts";
 
 export type { PublicFunction } from "./stack.ts";
 export { registerOuter } from "./stack.ts";
 
 /** What sort of thing a kind counts: something that waits, something that runs, or something held. For observers. */
 export type KindClass = "wait" | "task" | "resource";
+
+/** What is said of few kinds. */
+interface KindOptions {
+  readonly sampledInPart?: boolean;
+  readonly callerWaits?: boolean;
+}
 
 /** A sort of thing that can be left behind. */
 export class Kind {
@@ -43,16 +50,20 @@ export class Kind {
   /** Whether sampled tracking passes over some, for which it would not be known which one has ended. */
   readonly sampledInPart: boolean;
 
+  /** For a task: whether the caller of the function that makes one waits for its end meanwhile. */
+  readonly callerWaits: boolean;
+
   constructor(
     name: string,
     kindClass: KindClass,
     entryPoints: () => readonly PublicFunction[] = () => [],
-    sampledInPart = false,
+    { sampledInPart = false, callerWaits = false }: KindOptions = {},
   ) {
     this.name = name;
     this.class = kindClass;
     this.entryPoints = entryPoints;
     this.sampledInPart = sampledInPart;
+    this.callerWaits = callerWaits;
     kinds.push(this);
   }
 }
@@ -97,6 +108,11 @@ export class LeakRecord {
   lostCancel = false;
   /** For a wait: the holder of what it waits for, where that is known. */
   holder: Holder | undefined = undefined;
+  /**
+   * Under task identity: of a wait, the task that waits; of a task, that task; of a held lock, the task that holds it.
+   * Undefined where that is not known, and for everything else.
+   */
+  task: Task | undefined = undefined;
 
   constructor(site: Site, units: number, scope: object | undefined) {
     this.site = site;
@@ -115,12 +131,25 @@ export class LeakRecord {
 }
 
 /**
- * The holder of what a wait waits for: of a lock, or the running call of a `Once`. Records of waits refer to the
- * holder, so it must not refer to the lock: the collector could then never prove a leak.
+ * The holders of what a wait waits for: of a lock, of a group's slots; or what must end first: the running call of a
+ * `Once`. Records of waits refer to it, so it must not refer to the lock: the collector could then never prove a leak.
  */
-export interface Holder {
-  /** Where the lock was taken, or `do` was called; undefined while there is no holder, or that is not recorded. */
-  readonly stack: string | undefined;
+export class Holder {
+  /** The records of those that are recorded, oldest first. */
+  readonly records: Set<LeakRecord> = new Set();
+
+  /** How many of them must let go to end a wait. */
+  readonly enough: "one" | "all";
+
+  constructor(enough: "one" | "all") {
+    this.enough = enough;
+  }
+
+  /** Where the oldest took it, or began; undefined while there is none, or none is recorded. */
+  get stack(): string | undefined {
+    for (const { stack } of this.records) return stack;
+    return undefined;
+  }
 }
 
 /** The age of a record in milliseconds, by the real clock. */
@@ -129,8 +158,9 @@ export function ageOf(record: LeakRecord): number {
 }
 
 /**
- * Sees every wait that parks and every {@link TASK} that runs: for profiles, traces, virtual time. An error that
- * `parked` or `unparked` throws is reported and changes nothing.
+ * Sees every wait that parks, and every task that runs: a {@link TASK}, the function of an `update` or of a `Once`, the
+ * work of a flight. For profiles, traces, virtual time. An error that `parked` or `unparked` throws is reported and
+ * changes nothing.
  */
 export interface Observer {
   /** A wait of the kind has parked; `record` is its record, if it has one. The result is handed to `unparked`. */
@@ -305,6 +335,18 @@ export function runTask<R>(fn: () => R, record: LeakRecord | undefined): R {
   return observer?.task === undefined ? fn() : observer.task(fn, record);
 }
 
+/**
+ * Runs a task's function with these arguments, as {@link runTask} does. For callers that would otherwise allocate a
+ * closure at every call, though nobody observes.
+ */
+export function runTaskWith<A extends readonly unknown[], R>(
+  record: LeakRecord | undefined,
+  fn: (...args: A) => R,
+  ...args: A
+): R {
+  return runTask(() => fn(...args), record);
+}
+
 const records = new Set<LeakRecord>();
 
 // Proved leaks that `verifyNone` has not reported yet, so that they are still reported after the collector took the
@@ -400,6 +442,7 @@ export function makeRecord(
   const site = atSite(kind.sites, kind, stack);
   site.units += units;
   const record = new LeakRecord(site, units, currentScope());
+  if (taskOf !== undefined) record.task = taskOf(record, kind);
   records.add(record);
   if (thing !== undefined) registry.register(thing, record, record);
   return record;
@@ -456,9 +499,21 @@ export function setScopes(scopeNow: () => object | undefined): void {
   currentScope = scopeNow;
 }
 
+let taskOf: ((record: LeakRecord, kind: Kind) => Task | undefined) | undefined;
+
+/** Sets what says which task a record that is being made belongs to; undefined for no identity. */
+export function setTaskOf(taskOfRecord: typeof taskOf): void {
+  taskOf = taskOfRecord;
+}
+
 /** The records, oldest first. */
 export function allRecords(): Iterable<LeakRecord> {
   return records;
+}
+
+/** Whether what the record is of has not ended, and has not been taken by the collector. */
+export function isAlive(record: LeakRecord): boolean {
+  return records.has(record);
 }
 
 /** The proved leaks that {@link takeProved} has not taken yet. */

@@ -1,7 +1,7 @@
 /** Single flight: work that runs once for all callers that ask for the same key while it runs. */
 import { guarded } from "../host/async.ts";
 import { completed } from "../time/turn.ts";
-import { enter, exit, type Kind } from "../track/tracker.ts";
+import { enter, exit, isObserved, type Kind, runTask } from "../track/tracker.ts";
 import type { Source } from "./source.ts";
 import { type CancelHooks, type Wait, Waiters } from "./wait.ts";
 
@@ -72,16 +72,17 @@ export abstract class Flight<K, V, A> implements CancelHooks<Wait<A, Role>> {
     return this.waiters.park(source, byWork ? "work" : "caller");
   }
 
-  /** Runs the work, and answers the waiters. Called once, when the first of them has joined. */
+  /** Runs the work, and answers the waiters. Called once, before the first of them joins, in the same turn. */
   async run(): Promise<void> {
     const { flights } = this;
     const record = enter(flights.workKind);
+    this.waiters.addHolder(record);
     let failed = false;
     let result: unknown;
     try {
       await completed();
       if (this.cancelled) return; // Before the work began.
-      const value = await this.begin();
+      const value = await (isObserved() ? runTask(() => this.begin(), record) : this.begin());
       if (flights.isCurrent(this)) this.store(value);
       result = value;
     } catch (error) {
@@ -89,6 +90,7 @@ export abstract class Flight<K, V, A> implements CancelHooks<Wait<A, Role>> {
       result = error;
     } finally {
       exit(flights.workKind, record);
+      this.waiters.removeHolder(record);
     }
     // Outside the `try`, so that nothing that is thrown here is taken for an error of the work. When the callers are
     // woken, the work is no longer counted, and its key is free for new work.
@@ -150,9 +152,8 @@ export class Flights<K, V, A> {
   /** Starts a flight, whose key has none, and joins it. `source` has not ended. */
   start(flight: Flight<K, V, A>, source: Source | undefined): Promise<A> {
     this.current.set(flight.key, flight);
-    const joined = flight.join(source);
     void flight.run();
-    return joined;
+    return flight.join(source);
   }
 
   /** The next caller for the key starts new work. The callers that wait now still get the result of the old. */

@@ -5,9 +5,9 @@
  * guards and those without one (`lock` and `unlock`), and has the queue of its waiters. {@link Lock} decides which
  * waiter is next.
  */
-import { Ring } from "../data/ring.ts";
 import { completed, completedWith } from "../time/turn.ts";
-import { exit, type Holder, isDue, isFull, type Kind, type LeakRecord, makeRecord } from "../track/tracker.ts";
+import { currentTask, runHolding } from "../track/tasks.ts";
+import { exit, Holder, isDue, isFull, type Kind, type LeakRecord, makeRecord } from "../track/tracker.ts";
 import type { Source } from "./source.ts";
 import { type CancelHooks, type Wait, type Waiter, Waiters } from "./wait.ts";
 
@@ -60,6 +60,11 @@ export class Hold {
     return this.record;
   }
 
+  /** Calls `fn`, for which the lock is held, and which the caller waits for. */
+  call<R>(fn: () => R): R {
+    return runHolding(fn, this.record);
+  }
+
   /** Gives the lock back. It may be taken for this hold again. */
   suspend(): void {
     if (!this.held) return;
@@ -73,17 +78,6 @@ export class Hold {
   unlock(): void {
     this.unlocked = true;
     this.suspend();
-  }
-}
-
-/** Where the holders of a lock took it. It must not refer to the lock, since the records of waits refer to it. */
-class Holders implements Holder {
-  // The records of all holds, oldest first.
-  readonly records: Set<LeakRecord> = new Set();
-
-  get stack(): string | undefined {
-    for (const { stack } of this.records) return stack;
-    return undefined;
   }
 }
 
@@ -105,7 +99,7 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
 
   // The records of the holds without a guard, oldest first, under full tracking: `unlock` does not say which it gives
   // back.
-  private records: Ring<LeakRecord> | undefined = undefined;
+  private records: Set<LeakRecord> | undefined = undefined;
 
   private readonly lock: Lock;
   private readonly names: SideNames;
@@ -149,7 +143,9 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
     }
     this.unguarded--;
     const { records } = this;
-    this.endHold(records !== undefined && records.size > 0 ? records.shift() : undefined);
+    const record = records === undefined ? undefined : likelyGivenBack(records);
+    if (record !== undefined) records?.delete(record);
+    this.endHold(record);
   }
 
   /** Ends a hold. If it had no guard, the caller has taken it out of `unguarded`. */
@@ -186,7 +182,7 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
     const hold = waiter.value;
     const guard = hold?.guard;
     // The record shows where the lock was asked for: the caller here is another task.
-    this.beginHold(hold, (waiter as Partial<Wait<unknown, Owner>>).dependent?.stack);
+    this.beginHold(hold, (waiter as Partial<Wait<unknown, Owner>>).dependent?.record ?? "not recorded");
     waiter.resolve(guard);
   }
 
@@ -204,9 +200,13 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
     return this.waiters.park(source, owner);
   }
 
-  /** Counts a hold; as one without a guard, if its guard has been unlocked in the meantime. */
-  private beginHold(hold: Hold | undefined, stack?: string): void {
+  /**
+   * Counts a hold; as one without a guard, if its guard has been unlocked in the meantime. `granted`: for a hold that
+   * another task grants, the record of its wait.
+   */
+  private beginHold(hold: Hold | undefined, granted?: LeakRecord | "not recorded"): void {
     const kind = this.names.heldKind;
+    const wait = granted === "not recorded" ? undefined : granted;
     this.held++;
     kind.live++;
     let record: LeakRecord | undefined;
@@ -215,16 +215,29 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
       // An exclusive hold is the one that the next unlock ends. Among those of readers it would not be known.
       if (this.lock.write === this ? isDue() : isFull()) {
         // Once the collector has taken the lock, nobody can unlock it.
-        record = makeRecord(kind, 1, this.lock, kind.entryPoints, stack);
-        this.records ??= new Ring<LeakRecord>();
-        this.records.push(record);
+        record = makeRecord(kind, 1, this.lock, kind.entryPoints, wait?.stack);
+        this.records ??= new Set();
+        this.records.add(record);
       }
     } else {
       this.lastHold = hold;
-      record = hold.taken(kind, stack);
+      record = hold.taken(kind, wait?.stack);
     }
-    if (record !== undefined) this.lock.makeHolders().records.add(record);
+    if (record === undefined) return;
+    record.task = granted === undefined ? currentTask() : wait?.task;
+    this.lock.makeHolders().records.add(record);
   }
+}
+
+/** The record of the hold that is given back, as far as is known: the oldest of this task, or else the oldest of all. */
+function likelyGivenBack(records: Set<LeakRecord>): LeakRecord | undefined {
+  const task = currentTask();
+  let oldest: LeakRecord | undefined;
+  for (const record of records) {
+    if (record.task === undefined ? task === undefined : task?.isWithin(record.task)) return record;
+    oldest ??= record;
+  }
+  return oldest;
 }
 
 /** The state of a lock, and which waiter is next: Go's policy. */
@@ -240,15 +253,15 @@ export class Lock {
   readonly read: Side | undefined;
 
   /** Made for the first wait, and for the first hold under full tracking. */
-  holders: Holders | undefined = undefined;
+  holders: Holder | undefined = undefined;
 
   constructor(write: SideNames, read?: SideNames) {
     this.write = new Side(this, write);
     this.read = read === undefined ? undefined : new Side(this, read);
   }
 
-  makeHolders(): Holders {
-    this.holders ??= new Holders();
+  makeHolders(): Holder {
+    this.holders ??= new Holder("all");
     return this.holders;
   }
 

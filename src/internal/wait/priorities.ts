@@ -1,6 +1,6 @@
 /** Waiters in the order of their priorities and, among equals, of their arrival. */
 import { Heap, type HeapItem } from "../data/heap.ts";
-import type { Kind } from "../track/tracker.ts";
+import { Holder, type Kind } from "../track/tracker.ts";
 import type { Source } from "./source.ts";
 import { type CancelHooks, type Wait, type Waiter, Waiters } from "./wait.ts";
 
@@ -19,7 +19,7 @@ class Level<T, V> implements HeapItem, CancelHooks<Wait<T, V>> {
     this.queue = queue;
     this.priority = priority;
     this.when = -priority; // The heap's front is the lowest.
-    this.waiters = new Waiters<T, V>(kind, this);
+    this.waiters = new Waiters<T, V>(kind, this, queue.holder);
   }
 
   onCancel(): void {
@@ -44,6 +44,9 @@ export class PriorityWaiters<T, V = undefined> {
   private readonly levels = new Map<number, Level<T, V>>();
   private readonly order = new Heap<Level<T, V>>();
   private readonly kind: Kind;
+
+  /** The holders of what is waited for here, where they are known; one that lets go is enough to end a wait. */
+  readonly holder: Holder = new Holder("one");
 
   /** See {@link CancelHooks.afterCancels}. */
   readonly afterCancels: () => void;

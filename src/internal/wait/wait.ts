@@ -42,8 +42,9 @@
 import { type Element, List } from "../data/list.ts";
 import { charge, defer } from "../time/turn.ts";
 import {
-  type Holder,
+  Holder,
   type Kind,
+  type LeakRecord,
   showWaitStack,
   toWatch,
   unwatch,
@@ -92,7 +93,9 @@ export interface WaitQueue<W> {
 export class Waiters<T, V = undefined> extends List<Waiter<T, V>> implements WaitQueue<Wait<T, V>> {
   readonly kind: Kind;
   readonly hooks: CancelHooks<Wait<T, V>> | undefined;
-  readonly holder: Holder | undefined;
+
+  /** Given to the constructor, or made by {@link addHolder}. */
+  holder: Holder | undefined;
 
   constructor(kind: Kind, hooks?: CancelHooks<Wait<T, V>>, holder?: Holder) {
     super();
@@ -120,6 +123,21 @@ export class Waiters<T, V = undefined> extends List<Waiter<T, V>> implements Wai
   /** Grants `value` to all waiters. */
   wakeAll(value: T): void {
     while (this.wakeOne(value));
+  }
+
+  /**
+   * Says, before anybody waits, that what is waited for here is held by what this record is of, if it is recorded.
+   * `enough`: how many such holders must let go to end a wait.
+   */
+  addHolder(record: LeakRecord | undefined, enough: Holder["enough"] = "all"): void {
+    if (record === undefined) return;
+    this.holder ??= new Holder(enough);
+    this.holder.records.add(record);
+  }
+
+  /** Takes back {@link addHolder}. */
+  removeHolder(record: LeakRecord | undefined): void {
+    if (record !== undefined) this.holder?.records.delete(record);
   }
 
   /** Rejects all waiters. */
@@ -237,9 +255,14 @@ class WaitDependent implements Dependent {
     this.source?.listen();
   }
 
+  /** The wait's record, if it has one. */
+  get record(): LeakRecord | undefined {
+    return this.watch?.record;
+  }
+
   /** Where the wait was parked; undefined unless that is recorded. */
   get stack(): string | undefined {
-    return this.watch?.record?.stack;
+    return this.record?.stack;
   }
 
   /** The wait has been claimed: unlinks this node and erases the record. */

@@ -1,0 +1,105 @@
+/**
+ * Task identity: under it a record knows its task, and a wait can be found to be for what its own task holds.
+ *
+ * A task is what `go`, a group, a pool of workers, a WaitGroup's `go` or a stage runs, and also the work of a flight.
+ * The functions of `update`, of `do` of a Once, and of `withLock` are tasks inside the task that called them, which
+ * waits for them meanwhile. Code outside all of these has no identity, since there the callbacks of one caller cannot
+ * be told from those of another. The flows of one task that run side by side, as under `Promise.all`, are one task.
+ *
+ * The async context says which task runs: the host slows down every promise for that. So it is a switch of its own.
+ */
+import { type AsyncStorage, asyncStorage } from "../host/async.ts";
+import { addObserver, type Kind, type LeakRecord, setTaskOf } from "./tracker.ts";
+
+/** A task, as records refer to it. It refers to no object of the library: the proof of a leak would never come. */
+export class Task {
+  /** Counted from 1, in the order in which they were made. */
+  readonly id: number;
+
+  /** The task's own record; for the function of `withLock`, that of the held lock. */
+  readonly record: LeakRecord;
+
+  // Weak: a task that starts its successor, for ever, must not keep all of them.
+  private readonly calledBy: WeakRef<Task> | undefined;
+
+  constructor(record: LeakRecord, caller: Task | undefined) {
+    this.id = ++made;
+    this.record = record;
+    this.calledBy = caller === undefined ? undefined : new WeakRef(caller);
+  }
+
+  /** The task inside of which it runs, and which waits for it. */
+  get caller(): Task | undefined {
+    return this.calledBy?.deref();
+  }
+
+  /** Whether this is `other`, or runs inside of it. */
+  isWithin(other: Task): boolean {
+    return this === other || (this.caller?.isWithin(other) ?? false);
+  }
+}
+
+let made = 0;
+
+// Set while identity is on.
+let storage: AsyncStorage<Task> | undefined;
+let removeObserver: (() => void) | undefined;
+
+/**
+ * Turns identity on or off, for what is made from now on. It is of use under full tracking only. Throws an Error, with
+ * nothing changed, if it is to be on and the host has no AsyncLocalStorage that can be found.
+ */
+export function setTasks(on: boolean): void {
+  if (on === areTasksOn()) return;
+  if (!on) {
+    removeObserver?.();
+    setTaskOf(undefined);
+    storage?.disable();
+    storage = undefined;
+    return;
+  }
+  const store = asyncStorage<Task>("tasks: the identity of tasks");
+  storage = store;
+  setTaskOf(taskOf);
+  removeObserver = addObserver({
+    task: (fn, record) => (record?.task === undefined ? fn() : store.run(record.task, fn)),
+  });
+}
+
+/** Whether tasks have an identity. */
+export function areTasksOn(): boolean {
+  return storage !== undefined;
+}
+
+/** The task that runs; undefined outside of all tasks, and without identity. */
+export function currentTask(): Task | undefined {
+  return storage?.getStore();
+}
+
+function taskOf(record: LeakRecord, kind: Kind): Task | undefined {
+  if (kind.class === "resource") return undefined;
+  return kind.class === "wait" ? currentTask() : new Task(record, kind.callerWaits ? currentTask() : undefined);
+}
+
+/** Calls `fn` as a task inside the one that runs, to which what `hold` records belongs from now on. */
+export function runHolding<R>(fn: () => R, hold: LeakRecord | undefined): R {
+  if (storage === undefined || hold === undefined) return fn();
+  const task = new Task(hold, currentTask());
+  hold.task = task;
+  return storage.run(task, fn);
+}
+
+/**
+ * Of a wait's record: the record of what the wait's own task holds, so that the task waits for itself. Undefined if it
+ * holds nothing of it, if others that hold some can end the wait, and without identity.
+ */
+export function heldByItself({ task, holder }: LeakRecord): LeakRecord | undefined {
+  if (task === undefined || holder === undefined) return undefined;
+  let own: LeakRecord | undefined;
+  for (const hold of holder.records) {
+    const isOwn = hold.task !== undefined && task.isWithin(hold.task);
+    if (isOwn) own ??= hold;
+    else if (holder.enough === "one") return undefined;
+  }
+  return own;
+}

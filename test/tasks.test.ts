@@ -1,0 +1,342 @@
+/** Task identity: which task a record belongs to, and what a task holds that it waits for itself. */
+import { Channel } from "gopark/channel";
+import { background, withCancel } from "gopark/context";
+import { Group, map, scope } from "gopark/errgroup";
+import { go } from "gopark/go";
+import { track } from "gopark/leak";
+import * as pipeline from "gopark/pipeline";
+import { ShardMap } from "gopark/shardmap";
+import { Group as Flights } from "gopark/singleflight";
+import { Mutex, Once, RWMutex, WaitGroup } from "gopark/sync";
+import { Workers } from "gopark/workers";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { areTasksOn, currentTask, heldByItself, setTasks, type Task } from "../src/internal/track/tasks.ts";
+import { allRecords, isObserved, type LeakRecord } from "../src/internal/track/tracker.ts";
+import { turn } from "./support/turn.ts";
+import { collectUntil } from "./support/unhandled.ts";
+import { watch } from "./support/watch.ts";
+
+const bg = background();
+
+beforeEach(() => setTasks(true));
+afterEach(() => setTasks(false));
+
+const recordsOf = (kind: string): LeakRecord[] => [...allRecords()].filter((record) => record.kind.name === kind);
+const taskOf = (kind: string): Task | undefined => recordsOf(kind).at(-1)?.task;
+
+/** Something that starts a function as a task, and the kind of the task's record. */
+const STARTS: [name: string, kind: string, start: (fn: () => Promise<unknown>) => Promise<unknown>][] = [
+  ["go", "task", (fn) => go(fn)],
+  ["a group's go", "task", (fn) => inGroup((g) => g.go(fn))],
+  ["a group's tryGo", "task", (fn) => inGroup((g) => g.tryGo(fn))],
+  ["a WaitGroup's go", "task", (fn) => new WaitGroup().go(fn)],
+  ["errgroup.map", "task", (fn) => map(bg, [1], fn, { limit: 1 })],
+  ["workers", "task", (fn) => new Workers(1).submit(fn)],
+  ["workers, with a cancel", "task", (fn) => withScope((cancel) => new Workers(1).submit(fn, { cancel }))],
+  ["a stage", "task", (fn) => pipeline.collect(bg, pipeline.map(bg, [1], fn))],
+  ["update", "shardmap updater", (fn) => new ShardMap().update(1, fn)],
+  ["getOrLoad", "shardmap loader", (fn) => new ShardMap().getOrLoad(1, fn)],
+  ["single flight", "singleflight work", (fn) => new Flights().do(1, fn)],
+  ["a Once", "once function", (fn) => new Once().do(fn)],
+];
+
+async function inGroup(start: (group: Group) => unknown): Promise<void> {
+  const group = new Group();
+  await start(group);
+  await group.wait();
+}
+
+async function withScope<R>(run: (ctx: ReturnType<typeof withCancel>["ctx"]) => Promise<R>): Promise<R> {
+  const { ctx, cancel } = withCancel(bg);
+  try {
+    return await run(ctx);
+  } finally {
+    cancel();
+  }
+}
+
+describe("a wait belongs to the task that waits", () => {
+  test.each(STARTS)("in a function that %s runs", async (_, kind, start) => {
+    const ch = new Channel<number>();
+    const seen: (Task | undefined)[] = [];
+    const running = start(async () => {
+      seen.push(currentTask(), taskOf(kind));
+      const first = ch.receive();
+      seen.push(taskOf("chan receive"));
+      await first;
+      await turn();
+      const second = ch.receive();
+      seen.push(taskOf("chan receive"));
+      await second;
+      return 1;
+    });
+    await turn();
+    ch.trySend(1);
+    await turn();
+    await turn();
+    ch.trySend(2);
+    await running;
+    expect(seen[0]).toBeDefined();
+    expect(new Set(seen).size).toBe(1);
+  });
+
+  test("of two calls of one function, to two tasks with numbers in the order of the calls", async () => {
+    const ch = new Channel<number>();
+    const tasks = [go(() => ch.receive()), go(() => ch.receive())];
+    await turn();
+    const [one, two] = recordsOf("chan receive").map(({ task }) => task?.id as number);
+    expect(two).toBe((one as number) + 1);
+    ch.close();
+    await Promise.all(tasks);
+  });
+
+  test("outside of all tasks, to none", async () => {
+    const ch = new Channel<number>();
+    const waiting = ch.receive();
+    expect([taskOf("chan receive"), currentTask()]).toEqual([undefined, undefined]);
+    ch.close();
+    await waiting;
+  });
+
+  test("for a slot, to the caller of go, and not to the task that has the slot", async () => {
+    const gate = new Channel<void>();
+    const seen: unknown[] = [];
+    await scope(
+      bg,
+      async (g) => {
+        await g.go(() => gate.receive());
+        const caller = go(async () => {
+          const waiting = g.go(() => seen.push(currentTask()));
+          seen.push(taskOf("errgroup go") === currentTask());
+          await waiting;
+          seen.push(currentTask());
+        });
+        await turn();
+        gate.close();
+        await caller;
+      },
+      { limit: 1 },
+    );
+    expect(seen[0]).toBe(true);
+    expect(seen[1]).toBeInstanceOf(Object);
+    expect(new Set(seen).size).toBe(3); // The task is another than its caller.
+  });
+});
+
+describe("a held lock belongs to the task that holds it", () => {
+  const KINDS = {
+    lock: async (mu: Mutex, held: () => Promise<unknown>) => {
+      await mu.lock();
+      await held();
+      mu.unlock();
+    },
+    guard: async (mu: Mutex, held: () => Promise<unknown>) => {
+      const guard = await mu.guard();
+      await held();
+      guard.unlock();
+    },
+    withLock: (mu: Mutex, held: () => Promise<unknown>) => mu.withLock(held),
+  };
+
+  test.each(Object.entries(KINDS))("by %s, at once or granted by another task", async (_, take) => {
+    const mu = new Mutex();
+    const gate = new Channel<void>();
+    const seen: unknown[] = [];
+    const both = [0, 1].map(() =>
+      go(() =>
+        take(mu, async () => {
+          seen.push(currentTask(), taskOf("held lock"));
+          await gate.receive();
+        }),
+      ),
+    );
+    await turn();
+    gate.trySend();
+    await turn();
+    gate.trySend();
+    await Promise.all(both);
+    expect(seen[0]).toBeDefined();
+    expect([seen[1], seen[3]]).toEqual([seen[0], seen[2]]);
+    expect(seen[2]).not.toBe(seen[0]);
+  });
+
+  test("granted to a wait that is not recorded, to none", async () => {
+    const mu = new Mutex();
+    await mu.lock();
+    track("counters");
+    const waiting = go(() => mu.lock());
+    await turn();
+    track("full");
+    await go(() => mu.unlock());
+    await waiting;
+    expect(recordsOf("held lock").map(({ task }) => task)).toEqual([undefined]);
+    mu.unlock();
+  });
+
+  test("of two readers, the one that gives it back has it no more", async () => {
+    const rw = new RWMutex();
+    const gates = [new Channel<void>(), new Channel<void>()];
+    const readers = gates.map((gate) =>
+      go(async () => {
+        await rw.rLock();
+        await gate.receive();
+        rw.rUnlock();
+      }),
+    );
+    await turn();
+    const [first, second] = recordsOf("held lock");
+    gates[1]?.close();
+    await readers[1];
+    expect([recordsOf("held lock"), second?.task === first?.task]).toEqual([[first], false]);
+    gates[0]?.close();
+    await readers[0];
+  });
+
+  test("a function under withLock is a task inside its caller's", async () => {
+    const seen: (Task | undefined)[] = [];
+    await go(async () => {
+      seen.push(currentTask());
+      await new Mutex().withLock(() => seen.push(currentTask()));
+      seen.push(currentTask());
+    });
+    const [outer, inner, after] = seen as Task[];
+    expect(after).toBe(outer);
+    expect(inner).not.toBe(outer);
+    expect([inner?.isWithin(outer as Task), outer?.isWithin(inner as Task)]).toEqual([true, false]);
+  });
+});
+
+describe("heldByItself", () => {
+  /** Whether the last wait of the kind is for what its own task holds. */
+  const ownOf = (kind: string) => heldByItself(recordsOf(kind).at(-1) as LeakRecord);
+
+  async function expectOwn(kind: string, heldKind: string, run: (cancel: AbortSignal) => Promise<unknown>) {
+    const controller = new AbortController();
+    const running = watch(go(() => run(controller.signal)));
+    await turn();
+    expect(ownOf(kind)?.kind.name).toBe(heldKind);
+    controller.abort();
+    await turn();
+    expect(running.state).toBe("rejected");
+  }
+
+  test("a lock that is entered again, directly or inside of a call", async () => {
+    const mu = new Mutex();
+    await expectOwn("mutex lock", "held lock", (cancel) => mu.withLock(() => mu.lock(cancel)));
+    await expectOwn("mutex lock", "held lock", async (cancel) => {
+      using _ = await mu.guard();
+      await new ShardMap().update(1, () => new Once().do(() => mu.lock(cancel)) as never);
+    });
+  });
+
+  test("among several readers, its own hold", async () => {
+    const rw = new RWMutex();
+    await rw.rLock();
+    await expectOwn("rwmutex lock", "held lock", async (cancel) => {
+      using _ = await rw.rGuard();
+      await rw.lock(cancel);
+    });
+    await expectOwn("rwmutex rLock", "held lock", async (cancel) => {
+      using _ = await rw.rGuard();
+      const writer = watch(rw.lock(cancel));
+      await rw.rLock(cancel);
+      await writer;
+    });
+    rw.rUnlock();
+  });
+
+  test("not a lock of another task, nor one outside of all tasks", async () => {
+    const mu = new Mutex();
+    await mu.lock();
+    const inTask = watch(go(() => mu.lock()));
+    await turn();
+    expect(ownOf("mutex lock")).toBeUndefined();
+    const outside = watch(mu.lock());
+    expect(ownOf("mutex lock")).toBeUndefined();
+    for (let i = 0; i < 3; i++) {
+      mu.unlock();
+      await turn();
+    }
+    expect([inTask.state, outside.state]).toEqual(["fulfilled", "fulfilled"]);
+  });
+
+  test("not the lock of a call beside this one, in the same task", async () => {
+    const mu = new Mutex();
+    const gate = new Channel<void>();
+    const task = go(() => Promise.all([mu.withLock(() => gate.receive()), mu.withLock(() => {})]));
+    await turn();
+    expect(ownOf("mutex lock")).toBeUndefined();
+    gate.close();
+    await task;
+  });
+
+  test("not a slot, while another task has one too", async () => {
+    const gate = new Channel<void>();
+    const g = new Group();
+    g.setLimit(2);
+    await g.go(() => gate.receive());
+    await g.go(() => g.go(() => {}));
+    await turn();
+    expect(recordsOf("errgroup go").length).toBe(1);
+    expect(ownOf("errgroup go")).toBeUndefined();
+    gate.close();
+    await g.wait();
+  });
+});
+
+describe("setTasks", () => {
+  test("off: no more identities, and nothing is observed", async () => {
+    expect([areTasksOn(), isObserved()]).toEqual([true, true]);
+    const seen: unknown[] = [];
+    const gate = new Channel<void>();
+    const task = go(async () => {
+      await gate.receive();
+      seen.push(currentTask());
+      await go(() => seen.push(currentTask()));
+    });
+    await turn();
+    setTasks(false);
+    setTasks(false);
+    expect([areTasksOn(), isObserved()]).toEqual([false, false]);
+    gate.close();
+    await task;
+    expect(seen).toEqual([undefined, undefined]);
+  });
+
+  test("on twice is on once", () => {
+    setTasks(true);
+    setTasks(false);
+    expect(isObserved()).toBe(false);
+  });
+
+  test("where the host has no AsyncLocalStorage, an error, and nothing has changed", () => {
+    setTasks(false);
+    const spy = vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined as never);
+    expect(() => setTasks(true)).toThrow("tasks: the identity of tasks needs AsyncLocalStorage: Node from 20.16, Bun, or Deno");
+    expect([areTasksOn(), isObserved()]).toEqual([false, false]);
+    setTasks(false);
+    spy.mockRestore();
+  });
+
+  test("a task that was started without a record has no identity", async () => {
+    track("counters");
+    expect(await go(() => currentTask())).toBeUndefined();
+    track("full");
+  });
+});
+
+test("a task that starts its successor, for ever, does not keep all of them", async () => {
+  const shards = new ShardMap<number, number>();
+  const collected: number[] = [];
+  const registry = new FinalizationRegistry<number>((n) => collected.push(n));
+  const next = (n: number): Promise<number> =>
+    shards.update(n, () => {
+      registry.register(currentTask() as Task, n);
+      if (n < 20) void next(n + 1);
+      return n;
+    });
+  await next(0);
+  for (let i = 0; i < 5; i++) await turn();
+  expect(shards.size).toBe(21);
+  expect(await collectUntil(() => collected.length >= 10)).toBe(true);
+});
