@@ -152,9 +152,9 @@ export interface TrackOptions {
    */
   readonly frames?: number | undefined;
   /**
-   * For "full": whether tasks have an identity, so that a lock that is waited for by its own holder is reported as that.
-   * Costs about twice the time of every `await` in the process up to Node 22, and little from 24 on. Needs a host with
-   * AsyncLocalStorage (Node from 20.16, Bun, Deno); throws Error where there is none.
+   * For "full": whether tasks have an identity, so that a lock that is waited for by its own holder is reported as
+   * that. Costs about twice the time of every `await` in the process up to Node 22, and little from 24 on. Needs a host
+   * with AsyncLocalStorage (Node from 20.16, Bun, Deno); throws Error where there is none.
    */
   readonly tasks?: boolean | undefined;
 }

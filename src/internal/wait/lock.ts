@@ -229,7 +229,9 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
   }
 }
 
-/** The record of the hold that is given back, as far as is known: the oldest of this task, or else the oldest of all. */
+/**
+ * The record of the hold that is given back, as far as is known: the oldest of this task, or else the oldest of all.
+ */
 function likelyGivenBack(records: Set<LeakRecord>): LeakRecord | undefined {
   const task = currentTask();
   let oldest: LeakRecord | undefined;
