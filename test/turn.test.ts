@@ -16,6 +16,7 @@ import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
 import { sleep } from "gopark/time";
 import { beforeEach, describe, expect, test } from "vitest";
+import { hasDeferred, takeOver } from "../src/internal/time/turn.ts";
 import { turn } from "./support/turn.ts";
 
 const OPERATIONS = 20_000;
@@ -219,5 +220,52 @@ describe("completions over the budget", () => {
     expect(received).toBeLessThan(MANY);
     await Promise.all(waits);
     expect(received).toBe(MANY);
+  });
+});
+
+describe("completions that are taken over", () => {
+  test("settle when they are called, in any order, and those of operations that do not wait too", async () => {
+    const completions = takeOver();
+    const ch = new Channel<number>(1);
+    const log: string[] = [];
+    void ch.send(1).then(() => log.push("sent"));
+    void go(() => log.push("task"));
+    const [first, second] = [completions.take(), completions.take()];
+    expect([completions.take(), hasDeferred()]).toEqual([undefined, false]);
+    await turn();
+    expect(log).toEqual([]);
+    second?.();
+    await turn();
+    first?.();
+    await turn();
+    expect(log).toEqual(["task", "sent"]);
+    // Also those that were begun before by a burst, and thousands.
+    const waits = Array.from({ length: 5000 }, () => ch.receive());
+    ch.close();
+    expect(hasDeferred()).toBe(true);
+    await turn();
+    const ended = Promise.all(waits).then(() => log.push("all"));
+    completions.take()?.();
+    await turn();
+    expect(log).toEqual(["task", "sent"]);
+    completions.giveBack();
+    await ended;
+    expect(hasDeferred()).toBe(false);
+    await ch.receive();
+  });
+
+  test("in the middle of a burst wait too, and are handed out in order when they are given back", async () => {
+    const ch = new Channel<number>();
+    const order: number[] = [];
+    const waits = Array.from({ length: 2000 }, (_, i) => ch.receive().then(() => order.push(i)));
+    ch.close();
+    const completions = takeOver();
+    for (let i = 0; i < 5; i++) await turn();
+    const settled = order.length;
+    expect(settled).toBeLessThan(2000);
+    completions.take()?.();
+    completions.giveBack();
+    await Promise.all(waits);
+    expect(order).toEqual(waits.map((_, i) => i));
   });
 });

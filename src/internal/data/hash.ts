@@ -63,7 +63,7 @@ export function hash(key: unknown): number {
 }
 
 /** The finalizer of MurmurHash3: flipping any bit of the input flips each bit of the result with probability 1/2. */
-function mix(bits: number): number {
+export function mix(bits: number): number {
   let h = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;

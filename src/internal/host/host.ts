@@ -10,7 +10,13 @@ interface Host {
   readonly MessageChannel?: new () => { readonly port1: Port; readonly port2: Port };
   readonly reportError?: (error: unknown) => void;
   readonly Deno?: { refTimer(id: number): void; unrefTimer(id: number): void };
-  readonly process?: { getBuiltinModule?(name: string): unknown; emitWarning?(warning: Error): void };
+  readonly process?: {
+    getBuiltinModule?(name: string): unknown;
+    getActiveResourcesInfo?(): string[];
+    emitWarning?(warning: Error): void;
+    readonly stdout?: unknown;
+    readonly stderr?: unknown;
+  };
 }
 
 interface Performance {

@@ -12,6 +12,9 @@
  * In order, when the host timer fires: by instant, and equal instants in the order of arming. `fireNow` fires one alarm
  * alone, before earlier ones.
  *
+ * While a bubble of virtual time runs, it has alarms of its own, and fires them itself: {@link separateAlarms}. Then no
+ * host timer is armed.
+ *
  * Keeping the process alive: an armed alarm alone does not. A wait asks for it by `refTimer()`; from the first such
  * call to the last `unrefTimer()` the host timer is ref'd, whichever alarm it is armed for.
  */
@@ -32,8 +35,14 @@ export interface Alarm extends HeapItem {
 /** The longest delay that hosts take, in milliseconds; they fire at once when given more. */
 const MAX_DELAY = 2 ** 31 - 1;
 
-const heap = new Heap<Alarm>();
+let heap = new Heap<Alarm>();
 let refs = 0;
+
+// The program's alarms, while a bubble of virtual time has a heap of its own; else undefined.
+let outerHeap: Heap<Alarm> | undefined;
+
+// The alarms that were armed in a bubble when it ended. They do not fire by themselves any more.
+const abandoned = new WeakSet<Alarm>();
 
 // The host timer, the instant it is armed for (Infinity while none is armed), and the host function that made it. While
 // that is a mock's, the timer is never trusted to be still there: tests clear all timers at once.
@@ -81,9 +90,39 @@ export function arm(alarm: Alarm): void {
 export function disarm(alarm: Alarm): boolean {
   if (alarm.index < 0) return false;
   const mustRearm = followsEveryChange() && heap.front === alarm;
-  const disarmed = heap.remove(alarm);
+  const disarmed = heap.remove(alarm) || disarmElsewhere(alarm);
   if (mustRearm) rearm();
   return disarmed;
+}
+
+/** Disarms an alarm of the program from inside a bubble, or one that was armed in a bubble that has ended. */
+function disarmElsewhere(alarm: Alarm): boolean {
+  if (outerHeap?.remove(alarm)) return true;
+  if (!abandoned.delete(alarm)) return false;
+  alarm.index = -1;
+  return true;
+}
+
+/**
+ * Puts the program's alarms aside, and begins with none. From now on nothing fires until {@link fireDue} is called.
+ * Returns what brings the program's alarms back, and abandons those that are armed then. Not to be called again before
+ * that.
+ */
+export function separateAlarms(): () => void {
+  cancelTimer();
+  outerHeap = heap;
+  heap = new Heap();
+  return () => {
+    for (const alarm of heap) abandoned.add(alarm);
+    heap = outerHeap as Heap<Alarm>;
+    outerHeap = undefined;
+    rearm();
+  };
+}
+
+/** The alarm that fires next, if one is armed. */
+export function firstAlarm(): Alarm | undefined {
+  return heap.front;
 }
 
 /**
@@ -114,7 +153,7 @@ export function unrefTimer(n = 1): void {
 }
 
 function rearm(): void {
-  if (firing) return;
+  if (firing || outerHeap !== undefined) return;
   cancelTimer();
   if (unclearedTimer !== undefined && !timersAreReplaced()) {
     host.clearTimeout(unclearedTimer);
@@ -156,7 +195,8 @@ function onRealTimer(): void {
   if (refs === 0) setRefOf(unclearedTimer, false);
 }
 
-function fireDue(): void {
+/** Fires every alarm that is due, in order. */
+export function fireDue(): void {
   if (firing) return; // A mock that calls back at once.
   firing = true;
   try {

@@ -68,6 +68,10 @@ let requestedAt: number | undefined;
 const deferrals = new Ring<unknown>();
 let deferring = false;
 
+// Whether every completion is deferred, and somebody else hands them out: see `takeOver`. Then `deferring` is set,
+// `sliceLeft` is 0 or less, and nothing below settles one.
+let takenOver = false;
+
 // Whether a microtask has run since the slice began. If not, one call has granted all of it, and no task has resumed.
 let resumed = true;
 
@@ -136,6 +140,7 @@ function requestNextTurn(t: number): void {
 function beginTurn(): void {
   requestedAt = undefined;
   turnBeganAt = readAt = realNow();
+  if (takenOver) return;
   if (areCounted()) slice = COUNTED_SLICE;
   startSlice();
   if (deferring) drain();
@@ -157,7 +162,7 @@ function drain(): void {
 /** Goes on with {@link drain} some microtasks later, if this turn has another slice; if not, the next turn does. */
 function drainLater(): void {
   afterMicrotasks(MICROTASKS_TO_WORK, () => {
-    if (!deferring || !allowsNextSlice()) return;
+    if (takenOver || !deferring || !allowsNextSlice()) return;
     startSlice();
     drain();
   });
@@ -166,6 +171,41 @@ function drainLater(): void {
 /** Calls `fn` after n microtasks, each queued by the one before. */
 export function afterMicrotasks(n: number, fn: () => void): void {
   void RESOLVED.then(() => (n > 1 ? afterMicrotasks(n - 1, fn) : fn()));
+}
+
+/** Whether a completion is deferred that has not been handed out yet. */
+export function hasDeferred(): boolean {
+  return deferrals.size > 0;
+}
+
+/** For a test that chooses the order itself: all completions, from {@link takeOver} to `giveBack`. */
+export interface Completions {
+  /** Takes the oldest completion, to be called once; undefined if there is none. */
+  take(): (() => void) | undefined;
+  /** Lets the budget decide again. What has not been taken is handed out in the next turn. */
+  giveBack(): void;
+}
+
+/**
+ * Defers every completion from now on, those of operations that need no wait too, until it is taken and called. Only
+ * one caller at a time may do so.
+ */
+export function takeOver(): Completions {
+  takenOver = deferring = true;
+  sliceLeft = 0;
+  return {
+    take() {
+      if (deferrals.size === 0) return undefined;
+      const settle = deferrals.shift() as (value: unknown) => void;
+      const value = deferrals.shift();
+      return () => settle(value);
+    },
+    giveBack() {
+      takenOver = false;
+      if (deferrals.size === 0) deferring = false;
+      else if (requestedAt === undefined) requestNextTurn(realNow());
+    },
+  };
 }
 
 /** Queues `settle(value)` behind everything deferred: it is called later in this turn, or in the next. */
