@@ -29,12 +29,13 @@ const MODULES: Record<string, readonly string[]> = {
   metrics: [],
   pprof: [],
   "pprof/node": ["pprof"],
+  synctest: [],
   trace: [],
   "trace/node": [],
 };
 
 /** For tests and production's watchers: no other module imports them. */
-const IMPORTED_BY_NOBODY = ["leak", "leak/vitest", "metrics", "pprof", "pprof/node", "trace", "trace/node"];
+const IMPORTED_BY_NOBODY = ["leak", "leak/vitest", "metrics", "pprof", "pprof/node", "synctest", "trace", "trace/node"];
 
 /** Foreign modules, which whoever imports the file has: optional peers. */
 const PEERS: Record<string, readonly string[]> = { "leak/vitest": ["vitest"] };
@@ -50,6 +51,7 @@ const LAYERS: Record<string, readonly string[]> = {
   pipeline: ["data", "host", "time", "track", "wait"],
   trace: ["track"],
   pprof: ["data", "host", "time", "track", "wait"],
+  bubble: ["data", "host", "time", "track"],
 };
 
 interface Import {
