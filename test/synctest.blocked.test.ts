@@ -126,10 +126,18 @@ const BLOCKED: Record<string, Situation> = {
     }),
   "tasks that it has started": () => Promise.all([go(() => sleep(5)), go(() => sleep(6))]),
   "the second of its tasks, when the first has ended": () => Promise.all([go(() => 1), go(() => sleep(6))]),
-  "a task's task, when the task has ended": async () => {
+  "a task's task, when the task has ended before that began": async () => {
     let inner: Promise<void> | undefined;
     await go(() => {
       inner = go(() => sleep(5));
+    });
+    await inner;
+  },
+  "a task's task, when the task has ended after that began": async () => {
+    let inner: Promise<void> | undefined;
+    await go(async () => {
+      inner = go(() => sleep(5));
+      await sleep(1);
     });
     await inner;
   },
@@ -324,16 +332,23 @@ describe("a deadlock", () => {
     ["a timer that is unref'd", () => ({ timer: setTimeout(() => {}, 10).unref() })],
     ["an interval that changes nothing", () => ({ timer: setInterval(() => {}, 10) })],
     ["a deadline that nothing waits for", () => ({ stop: withTimeout(bg, 10)[1] })],
-  ])("is found beside %s", async (_, start) => {
+  ])("is found beside %s, and beside a sleep of the program", async (name, start) => {
+    const [outside, wake] = withCancel(bg);
+    const slept = sleep(3_600_000, outside).catch(() => {});
     const ch = new Channel<void>();
     let started: Stoppable | undefined;
     const deadlocked = bubble(async () => {
       started = start();
       await ch.receive();
     });
-    await expect(deadlocked).rejects.toThrow(/^deadlock: all goroutines in bubble are blocked\n\n1 chan receive/);
+    const forHow = name === "an interval that changes nothing" ? /for \d+ ms/ : /for 0 ms/;
+    const error: Error = await deadlocked.catch((err) => err);
+    expect(error.message).toMatch(/^deadlock: all goroutines in bubble are blocked\n\n1 chan receive, for \d+ ms/);
+    expect(error.message).toMatch(forHow);
     started?.stop?.();
     ch.close();
+    wake();
+    await slept;
   });
 
   test("is not seen where an interval or a timer still ends the wait", async () => {

@@ -448,6 +448,40 @@ describe("wait", () => {
     });
   });
 
+  test("waits for thousands that were woken at once, whose promises settle in several turns", async () => {
+    await bubble(async () => {
+      const ch = new Channel<void>();
+      let woken = 0;
+      for (let i = 0; i < 5000; i++) void ch.receive().then(() => woken++);
+      ch.close();
+      await wait();
+      expect(woken).toBe(5000);
+    });
+  });
+
+  test("waits for a turn of the event loop, though the task has a wait, and no host lists such turns", async () => {
+    const { getActiveResourcesInfo } = process;
+    process.getActiveResourcesInfo = undefined as never;
+    try {
+      await bubble(async () => {
+        const ch = new Channel<void>();
+        let done = false;
+        const task = go(async () => {
+          const waiting = ch.receive();
+          await turn();
+          done = true;
+          await waiting;
+        });
+        await wait();
+        expect(done).toBe(true);
+        ch.close();
+        await task;
+      });
+    } finally {
+      process.getActiveResourcesInfo = getActiveResourcesInfo;
+    }
+  });
+
   test("is refused outside of a bubble, and to a second task; nothing else changes", async () => {
     await expect(wait()).rejects.toThrow(new Error("synctest.wait: called outside of a bubble"));
     await bubble(async () => {
