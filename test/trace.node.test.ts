@@ -230,6 +230,26 @@ describe("bridge", () => {
   });
 });
 
+test("a leak is proved during a recording and under a bridge, too", async () => {
+  const lines = await child(`
+    const { subscribe } = await import("node:diagnostics_channel");
+    const { start } = await import("gopark/trace");
+    const { bridge } = await import("gopark/trace/node");
+    subscribe("gopark.wait.parked", () => {});
+    const end = bridge();
+    const recording = start();
+    leak.track("full");
+    const proved = [];
+    leak.onProved(({ kind }) => proved.push(kind));
+    (() => void go(() => new Channel().receive()))();
+    await turn();
+    console.log(await collectUntil(() => proved.length > 0), proved.join());
+    console.log(recording.stop().traceEvents.filter(({ ph, args }) => ph === "b" && args.open).length);
+    end();
+  `);
+  expect(lines).toEqual(["true chan receive", "2"]);
+});
+
 test("where the host has no such module it says what it needs, and a recording does without async contexts", async () => {
   const lines = await child(`
     const { start } = await import("gopark/trace");
