@@ -312,7 +312,9 @@ describe("setTasks", () => {
   test("where the host has no AsyncLocalStorage, an error, and nothing has changed", () => {
     setTasks(false);
     const spy = vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined as never);
-    expect(() => setTasks(true)).toThrow("tasks: the identity of tasks needs AsyncLocalStorage: Node from 20.16, Bun, or Deno");
+    expect(() => setTasks(true)).toThrow(
+      "tasks: the identity of tasks needs AsyncLocalStorage: Node from 20.16, Bun, or Deno",
+    );
     expect([areTasksOn(), isObserved()]).toEqual([false, false]);
     setTasks(false);
     spy.mockRestore();

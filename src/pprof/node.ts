@@ -38,7 +38,8 @@ export interface NodeResponse {
   readonly headersSent: boolean;
   setHeader(name: string, value: string): unknown;
   write(chunk: Uint8Array): boolean;
-  end(text?: string): unknown;
+  end(): unknown;
+  end(text: string): unknown;
   on(event: "close" | "drain" | "error", listener: () => void): unknown;
   off(event: "close" | "drain" | "error", listener: () => void): unknown;
   destroy(): unknown;
@@ -86,7 +87,7 @@ function requestOf(req: NodeRequest, signal: AbortSignal): Request | undefined {
       if (name.startsWith(":")) continue; // HTTP/2 has no header `host`, and others of its own.
       for (const value of [values ?? []].flat()) headers.append(name, value);
     }
-    const url = new URL(req.originalUrl ?? req.url ?? "", `http://${given.host ?? given[":authority"]}`);
+    const url = new URL(req.originalUrl ?? req.url ?? "", `http://${given.host ?? given[":authority"] ?? ""}`);
     return new Request(url, { method, headers, signal });
   } catch {
     return undefined;

@@ -91,7 +91,7 @@ function sampleMessage(tables: Tables, { frames, values, labels = {} }: Sample):
 class Tables {
   // A string's number is its place in the table; the first must be the empty one.
   private readonly strings = new Map<string, number>([["", 0]]);
-  // Numbered from 1.
+  // By what they consist of, as numbers of these tables. Numbered from 1.
   private readonly functions = new Map<string, number>();
   private readonly locations = new Map<string, number>();
   // Of a frame that is one object in many samples, as those of interned stacks are.
@@ -128,9 +128,9 @@ class Tables {
   }
 
   private function(name: string, file: string): number {
-    return numbered(this.functions, `${name}\n${file}`, 1, (id) => {
-      const message = new Message().int(1, id).int(2, this.text(name));
-      this.out.message(5, message.int(3, this.text(name)).int(4, this.text(file)));
+    const [nameText, fileText] = [this.text(name), this.text(file)];
+    return numbered(this.functions, `${nameText}:${fileText}`, 1, (id) => {
+      this.out.message(5, new Message().int(1, id).int(2, nameText).int(3, nameText).int(4, fileText));
     });
   }
 }
