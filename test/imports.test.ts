@@ -26,6 +26,7 @@ const MODULES: Record<string, readonly string[]> = {
   workers: [],
   leak: [],
   "leak/vitest": ["leak"],
+  deadlock: [],
   metrics: [],
   pprof: [],
   "pprof/node": ["pprof"],
@@ -35,7 +36,17 @@ const MODULES: Record<string, readonly string[]> = {
 };
 
 /** For tests and production's watchers: no other module imports them. */
-const IMPORTED_BY_NOBODY = ["leak", "leak/vitest", "metrics", "pprof", "pprof/node", "synctest", "trace", "trace/node"];
+const IMPORTED_BY_NOBODY = [
+  "deadlock",
+  "leak",
+  "leak/vitest",
+  "metrics",
+  "pprof",
+  "pprof/node",
+  "synctest",
+  "trace",
+  "trace/node",
+];
 
 /** Foreign modules, which whoever imports the file has: optional peers. */
 const PEERS: Record<string, readonly string[]> = { "leak/vitest": ["vitest"] };

@@ -121,7 +121,7 @@ describe.skipIf(!hasGo)("go tool pprof reads", () => {
     forget();
     expect(await collectUntil(() => (counters()["proved leak"] as number) > before)).toBe(true);
     expect(await read("goroutineleak", "-traces")).toMatch(/\n +kind: +chan receive\n +leak: +proved\n +1 +forget\n/);
-    takeProved();
+    takeProved(() => true);
   });
 
   test("block and mutex", async () => {

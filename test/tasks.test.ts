@@ -284,6 +284,62 @@ describe("heldByItself", () => {
   });
 });
 
+describe("what a wait is for", () => {
+  test("changes with its holder: the update that runs, the work, the task with the slot", async () => {
+    setTasks(false);
+    const gates = [new Channel<void>(), new Channel<void>()] as const;
+    const shards = new ShardMap<string, unknown>();
+    const group = new Group();
+    group.setLimit(1);
+    async function first() {
+      await Promise.all([shards.update("k", () => gates[0].receive()), group.go(() => gates[0].receive())]);
+    }
+    async function second() {
+      await Promise.all([shards.update("k", () => gates[1].receive()), group.go(() => gates[1].receive())]);
+    }
+    async function third() {
+      await Promise.all([shards.update("k", () => 1), group.go(() => {})]);
+    }
+    const all = [first(), second(), third()];
+    const heldAt = () =>
+      ["shardmap update", "errgroup go"].map((kind) =>
+        /first|second/.exec(recordsOf(kind).at(-1)?.holder?.stack ?? "")?.toString(),
+      );
+    await turn();
+    expect(heldAt()).toEqual(["first", "first"]);
+    gates[0].close();
+    await turn();
+    expect(heldAt()).toEqual(["second", "second"]);
+    gates[1].close();
+    await Promise.all([...all, group.wait()]);
+  });
+
+  test("is known of the first caller of a load too, and of a group's wait as long as a task runs", async () => {
+    const gate = new Channel<void>();
+    const shards = new ShardMap<string, unknown>();
+    const group = new Group();
+    const wg = new WaitGroup();
+    const all = [
+      shards.getOrLoad("k", () => gate.receive()),
+      group.go(() => gate.receive()),
+      wg.go(() => gate.receive()),
+      group.wait(),
+      wg.wait(),
+    ];
+    await turn();
+    const holds = ["shardmap load", "errgroup wait", "waitgroup wait"].map((kind) => {
+      return [...(recordsOf(kind)[0]?.holder?.records ?? [])].map((hold) => hold.kind.name);
+    });
+    expect(holds).toEqual([["shardmap loader"], ["task"], ["task"]]);
+    const [loads, ends, counts] = ["shardmap load", "errgroup wait", "waitgroup wait"].map(
+      (kind) => recordsOf(kind)[0]?.holder,
+    );
+    gate.close();
+    await Promise.all(all);
+    expect([loads, ends, counts].map((holder) => holder?.records.size)).toEqual([0, 0, 0]);
+  });
+});
+
 describe("setTasks", () => {
   test("off: no more identities, and nothing is observed", async () => {
     expect([areTasksOn(), isObserved()]).toEqual([true, true]);

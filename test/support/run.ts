@@ -19,7 +19,13 @@ export const BOUND = 'setTimeout(() => { console.log("kept alive"); process.exit
 
 /** Runs a module to its end. */
 export function run(code: string, ...flags: string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [...flags, "--input-type=module", "-e", code], { cwd: ROOT });
+  return runIn({}, code, ...flags);
+}
+
+/** The same, with more variables in its environment. */
+export function runIn(variables: Record<string, string>, code: string, ...flags: string[]): Promise<Ended> {
+  const env = { ...process.env, ...variables };
+  const child = spawn(process.execPath, [...flags, "--input-type=module", "-e", code], { cwd: ROOT, env });
   let out = "";
   let err = "";
   child.stdout.on("data", (chunk) => (out += chunk));

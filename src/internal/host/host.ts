@@ -66,10 +66,17 @@ export function timersAreReplaced(): boolean {
   return host.setTimeout !== realSetTimeout;
 }
 
+/** The modules of the host that the library uses where they are there. */
+type Builtin =
+  | "node:async_hooks"
+  | "node:diagnostics_channel"
+  | "node:events"
+  | "node:fs"
+  | "node:http"
+  | "node:inspector/promises";
+
 /** A module of Node, Bun or Deno; undefined where there is none. (A static `import` would be an error there.) */
-export function builtin<M>(
-  name: "node:events" | "node:async_hooks" | "node:diagnostics_channel" | "node:http" | "node:inspector/promises",
-): Partial<M> | undefined {
+export function builtin<M>(name: Builtin): Partial<M> | undefined {
   try {
     return host.process?.getBuiltinModule?.(name) as Partial<M> | undefined;
   } catch {

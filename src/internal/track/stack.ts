@@ -68,16 +68,28 @@ let ownFolder: string | undefined;
 function framesAbove(entryPoints: readonly PublicFunction[]): string[] {
   if (typeof hooks.captureStackTrace !== "function") return [];
   for (const entry of [...outerEntryPoints.flatMap((functions) => functions()), ...entryPoints]) {
-    const frames = linesOf(
-      captured(() => {
-        const target: HasStack = {};
-        hooks.captureStackTrace?.(target, entry);
-        return target;
-      }),
-    );
+    const frames = framesAboveOne(entry);
     if (frames.length > 0) return frames; // Otherwise it has not been called.
   }
   return [];
+}
+
+function framesAboveOne(entry: PublicFunction): string[] {
+  return linesOf(
+    captured(() => {
+      const target: HasStack = {};
+      hooks.captureStackTrace?.(target, entry);
+      return target;
+    }),
+  );
+}
+
+/**
+ * The frames of those that have called this function, which is running: at most ten. None if the host itself has, and
+ * where it has no `captureStackTrace`.
+ */
+export function callersOf(fn: PublicFunction): string[] {
+  return typeof hooks.captureStackTrace === "function" ? withLimit(10, () => framesAboveOne(fn)) : [];
 }
 
 /** The lines of a stack that are frames of code: not those of Promise.all, any and allSettled. */
