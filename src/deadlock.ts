@@ -43,6 +43,7 @@
 import { optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { builtin, host } from "./internal/host/host.ts";
 import { type CycleEdge, findCycles } from "./internal/track/cycles.ts";
+import { type FunctionName, functionNames, isMadeBy, kindNames } from "./internal/track/functions.ts";
 import { callersOf } from "./internal/track/stack.ts";
 import { areTasksOn, heldByItself, setTasks, type Task } from "./internal/track/tasks.ts";
 import {
@@ -57,15 +58,14 @@ import {
   sitesOfProved,
 } from "./internal/track/tracker.ts";
 
+export type { FunctionName } from "./internal/track/functions.ts";
+
 /** Waits that are not reported. One that fits either list is left out. */
 export interface Ignore {
   /** Kinds, as `leak.counters()` names them: "chan receive", "select", ... */
   readonly kinds?: readonly string[];
-  /**
-   * Texts, usually names of functions or files. A wait fits if one of them is part of its stack, which needs full
-   * tracking. A wait whose stack is not recorded never fits.
-   */
-  readonly creators?: readonly string[];
+  /** What one of these functions has begun: the first of the stack. A wait whose stack is not recorded never fits. */
+  readonly creators?: readonly FunctionName[];
 }
 
 /** Options of {@link install}. What is left out has its default. */
@@ -111,7 +111,7 @@ interface Process {
 
 interface Settings {
   readonly kinds: readonly string[];
-  readonly creators: readonly string[];
+  readonly creators: readonly FunctionName[];
   readonly exitCode: number;
   readonly dumpOn: "SIGUSR2" | undefined;
 }
@@ -180,8 +180,8 @@ export function install(options?: InstallOptions): void {
     throw new RangeError(`install: exitCode must be a whole number from 0 to 255, got ${exitCode}`);
   }
   const next = {
-    kinds: textsOf(kinds, "install: ignore.kinds"),
-    creators: textsOf(creators, "install: ignore.creators"),
+    kinds: kindNames(kinds, "install: ignore.kinds"),
+    creators: functionNames(creators, "install: ignore.creators"),
     exitCode,
     dumpOn,
   };
@@ -190,14 +190,6 @@ export function install(options?: InstallOptions): void {
     else process.on(dumpOn, writeDump);
   }
   settings = next;
-}
-
-function textsOf(list: readonly string[] | undefined, what: string): string[] {
-  if (list === undefined) return [];
-  if (!Array.isArray(list) || !list.every((text) => typeof text === "string")) {
-    throw new TypeError(`${what} must be an array of strings, got ${show(list)}`);
-  }
-  return [...list];
 }
 
 /**
@@ -253,7 +245,7 @@ interface Place {
 /** The places of waits that are not ignored: those that are recorded, the oldest first, and then the others. */
 function places({ kinds, creators }: Settings): Place[] {
   const ignores = (kind: Kind, stack = "") =>
-    kind.class !== "wait" || kinds.includes(kind.name) || creators.some((text) => stack.includes(text));
+    kind.class !== "wait" || kinds.includes(kind.name) || isMadeBy(stack, creators);
   const found: Place[] = [];
   const unrecorded = new Map(allKinds().map((kind) => [kind, kind.live]));
   unrecorded.delete(PROVED);

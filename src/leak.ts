@@ -46,7 +46,7 @@ import { callable, duration, optionsOf, show, wholeNumber } from "./internal/dat
 import { type AsyncStorage, asyncStorage, guarded } from "./internal/host/async.ts";
 import { brand } from "./internal/host/errors.ts";
 import { realNow, realSetTimeout, realUnref } from "./internal/host/host.ts";
-import { parseFrame } from "./internal/track/frames.ts";
+import { type FunctionName, functionNames, isMadeBy, isOf, kindNames } from "./internal/track/functions.ts";
 import { placesNow } from "./internal/track/places.ts";
 import { heldByItself, setTasks } from "./internal/track/tasks.ts";
 import {
@@ -63,6 +63,8 @@ import {
   setScopes,
   takeProved,
 } from "./internal/track/tracker.ts";
+
+export type { FunctionName } from "./internal/track/functions.ts";
 
 /** Something that was left behind; or several of a kind. */
 export interface Leak {
@@ -118,20 +120,16 @@ export class LeakError extends Error {
   }
 }
 
-/**
- * Which leaks a check leaves out, as goleak's options do. A string names a function: `"poll"` is every function or
- * method of that name, `"Poller.poll"` this one. A regular expression is tried on a whole line of the stack, which has
- * the file's path too.
- */
+/** Which leaks a check leaves out, as goleak's options do. */
 export interface FindOptions {
   /** What was there earlier. */
   readonly ignore?: Snapshot | undefined;
   /** Kinds, by their names. */
   readonly kinds?: readonly string[] | undefined;
   /** What one of these functions has made: the first of the stack. */
-  readonly creators?: readonly (string | RegExp)[] | undefined;
+  readonly creators?: readonly FunctionName[] | undefined;
   /** What was made while one of these functions was on the stack. */
-  readonly anyFunction?: readonly (string | RegExp)[] | undefined;
+  readonly anyFunction?: readonly FunctionName[] | undefined;
   /** Everything that was not made in this scope, and everything without a record. */
   readonly scope?: Scope | undefined;
 }
@@ -235,24 +233,16 @@ function findLeaks({ ignore, kinds, scope, ...functions }: FindOptions): Leak[] 
 
 /** Whether a stack begins with one of the creators, or has one of the functions. */
 function isLeftOut(stack: string, { creators = [], anyFunction = [] }: FindOptions): boolean {
-  if (creators.length === 0 && anyFunction.length === 0) return false;
-  const frames = stack.split("\n");
-  const isOf = (frame: string) => (wanted: string | RegExp) => {
-    if (typeof wanted !== "string") return frame.search(wanted) !== -1;
-    // V8 writes `new Poller`, `Object.poll` of a function that is called on an object, `Poller.poll [as start]`.
-    const fn = parseFrame(frame)?.fn.replace(/^(new |Object\.)|( \[as .+\])$/g, "") ?? "";
-    return fn === wanted || fn.endsWith(`.${wanted}`);
-  };
-  return creators.some(isOf(frames[0] as string)) || frames.some((frame) => anyFunction.some(isOf(frame)));
+  if (isMadeBy(stack, creators)) return true;
+  return anyFunction.length > 0 && stack.split("\n").some((frame) => anyFunction.some((fn) => isOf(frame, fn)));
 }
 
 function checked(options: VerifyOptions | undefined, name: string): VerifyOptions {
   const found = optionsOf(options, `${name}: options`);
   const { kinds, creators, anyFunction, scope, timeout } = found;
-  eachIs(kinds, `${name}: kinds`, "strings", (it) => typeof it === "string");
-  const isFunction = (it: unknown) => typeof it === "string" || it instanceof RegExp;
-  eachIs(creators, `${name}: creators`, "strings and regular expressions", isFunction);
-  eachIs(anyFunction, `${name}: anyFunction`, "strings and regular expressions", isFunction);
+  kindNames(kinds, `${name}: kinds`);
+  functionNames(creators, `${name}: creators`);
+  functionNames(anyFunction, `${name}: anyFunction`);
   if (scope !== undefined && !(scope instanceof Scope)) {
     throw new TypeError(`${name}: scope must be a Scope, got ${show(scope)}`);
   }
@@ -260,12 +250,6 @@ function checked(options: VerifyOptions | undefined, name: string): VerifyOption
     throw new RangeError(`${name}: timeout must be at least 0, got ${timeout}`);
   }
   return found;
-}
-
-function eachIs(list: unknown, what: string, which: string, is: (it: unknown) => boolean): void {
-  if (list === undefined || (Array.isArray(list) && list.every(is))) return;
-  const strange = Array.isArray(list) ? list.find((it) => !is(it)) : list;
-  throw new TypeError(`${what} must be an array of ${which}, got ${show(strange)}`);
 }
 
 /**

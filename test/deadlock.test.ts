@@ -29,7 +29,7 @@ describe("install", () => {
     ],
     [
       { ignore: { creators: [one] } },
-      new TypeError("install: ignore.creators must be an array of strings, got an object (Array)"),
+      new TypeError("install: ignore.creators must be an array of strings and regular expressions, got 1"),
     ],
     [{ exitCode: "2" as never }, new TypeError('install: exitCode must be a whole number, got "2"')],
     [{ exitCode: -1 }, new RangeError("install: exitCode must be a whole number from 0 to 2^53-1, got -1")],
