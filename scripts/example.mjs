@@ -3,7 +3,8 @@ import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 
 const [name] = process.argv.slice(2);
-const names = readdirSync("docs/examples").flatMap((file) => /^(.+)\.ts$/.exec(file)?.[1] ?? []);
+const files = readdirSync("docs/examples", { recursive: true });
+const names = files.flatMap((file) => /^(.+)\.ts$/.exec(file.replaceAll("\\", "/"))?.[1] ?? []).sort();
 
 if (names.includes(name)) {
   // The types are checked by the gate.

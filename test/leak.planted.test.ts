@@ -24,7 +24,7 @@ interface Found {
 
 let planted: Planted;
 beforeAll(async () => {
-  planted = await answer<Planted>(ROOT, "--expose-gc", join(ROOT, "test/support/planted.mjs"));
+  planted = await answer<Planted>(ROOT, "--expose-gc", join(ROOT, "test/support/plantedleaks.mjs"));
 }, 60_000);
 
 const EACH = 50;

@@ -1,6 +1,6 @@
 /**
  * Plants leaks of many sorts, and slow waits, and prints what the leak check makes of them, as JSON. A program of its
- * own, for any runtime: `node --expose-gc test/support/planted.mjs`. On the built package.
+ * own, for any runtime: `node --expose-gc test/support/plantedleaks.mjs`. On the built package.
  */
 import * as gopark from "gopark";
 
@@ -496,7 +496,7 @@ function found(kind, before) {
   return {
     found: sum(leaks),
     proved: sum(leaks.filter(({ proved }) => proved)),
-    named: leaks.every(({ stack }) => stack?.split("\n")[0].includes("planted.mjs")),
+    named: leaks.every(({ stack }) => stack?.split("\n")[0].includes("plantedleaks.mjs")),
   };
 }
 
