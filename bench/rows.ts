@@ -5,6 +5,7 @@ import { rows as context } from "./context.bench.ts";
 import { rows as errgroup } from "./errgroup.bench.ts";
 import { rows as pipeline } from "./pipeline.bench.ts";
 import { rows as pool } from "./pool.bench.ts";
+import { rows as pprof } from "./pprof.bench.ts";
 import { rows as rate } from "./rate.bench.ts";
 import { rows as retry } from "./retry.bench.ts";
 import { rows as select } from "./select.bench.ts";
@@ -32,6 +33,7 @@ export const files: Readonly<Record<string, readonly Row[]>> = {
   singleflight,
   sync,
   workers,
+  pprof,
 };
 
 export const rows: readonly Row[] = Object.values(files).flat();

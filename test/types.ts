@@ -2,6 +2,8 @@
  * What the types guarantee. Nothing here runs: the gate compiles this file. A line that must not compile has
  * `@ts-expect-error` above it, which is an error itself if the line compiles.
  */
+import { createServer } from "node:http";
+import { createServer as createServer2 } from "node:http2";
 import { Readable } from "node:stream";
 import {
   after,
@@ -23,6 +25,8 @@ import {
   type workers,
 } from "gopark";
 import type { ReceiveChannel, SendChannel } from "gopark/channel";
+import * as pprof from "gopark/pprof";
+import { nodeHandler } from "gopark/pprof/node";
 import type { Selectable } from "gopark/select";
 import { expectTypeOf } from "vitest";
 
@@ -325,4 +329,22 @@ export function piped(signal: AbortSignal, web: ReadableStream<string>, node: Re
   // @ts-expect-error: there are three policies
   pipeline.broadcast(signal, [1]).subscribe({ slow: "drop" });
   return pipeline.toWebStream(pipeline.from(signal, [1]));
+}
+
+/** Profiles have names; the handlers fit the servers of Node, and those whose handlers return a Response. */
+export function profiles(request: Request, signal: AbortSignal, ctx: Context): unknown[] {
+  expectTypeOf(pprof.profile("heap", { seconds: 1, signal })).toEqualTypeOf<Promise<Uint8Array>>();
+  void pprof.profile("task", { signal: ctx, seconds: undefined });
+  // @ts-expect-error: there is no such profile.
+  void pprof.profile("allocs");
+  // @ts-expect-error: what V8 records has no text.
+  pprof.text(1, "heap");
+  // @ts-expect-error: there is no third form.
+  pprof.text(3);
+  // @ts-expect-error: somebody must decide who may see them.
+  pprof.handler({});
+  const allow: pprof.Allow = ({ headers }) => headers.get("authorization") === "Bearer s";
+  expectTypeOf(pprof.handler({ allow })(request)).toEqualTypeOf<Promise<Response>>();
+  const handle = nodeHandler({ allow: async () => true, maxSeconds: 10 });
+  return [createServer(handle), createServer2(handle), createServer((req, res) => void handle(req, res))];
 }

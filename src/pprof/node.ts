@@ -1,6 +1,8 @@
 /**
  * The profiles of `gopark/pprof`, served by Node's own HTTP server. Node only.
  *
+ * Ports the side of net/http/pprof that serves; the differences from Go are listed in `gopark/pprof`.
+ *
  * Rules of use:
  *
  * - `await listen(6060)` at the start of the program is all that most services need. It listens on 127.0.0.1, answers

@@ -3,7 +3,6 @@ import { realNow } from "../host/host.ts";
 import { type Frame, framesOf } from "../track/frames.ts";
 import { apportion, shownByRecords } from "../track/places.ts";
 import {
-  ageOf,
   allKinds,
   allRecords,
   currentLevel,
@@ -76,14 +75,15 @@ function samplesOfKind(kind: Kind, ages: ReadonlyMap<Site, number[]>): Sample[] 
 /** How many units each site has of each of {@link AGES}, as a walk through the records finds them. */
 async function agesBySite(kinds: ReadonlySet<Kind>, pace: Pace): Promise<Map<Site, number[]>> {
   const found = new Map<Site, number[]>();
-  for (const record of recordsUntilNow()) {
+  const now = realNow();
+  for (const record of recordsUntil(now)) {
     if (kinds.has(record.kind)) {
       let units = found.get(record.site);
       if (units === undefined) {
         units = AGES.map(() => 0);
         found.set(record.site, units);
       }
-      (units[bucketOf(ageOf(record))] as number) += record.units;
+      (units[bucketOf(now - record.madeAt)] as number) += record.units;
     }
     const pause = pace.due();
     if (pause !== undefined) await pause;
@@ -91,9 +91,11 @@ async function agesBySite(kinds: ReadonlySet<Kind>, pace: Pace): Promise<Map<Sit
   return found;
 }
 
-/** The records that there are now. Others may be made while this is iterated: it ends all the same. */
-export function* recordsUntilNow(): Generator<LeakRecord> {
-  const now = realNow();
+/**
+ * The records that were made until now, by the clock of {@link LeakRecord.madeAt}. Others may be made while this is
+ * iterated: it ends all the same.
+ */
+export function* recordsUntil(now: number): Generator<LeakRecord> {
   for (const record of allRecords()) {
     if (record.madeAt > now) return;
     yield record;

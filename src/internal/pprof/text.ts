@@ -1,7 +1,8 @@
 /** Profiles for people: by place as Go prints them with debug=1, and one by one as with debug=2. */
+import { realNow } from "../host/host.ts";
 import { type Frame, parseFrame } from "../track/frames.ts";
-import { ageOf, type Kind, type LeakRecord } from "../track/tracker.ts";
-import { recordsUntilNow } from "./counts.ts";
+import type { Kind } from "../track/tracker.ts";
+import { recordsUntil } from "./counts.ts";
 import type { Profile, Sample } from "./encode.ts";
 import type { Pace } from "./pace.ts";
 
@@ -54,7 +55,8 @@ export function* dump(kinds: readonly Kind[]): Generator<string> {
     return block;
   };
   let n = 0;
-  for (const record of recordsUntilNow()) {
+  const now = realNow();
+  for (const record of recordsUntil(now)) {
     const left = unrecorded.get(record.kind);
     if (left === undefined) {
       yield ""; // Passing over the others takes time, too.
@@ -63,14 +65,14 @@ export function* dump(kinds: readonly Kind[]): Generator<string> {
     unrecorded.set(record.kind, left - record.units);
     const heldAt = record.holder?.stack;
     const holder = heldAt === undefined ? "" : `held since the call at\n${blockOf(heldAt)}`;
-    yield `${headOf(++n, record)}\n${blockOf(record.stack)}${holder}\n`;
+    yield `${headOf(++n, record.kind, now - record.madeAt)}\n${blockOf(record.stack)}${holder}\n`;
   }
   for (const [kind, live] of unrecorded) if (live > 0) yield `${live} without a record [${kind.name}]\n\n`;
 }
 
-function headOf(n: number, record: LeakRecord): string {
-  const age = ageText(ageOf(record));
-  return `goroutine ${n} [${record.kind.name}${age === "" ? "" : `, ${age}`}]:`;
+function headOf(n: number, kind: Kind, age: number): string {
+  const text = ageText(age);
+  return `goroutine ${n} [${kind.name}${text === "" ? "" : `, ${text}`}]:`;
 }
 
 /** An age as Go writes it, in minutes; seconds where it is less than one, and nothing below a second. */
