@@ -18,7 +18,7 @@ import { isThenable, noGenerator } from "../data/args.ts";
 import { randomFrom } from "../data/random.ts";
 import { Ring } from "../data/ring.ts";
 import { guarded, inRootContext } from "../host/async.ts";
-import { builtin, host, realSetImmediate, realSetTimeout } from "../host/host.ts";
+import { builtin, host, realNow, realSetImmediate, realSetTimeout } from "../host/host.ts";
 import { setVirtualNow } from "../time/clock.ts";
 import { fireDue, firstAlarm, separateAlarms, timerRefs } from "../time/timers.ts";
 import { type Completions, hasDeferred, macrotask, RESOLVED, takeOver } from "../time/turn.ts";
@@ -33,8 +33,11 @@ const START = 946_684_800_000;
 /** After so many macrotasks in which nothing has changed, nothing will by itself: microtasks have all run before. */
 const CALM_TURNS = 2;
 
-/** How long one pause is while something outside the bubble is waited for, in real milliseconds. */
+/** How long a pause is while something outside the bubble is waited for, in real milliseconds. */
 const PAUSE = 1;
+
+/** How much of a pause counts at most: one that took longer, as the process was held up, says nothing of the bubble. */
+const MAX_PAUSE = 50;
 
 /** After so many steps of the clock in which intervals ran and nothing changed, nothing will. */
 const MAX_IDLE_STEPS = 100_000;
@@ -256,7 +259,7 @@ export class Bubble implements VirtualTime {
     const tree = this.#tree;
     let seen = -1;
     let calm = 0;
-    let pauses = 0;
+    let paused = 0;
     let idleSteps = 0;
     let changesBefore = -1;
     for (;;) {
@@ -265,7 +268,7 @@ export class Bubble implements VirtualTime {
       const handedOut = this.#handOut();
       if (handedOut || tree.changes !== seen || hasDeferred()) {
         seen = tree.changes;
-        calm = pauses = 0;
+        calm = paused = 0;
         continue;
       }
       if (++calm < CALM_TURNS) continue;
@@ -273,10 +276,8 @@ export class Bubble implements VirtualTime {
 
       const begun = this.#begunResources();
       if (tree.running > 0 || begun.length > 0) {
-        if (pauses++ * PAUSE >= this.#options.stuckMs) {
-          throw new Error(stuckMessage(pauses * PAUSE, tree, begun));
-        }
-        await pause();
+        if (paused >= this.#options.stuckMs) throw new Error(stuckMessage(paused, tree, begun));
+        paused += await pause();
         continue;
       }
 
@@ -346,10 +347,13 @@ function nextTurn(): Promise<void> {
   });
 }
 
-function pause(): Promise<void> {
-  return new Promise((resolve) => {
+/** Pauses, and resolves to how much of it counts. */
+async function pause(): Promise<number> {
+  const began = realNow();
+  await new Promise<void>((resolve) => {
     realSetTimeout(resolve, PAUSE);
   });
+  return Math.min(realNow() - began, MAX_PAUSE);
 }
 
 function makeStorage(): Storage {

@@ -39,7 +39,7 @@ export function stuckMessage(ms: number, tree: TaskTree, resources: readonly str
     .map(({ parent, record }) => ({ what: parent === undefined ? "function of the bubble" : "task", record }));
   const begun = resources.length === 0 ? [] : [`the process has begun, and not ended: ${resources.join(", ")}`];
   const all = [...groupsOf(items), ...begun];
-  return [`synctest: stuck for ${ms} ms on what is not of the bubble`, ...all].join("\n\n");
+  return [`synctest: stuck for ${Math.round(ms)} ms on what is not of the bubble`, ...all].join("\n\n");
 }
 
 /** Items of one sort and one place together, the first of them with how many there are. */
