@@ -459,7 +459,7 @@ describe("wait", () => {
     });
   });
 
-  test("waits for a turn of the event loop, though the task has a wait, and no host lists such turns", async () => {
+  test("waits for two turns of the event loop, though the task has a wait, and no host lists such turns", async () => {
     const { getActiveResourcesInfo } = process;
     process.getActiveResourcesInfo = undefined as never;
     try {
@@ -468,7 +468,7 @@ describe("wait", () => {
         let done = false;
         const task = go(async () => {
           const waiting = ch.receive();
-          await turn();
+          await turns(2);
           done = true;
           await waiting;
         });

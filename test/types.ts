@@ -28,6 +28,7 @@ import type { ReceiveChannel, SendChannel } from "gopark/channel";
 import * as pprof from "gopark/pprof";
 import { nodeHandler } from "gopark/pprof/node";
 import type { Selectable } from "gopark/select";
+import * as synctest from "gopark/synctest";
 import { expectTypeOf } from "vitest";
 
 declare const none: Channel<never>;
@@ -293,6 +294,15 @@ export function guarded(cb: breaker.CircuitBreaker, two: breaker.TwoStepCircuitB
   expectTypeOf(retry.permanent("x")).toEqualTypeOf<Error>();
   // @ts-expect-error: the answer must not be a promise
   return retry(signal, () => 1, { retryIf: async () => true });
+}
+
+/** A bubble has the result of its function; an exploration has none, and must say how many seeds. */
+export function bubbles(): unknown {
+  expectTypeOf(synctest.test(() => 1)).toEqualTypeOf<Promise<number>>();
+  expectTypeOf(synctest.test(async () => "x" as const, { seed: 1, stuckMs: 5 })).toEqualTypeOf<Promise<"x">>();
+  expectTypeOf(synctest.explore(async () => 1, { seeds: 5, first: 7 })).toEqualTypeOf<Promise<void>>();
+  // @ts-expect-error: how many seeds
+  return synctest.explore(() => {}, { first: 1 });
 }
 
 /** What a flight resolves to has the type of the group, and cannot be changed. */
