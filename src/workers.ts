@@ -365,12 +365,12 @@ export class Workers {
     let record: LeakRecord | undefined;
     if (hasSlot) {
       record = this.#enter(undefined);
+      answer.startAs(record, wait);
       await completed();
     } else {
       await answer.granted;
-      const parked = wait.dependent?.record;
-      if (parked !== undefined) parked.holder = undefined; // It has its slot.
-      record = this.#enter(parked?.stack);
+      record = this.#enter(wait.dependent?.stack);
+      answer.startAs(record, wait);
     }
     source.poll();
     // If the source has ended, in the meantime or by this poll, that has claimed the wait.

@@ -60,6 +60,11 @@ describe("is reported, with exit code 2", () => {
       "goroutine [chan receive]",
     ],
     [
+      "a wait, with the code 13 that later Nodes give a top-level await",
+      "process.exitCode = 13; void new Channel().receive();",
+      "goroutine [chan receive]",
+    ],
+    [
       "a wait beside a store of the program's own",
       `const { AsyncLocalStorage } = await import("node:async_hooks");
        new AsyncLocalStorage().run(1, () => new Channel().receive());

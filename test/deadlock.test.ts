@@ -297,6 +297,28 @@ describe("cycles", () => {
       expect(kinds).toEqual([["mutex lock", "errgroup wait"]]);
     });
 
+    test.each([1, 0])(
+      "a task that waits, with a lock, for the answer of one that needs it; %d slots free",
+      async (free) => {
+        const mu = new Mutex();
+        const pool = new Workers(1);
+        const gate = new Channel<void>();
+        const first = free > 0 ? undefined : pool.submit(() => gate.receive());
+        running.push(go(holding(mu, () => pool.submit(() => mu.lock(cancel), { cancel }))));
+        await turns(3);
+        gate.close();
+        await first;
+        const kinds = await kindsOf();
+        expect(kinds.map((cycle) => cycle.sort())).toEqual([["mutex lock", "workers submit"]]);
+      },
+    );
+
+    test("a submit to a pool of 1, after another task of the pool has ended", async () => {
+      const pool = new Workers(1);
+      await pool.submit(() => {});
+      expect(await kindsOf(() => submitAgain(pool))).toContainEqual(["workers submit"]);
+    });
+
     test("a call that needs the lock of its caller", async () => {
       const mu = new Mutex();
       const shards = new ShardMap<string, unknown>();
@@ -392,6 +414,12 @@ describe("cycles", () => {
       await turn();
       ch.close();
       expect(await kindsOf()).toEqual([]);
+    });
+
+    test("a task that waits for a paused pool in which nothing runs", async () => {
+      const pool = new Workers(1);
+      pool.pause();
+      expect(await kindsOf(() => pool.submit(() => {}, { cancel }))).toEqual([]);
     });
 
     test("a lock that was taken, or is waited for, outside of all tasks", async () => {

@@ -5,6 +5,7 @@ import { Group, map, scope } from "gopark/errgroup";
 import { go } from "gopark/go";
 import { track } from "gopark/leak";
 import * as pipeline from "gopark/pipeline";
+import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
 import { Group as Flights } from "gopark/singleflight";
 import { Mutex, Once, RWMutex, WaitGroup } from "gopark/sync";
@@ -158,6 +159,13 @@ describe("a held lock belongs to the task that holds it", () => {
     expect(seen[0]).toBeDefined();
     expect([seen[1], seen[3]]).toEqual([seen[0], seen[2]]);
     expect(seen[2]).not.toBe(seen[0]);
+  });
+
+  test("but units of a semaphore to none: who gives them back need not be the one who took them", async () => {
+    const sem = new Weighted(1);
+    await go(() => sem.acquire(bg));
+    expect(recordsOf("semaphore unit").map(({ task }) => task)).toEqual([undefined]);
+    sem.release();
   });
 
   test("granted to a wait that is not recorded, to none", async () => {
@@ -384,17 +392,22 @@ describe("setTasks", () => {
 });
 
 test("a task that starts its successor, for ever, does not keep all of them", async () => {
-  const shards = new ShardMap<number, number>();
+  const shards = new ShardMap<number, unknown>();
+  const gate = new Channel<void>();
   const collected: number[] = [];
   const registry = new FinalizationRegistry<number>((n) => collected.push(n));
-  const next = (n: number): Promise<number> =>
+  let last: Promise<unknown> | undefined;
+  const next = (n: number): Promise<unknown> =>
     shards.update(n, () => {
       registry.register(currentTask() as Task, n);
-      if (n < 20) void next(n + 1);
-      return n;
+      last = n < 20 ? next(n + 1) : gate.receive();
+      return n < 20 ? n : last;
     });
   await next(0);
-  for (let i = 0; i < 5; i++) await turn();
-  expect(shards.size).toBe(21);
+  for (let i = 0; i < 25; i++) await turn();
+  expect(shards.size).toBe(20); // The last one still runs.
   expect(await collectUntil(() => collected.length >= 10)).toBe(true);
+  gate.close();
+  await last;
+  await turn();
 });

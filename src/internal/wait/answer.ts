@@ -1,5 +1,6 @@
 /** A wait that goes on after its grant: first for a slot, then for what the task in the slot answers. */
 import { charge, defer } from "../time/turn.ts";
+import { Holder, type LeakRecord } from "../track/tracker.ts";
 import type { Wait, WaitQueue } from "./wait.ts";
 
 /** The wait. Its queue may also have waits that end with the grant: their value is undefined. */
@@ -12,6 +13,9 @@ export type AnswerWait = Wait<unknown, Answer | undefined>;
  */
 export class Answer implements WaitQueue<AnswerWait> {
   readonly hooks: undefined = undefined;
+
+  /** The task, from its start on, if it is recorded. */
+  holder: Holder | undefined = undefined;
 
   /** Resolves at the grant, and so starts the task in the async context of its `submit`. */
   readonly granted: Promise<void>;
@@ -29,6 +33,16 @@ export class Answer implements WaitQueue<AnswerWait> {
     this.push(wait);
     if (charge()) this.start(undefined);
     else defer(this.start, undefined);
+  }
+
+  /** Says that the wait, which has its slot, is for the end of this task, if that is recorded. */
+  startAs(task: LeakRecord | undefined, wait: AnswerWait): void {
+    if (task !== undefined) {
+      this.holder = new Holder("all");
+      this.holder.records.add(task);
+    }
+    const record = wait.dependent?.record;
+    if (record !== undefined) record.holder = this.holder;
   }
 
   /** Links a wait that is in no queue: its slot was free. */
