@@ -63,7 +63,10 @@ export interface Instrument {
   readonly type: "gauge" | "counter";
   /** The names of the labels that each sample has. */
   readonly labels: readonly string[];
-  /** The values now. No two have the same labels. Changes nothing, calls no hook, and does not throw. */
+  /**
+   * The values now. No two have the same labels. Changes nothing, calls no hook, and does not throw, unless a subclass
+   * of a named thing does.
+   */
   read(): Sample[];
 }
 
