@@ -148,3 +148,39 @@ describe("a program bundled with the library into one file", () => {
     expect(await answer(home.path, user)).toEqual(WANTED);
   });
 });
+
+test("what watches a program, bundled with it and minified, sees the same library", async () => {
+  const entry = home.write(
+    "watched.mjs",
+    `import { Channel, go, semaphore } from "gopark";
+    import { prometheusText } from "gopark/metrics";
+    import { start } from "gopark/trace";
+    import { bridge } from "gopark/trace/node";
+    import { subscribe } from "node:diagnostics_channel";
+    const kinds = [];
+    subscribe("gopark.wait.parked", ({ kind }) => kinds.push(kind));
+    bridge();
+    const recording = start();
+    const sem = new semaphore.Weighted(3, { name: "stock" });
+    const ch = new Channel();
+    const task = go(() => ch.receive());
+    await new Promise((resolve) => setImmediate(resolve));
+    const lines = prometheusText().split("\\n").filter((line) => /stock|chan receive/.test(line));
+    ch.close();
+    await task;
+    const slices = recording.stop().traceEvents.filter(({ ph }) => ph === "b").map(({ name, id }) => name + " " + id);
+    console.log(JSON.stringify({ kinds, lines, slices, size: sem.size() }));`,
+  );
+  const file = await bundle(entry, join(home.path, "built/watched.mjs"), "esm", true);
+  expect(await answer(home.path, file)).toEqual({
+    kinds: ["chan receive"],
+    lines: [
+      'gopark_waits{kind="chan receive"} 1',
+      'gopark_semaphore_size{name="stock"} 3',
+      'gopark_semaphore_held{name="stock"} 0',
+      'gopark_semaphore_waiting{name="stock"} 0',
+    ],
+    slices: ["task 2", "chan receive 2"],
+    size: 3,
+  });
+});
