@@ -301,7 +301,8 @@ describe("cycles", () => {
       "a task that waits, with a lock, for the answer of one that needs it; %d slots free",
       async (free) => {
         const mu = new Mutex();
-        const pool = new Workers(1);
+        const pool = new Workers(2);
+        running.push(pool.submit(() => sleep(60_000, cancel)));
         const gate = new Channel<void>();
         const first = free > 0 ? undefined : pool.submit(() => gate.receive());
         running.push(go(holding(mu, () => pool.submit(() => mu.lock(cancel), { cancel }))));
