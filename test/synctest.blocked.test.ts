@@ -24,6 +24,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { turns } from "./support/turn.ts";
 import { watch } from "./support/watch.ts";
 
+const hostSetTimeout = setTimeout;
 const bg = background();
 const START = Date.UTC(2000, 0, 1);
 
@@ -217,6 +218,16 @@ describe("a task is not durably blocked, and time stands still, while it waits f
       },
       { stuckMs: 10_000 },
     );
+  });
+
+  test("nothing more: a real timer that the program sets meanwhile is none of the bubble's I/O", async () => {
+    let timer: NodeJS.Timeout | undefined;
+    const work = () => {
+      timer = hostSetTimeout(() => {}, 100_000);
+      return sleep(5).then(now);
+    };
+    expect(await bubble(work, { stuckMs: 50 })).toBe(START + 5);
+    clearTimeout(timer);
   });
 
   test("the promise of a task that it did not start; the bubble says so, and which", async () => {

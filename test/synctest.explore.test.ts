@@ -143,10 +143,13 @@ describe("after a bubble with a seed, completions are in the hands of the budget
     const ended = bubble(
       async () => {
         const ch = new Channel<number>();
+        const late = new Channel<number>();
         const waits = Array.from({ length: 1000 }, () => ch.receive());
-        told = Promise.all(waits);
+        told = Promise.all(waits).then(() => Promise.all(waits));
+        setTimeout(() => ch.close(), 1);
         setTimeout(() => {
-          ch.close();
+          waits.push(late.receive());
+          late.close();
           throw boom;
         }, 1);
         await told;
@@ -154,7 +157,7 @@ describe("after a bubble with a seed, completions are in the hands of the budget
       { seed: 3 },
     );
     await expect(ended).rejects.toBe(boom);
-    expect(await told).toHaveLength(1000);
+    expect(await told).toHaveLength(1001);
     await turns(2);
     const log: number[] = [];
     await Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map((n) => go(() => log.push(n))));

@@ -247,7 +247,7 @@ export class Bubble implements VirtualTime {
       }
       // Asked for its result once only: the caller gets the promise of it.
       const promise = Promise.resolve(result);
-      promise.then(end, end);
+      Promise.prototype.then.call(promise, end, end);
       return promise as R;
     } catch (error) {
       end();
