@@ -217,7 +217,15 @@ test("without tracking the counters still find it, and say that they do not know
   void ch.receive();
   void ch.receive();
   expect(find()).toEqual([
-    { kind: "chan receive", count: 2, ageMs: undefined, stack: undefined, proved: false, lostCancel: false },
+    {
+      kind: "chan receive",
+      count: 2,
+      ageMs: undefined,
+      stack: undefined,
+      proved: false,
+      lostCancel: false,
+      heldByItself: false,
+    },
   ]);
   await expect(verifyNone()).rejects.toThrow(
     '2 chan receive: made without full tracking; to see where, call leak.track("full") before it is made',
