@@ -6,7 +6,7 @@ import { Weighted } from "gopark/semaphore";
 import { Mutex, RWMutex } from "gopark/sync";
 import { Timer } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { addObserver } from "../src/internal/track/tracker.ts";
+import { addObserver, allKinds } from "../src/internal/track/tracker.ts";
 import { collectUntil } from "./support/unhandled.ts";
 
 afterEach(() => track("full"));
@@ -117,17 +117,16 @@ test("one of one is all of them", () => {
   expect(recordedOf(5)).toEqual([true, true, true, true, true]);
 });
 
-test("gaps are geometric: one of `every` on average, and each as likely as any other", () => {
+test("gaps are random: one of `every` on average, of each of two sorts that take turns", () => {
   let seed = 1;
   vi.spyOn(Math, "random").mockImplementation(() => {
     seed = (seed * 48_271) % 2_147_483_647;
     return seed / 2_147_483_647;
   });
   track("sampled", { every: 10, frames: 1 });
-  const sem = new Weighted(1);
   const ch = new Channel<number>();
   // Two sorts in turn. With a fixed step of 10 one would always be recorded, the other never.
-  let permits = 0;
+  let timers = 0;
   let waits = 0;
   const recorded = () => find().filter(({ stack }) => stack !== undefined).length;
   for (let i = 0; i < 5000; i++) {
@@ -136,15 +135,14 @@ test("gaps are geometric: one of `every` on average, and each as likely as any o
     const between = recorded();
     const timer = new Timer(60_000);
     waits += between - before;
-    permits += recorded() - between;
+    timers += recorded() - between;
     timer.stop();
     ch.trySend(1);
   }
-  expect(sem.held()).toBe(0);
   expect(waits).toBeGreaterThan(400);
   expect(waits).toBeLessThan(600);
-  expect(permits).toBeGreaterThan(400);
-  expect(permits).toBeLessThan(600);
+  expect(timers).toBeGreaterThan(400);
+  expect(timers).toBeLessThan(600);
 });
 
 describe("places", () => {
@@ -201,6 +199,55 @@ describe("places", () => {
       ["there", 2],
     ]);
     for (let i = 0; i < 7; i++) ch.trySend(1);
+  });
+
+  test("what was there before the sampling is not counted at a place that it records", () => {
+    track("counters");
+    for (let i = 0; i < 90; i++) here();
+    thrown(0.5);
+    track("sampled", { every: 2 });
+    for (let i = 0; i < 4; i++) there();
+    expect(countsAt()).toEqual([
+      [undefined, 90],
+      ["there", 4],
+    ]);
+    for (let i = 0; i < 94; i++) ch.trySend(1);
+  });
+
+  test("a record counts as many as it was made for, whatever the level is now", () => {
+    for (let i = 0; i < 5; i++) here();
+    thrown(0.5);
+    track("sampled", { every: 2 });
+    for (let i = 0; i < 20; i++) there();
+    const counts = [
+      ["there", 20],
+      ["here", 5],
+    ];
+    expect(countsAt()).toEqual(counts);
+    for (const level of ["counters", "full"] as const) {
+      track(level);
+      expect(countsAt()).toEqual(counts);
+    }
+    for (let i = 0; i < 25; i++) ch.trySend(1);
+  });
+
+  test("what the collector has taken without a record is not counted at other places", async () => {
+    thrown(0.5);
+    track("sampled", { every: 2 });
+    const earlier = counters()["proved leak"] as number;
+    (function forget() {
+      for (let i = 0; i < 40; i++) void new Channel<number>().receive();
+    })();
+    for (let i = 0; i < 4; i++) there();
+    await collectUntil(() => counters()["proved leak"] === earlier + 20);
+    expect(countsAt()).toEqual([
+      [undefined, 20],
+      ["there", 4],
+    ]);
+    for (let i = 0; i < 4; i++) ch.trySend(1);
+    await expect(verifyNone({ timeout: 0 })).rejects.toThrow("40 chan receive");
+    // Nothing can end the others: they would stay counted.
+    for (const kind of allKinds()) if (kind.name === "chan receive") kind.live -= 20;
   });
 
   test("for kinds that are sampled in part, one record stands for `every` at most", async () => {

@@ -46,18 +46,17 @@ export function provedSamples(kindClass?: KindClass): Sample[] {
 }
 
 function samplesOfKind(kind: Kind, ages: ReadonlyMap<Site, number[]>): Sample[] {
-  const places: { readonly stack: string; readonly age: number; readonly units: number }[] = [];
+  const places: { readonly stack: string; readonly age: number; readonly weight: number }[] = [];
   for (const site of sitesOf(kind)) {
     const { stack } = site;
     // What was made or ended since the walk has the ages of the others there.
-    const units = apportion(site.units, ages.get(site) ?? [1]);
-    for (const [age, n] of units.entries()) if (n > 0) places.push({ stack, age, units: n });
+    const weights = apportion(site.estimate, ages.get(site) ?? [1]);
+    for (const [age, weight] of weights.entries()) if (weight > 0) places.push({ stack, age, weight });
   }
-  const recorded = places.reduce((sum, { units }) => sum + units, 0);
-  const share = shownByRecords(kind, recorded);
+  const share = shownByRecords(kind);
   const counts = apportion(
     share,
-    places.map(({ units }) => units),
+    places.map(({ weight }) => weight),
   );
   const samples = places.flatMap(({ stack, age }, i) => {
     const n = counts[i] as number;
@@ -72,18 +71,18 @@ function samplesOfKind(kind: Kind, ages: ReadonlyMap<Site, number[]>): Sample[] 
   return samples;
 }
 
-/** How many units each site has of each of {@link AGES}, as a walk through the records finds them. */
+/** How many each site's records stand for, of each of {@link AGES}, as a walk through the records finds them. */
 async function agesBySite(kinds: ReadonlySet<Kind>, pace: Pace): Promise<Map<Site, number[]>> {
   const found = new Map<Site, number[]>();
   const now = realNow();
   for (const record of recordsUntil(now)) {
     if (kinds.has(record.kind)) {
-      let units = found.get(record.site);
-      if (units === undefined) {
-        units = AGES.map(() => 0);
-        found.set(record.site, units);
+      let weights = found.get(record.site);
+      if (weights === undefined) {
+        weights = AGES.map(() => 0);
+        found.set(record.site, weights);
       }
-      (units[bucketOf(now - record.madeAt)] as number) += record.units;
+      (weights[bucketOf(now - record.madeAt)] as number) += record.units * record.each;
     }
     const pause = pace.due();
     if (pause !== undefined) await pause;

@@ -26,9 +26,11 @@ export function placesNow(): Place[] {
 /** The places of one kind. */
 function placesOf(kind: Kind, oldestAt: (site: Site) => number | undefined): Place[] {
   const sites = [...(kind === PROVED ? sitesOfProved() : sitesOf(kind))];
-  const units = sites.map((site) => site.units);
-  const shown = shownByRecords(kind, sum(units));
-  const counts = apportion(shown, units);
+  const shown = shownByRecords(kind);
+  const counts = apportion(
+    shown,
+    sites.map((site) => site.estimate),
+  );
   const places: Place[] = sites.map((site, i) => {
     return { kind, stack: site.stack, count: counts[i] as number, oldestAt: oldestAt(site) };
   });
@@ -36,11 +38,22 @@ function placesOf(kind: Kind, oldestAt: (site: Site) => number | undefined): Pla
   return places;
 }
 
-/** How many of a kind its records stand for, if they have so many units: under sampled tracking more than these. */
-export function shownByRecords(kind: Kind, recorded: number): number {
-  const level = currentLevel();
-  if (level.name !== "sampled" || recorded === 0 || kind === PROVED) return recorded;
-  return kind.sampledInPart ? Math.min(kind.live, recorded * level.every) : kind.live;
+/**
+ * How many of a kind its records stand for: those that were sampled, for more than they are of. While sampling goes on
+ * this is all of the kind that it has seen.
+ */
+export function shownByRecords(kind: Kind): number {
+  if (kind === PROVED) return kind.live;
+  let recorded = 0;
+  let estimate = 0;
+  for (const site of sitesOf(kind)) {
+    recorded += site.units;
+    estimate += site.estimate;
+  }
+  if (estimate === recorded) return recorded; // None is sampled.
+  const isExact = currentLevel().name === "sampled" && !kind.sampledInPart;
+  const seen = isExact ? kind.live - kind.unsampled : 0;
+  return Math.min(Math.max(estimate, seen), kind.live);
 }
 
 /** Whole numbers that sum to `total` and are to each other as the weights are, as nearly as may be. */

@@ -44,6 +44,13 @@ export class Kind {
   /** The public functions that make one, the outer ones first: where a stack begins. Called when a record is made. */
   readonly entryPoints: () => readonly PublicFunction[];
 
+  /**
+   * Of those that count in `live`: at most how many are not stood for by a record that sampled tracking makes. They were
+   * there without a record when it began; or the collector took the record's thing, and so, most likely, those of the
+   * others that the record stood for. Written by {@link setLevel} and by a proof; of no meaning at other levels.
+   */
+  unsampled = 0;
+
   /** Where the recorded ones that are alive were made, by stack. */
   readonly sites: Map<string, Site> = new Map();
 
@@ -91,15 +98,19 @@ export interface Site {
    * Formatted at once: an unformatted Error keeps the receivers of its frames alive, and the proof would never come.
    */
   readonly stack: string;
-  /** How many of the kind its records stand for. */
+  /** How many of the kind its records are of. */
   units: number;
+  /** How many its records stand for: a sampled one also for those that were passed over. As `units` if all are kept. */
+  estimate: number;
 }
 
 /** The record of one thing of a kind, from its making to its end. */
 export class LeakRecord {
   readonly site: Site;
-  /** How many of the kind it stands for. Changed by {@link eraseUnits} alone. */
+  /** How many of the kind it is of. Changed by {@link eraseUnits} alone. */
   units: number;
+  /** How many each of its units stands for: `every` of the sampling that made it, else 1. */
+  readonly each: number;
   /** When it was made, by the real clock: {@link ageOf}. In whole milliseconds, which take no memory of their own. */
   readonly madeAt: number;
   /** The leak check's scope in which it was made: see {@link setScopes}. */
@@ -117,6 +128,7 @@ export class LeakRecord {
   constructor(site: Site, units: number, scope: object | undefined) {
     this.site = site;
     this.units = units;
+    this.each = level.name === "sampled" ? level.every : 1;
     this.madeAt = Math.floor(realNow());
     this.scope = scope;
   }
@@ -198,6 +210,12 @@ let unlooked = UNWATCHED;
 let unsampled = 0;
 
 export function setLevel(next: Level): void {
+  if (next.name === "sampled" && level.name !== "sampled") {
+    for (const kind of kinds) {
+      kind.unsampled = kind.live;
+      for (const { units } of kind.sites.values()) kind.unsampled -= units;
+    }
+  }
   level = next;
   full = next.name === "full";
   setFrames(next.name === "counters" ? undefined : next.frames);
@@ -363,10 +381,13 @@ const lostCancelListeners = new Set<Listener>();
 const registry = new FinalizationRegistry<LeakRecord>((record) => {
   if (!records.delete(record)) return;
   leaveSite(record, record.units);
-  record.kind.live -= record.units;
-  PROVED.live += record.units;
-  const { kind, stack } = record;
-  atSite(provedSites, kind, stack).units += record.units;
+  const { kind, stack, units, each } = record;
+  kind.live -= units;
+  kind.unsampled += units * (each - 1);
+  PROVED.live += units;
+  const site = atSite(provedSites, kind, stack);
+  site.units += units;
+  site.estimate += units;
   if (proved.push(record) > MAX_PROVED) proved.shift();
   tell(provedListeners, record);
 });
@@ -440,8 +461,9 @@ export function makeRecord(
   stack: string = stackNow(entryPoints),
 ): LeakRecord {
   const site = atSite(kind.sites, kind, stack);
-  site.units += units;
   const record = new LeakRecord(site, units, currentScope());
+  site.units += units;
+  site.estimate += units * record.each;
   if (taskOf !== undefined) record.task = taskOf(record, kind);
   records.add(record);
   if (thing !== undefined) registry.register(thing, record, record);
@@ -452,14 +474,15 @@ function atSite(sites: Map<string, Site>, kind: Kind, stack: string): Site {
   const key = sites === kind.sites ? stack : `${kind.name}\n${stack}`;
   let site = sites.get(key);
   if (site === undefined) {
-    site = { kind, stack, units: 0 };
+    site = { kind, stack, units: 0, estimate: 0 };
     sites.set(key, site);
   }
   return site;
 }
 
-function leaveSite({ site }: LeakRecord, units: number): void {
+function leaveSite({ site, each }: LeakRecord, units: number): void {
   site.units -= units;
+  site.estimate -= units * each;
   if (site.units === 0 && site.kind.sites.get(site.stack) === site) site.kind.sites.delete(site.stack);
 }
 
