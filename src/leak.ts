@@ -42,10 +42,10 @@
  * - A test can have a scope of its own, so that tests that run at the same time are told apart. goleak cannot do that.
  * - `watch` and `places` do what Uber's LeakProf does with the profiles of a fleet, for one process.
  */
-import { callable, duration, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
+import { callable, duration, isObject, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { type AsyncStorage, asyncStorage, guarded } from "./internal/host/async.ts";
 import { brand } from "./internal/host/errors.ts";
-import { realNow, realSetTimeout, realUnref } from "./internal/host/host.ts";
+import { realClearTimeout, realNow, realSetTimeout, realUnref } from "./internal/host/host.ts";
 import { type FunctionName, functionNames, isMadeBy, isOf, kindNames } from "./internal/track/functions.ts";
 import { placesNow } from "./internal/track/places.ts";
 import { heldByItself, setTasks } from "./internal/track/tasks.ts";
@@ -162,9 +162,9 @@ export interface TrackOptions {
  * another level is set. Throws TypeError or RangeError for bad arguments.
  *
  * - "counters", the default: how many there are of each kind. Costs an increment and a decrement for each.
- * - "sampled", for production: also when and where some were made: one of `every`, chosen at random. Costs some
- *   microseconds for each of them. Not recorded are units of a semaphore without a permit, and locks of readers without
- *   a guard.
+ * - "sampled", for production: also when and where some were made, and whether the collector takes them: one of
+ *   `every`, chosen at random. Costs some microseconds for each of them. Not recorded are units of a semaphore without
+ *   a permit, and locks of readers without a guard.
  * - "full", for tests and development: when and where each was made, and whether the collector takes it. Costs some
  *   microseconds for each.
  */
@@ -210,25 +210,26 @@ function unrecordedNow(): Map<string, number> {
  * those without one. Leaves out what the options say.
  */
 export function find(options?: FindOptions): Leak[] {
-  return findLeaks(checked(options, "find"));
+  return [...leaksNow(checked(options, "find"))];
 }
 
-function findLeaks({ ignore, kinds, scope, ...functions }: FindOptions): Leak[] {
-  const leaks: Leak[] = [];
-  const add = (record: LeakRecord, isProved: boolean) => {
-    if (ignore?.entries.has(record) || (scope !== undefined && !isWithin(record.scope, scope))) return;
-    if (kinds?.includes(record.kind.name) || isLeftOut(record.stack, functions)) return;
-    leaks.push(leakOf(record, isProved));
+/** The leaks, one by one: to learn whether there are any takes only the first. */
+function* leaksNow({ ignore, kinds, scope, ...functions }: FindOptions): Generator<Leak, void> {
+  const isLeak = (record: LeakRecord) => {
+    if (ignore?.entries.has(record) || (scope !== undefined && !isWithin(record.scope, scope))) return false;
+    return !kinds?.includes(record.kind.name) && !isLeftOut(record.stack, functions);
   };
+  const now = realNow();
   // A record that the snapshot has is ignored, even if the collector has taken its object since.
-  for (const record of provedRecords()) if (!ignore?.proved.has(record)) add(record, true);
-  for (const record of allRecords()) add(record, false);
-  if (scope !== undefined) return leaks;
+  for (const record of provedRecords()) {
+    if (!ignore?.proved.has(record) && isLeak(record)) yield leakOf(record, true, now);
+  }
+  for (const record of allRecords()) if (isLeak(record)) yield leakOf(record, false, now);
+  if (scope !== undefined) return;
   for (const [kind, unrecorded] of unrecordedNow()) {
     const count = unrecorded - (ignore?.unrecorded.get(kind) ?? 0);
-    if (count > 0 && !kinds?.includes(kind)) leaks.push({ ...UNRECORDED, kind, count });
+    if (count > 0 && !kinds?.includes(kind)) yield { ...UNRECORDED, kind, count };
   }
-  return leaks;
 }
 
 /** Whether a stack begins with one of the creators, or has one of the functions. */
@@ -239,7 +240,10 @@ function isLeftOut(stack: string, { creators = [], anyFunction = [] }: FindOptio
 
 function checked(options: VerifyOptions | undefined, name: string): VerifyOptions {
   const found = optionsOf(options, `${name}: options`);
-  const { kinds, creators, anyFunction, scope, timeout } = found;
+  const { ignore, kinds, creators, anyFunction, scope, timeout } = found;
+  if (ignore !== undefined && !isSnapshot(ignore)) {
+    throw new TypeError(`${name}: ignore must be a Snapshot, which current() returns, got ${show(ignore)}`);
+  }
   kindNames(kinds, `${name}: kinds`);
   functionNames(creators, `${name}: creators`);
   functionNames(anyFunction, `${name}: anyFunction`);
@@ -250,6 +254,12 @@ function checked(options: VerifyOptions | undefined, name: string): VerifyOption
     throw new RangeError(`${name}: timeout must be at least 0, got ${timeout}`);
   }
   return found;
+}
+
+function isSnapshot(value: unknown): value is Snapshot {
+  if (!isObject(value)) return false;
+  const { unrecorded, entries, proved } = value as Partial<Snapshot>;
+  return unrecorded instanceof Map && entries instanceof Set && proved instanceof Set;
 }
 
 /**
@@ -265,13 +275,13 @@ export async function verifyNone(options?: VerifyOptions): Promise<void> {
 async function verify(options: VerifyOptions): Promise<void> {
   const { timeout = 500, scope } = options;
   let pause = 0.001;
-  for (let left = timeout; left > 0 && findLeaks(options).length > 0; left -= pause) {
+  for (let left = timeout; left > 0 && !leaksNow(options).next().done; left -= pause) {
     pause = Math.min(2 * pause, 100, left);
     await new Promise<void>((resolve) => {
       realSetTimeout(resolve, pause);
     });
   }
-  const leaks = findLeaks(options);
+  const leaks = [...leaksNow(options)];
   takeProved((record) => scope === undefined || isWithin(record.scope, scope));
   if (leaks.length > 0) throw new LeakError(leaks);
 }
@@ -319,14 +329,15 @@ export async function scoped<R>(fn: () => R | PromiseLike<R>, options?: VerifyOp
   const verified = checked(options, "scoped");
   if (!isFull()) throw new Error('scoped: nothing is recorded: call leak.track("full") first');
   const scope = new Scope();
-  const result = await scope.run(fn);
+  // An async function, so that also the `then` of a promise that is not the host's is called in the scope.
+  const result = await scope.run(async () => await fn());
   await verify({ ...verified, scope });
   return result;
 }
 
 /**
- * Calls `fn` with each leak that the collector proves from now on. Proofs need full tracking. An error that `fn` throws
- * is reported as an uncaught one. Returns a function that ends the calls.
+ * Calls `fn` with each leak that the collector proves from now on. Needs a record: full tracking, or sampled for some.
+ * An error that `fn` throws is reported as an uncaught one. Returns a function that ends the calls.
  */
 export function onProved(fn: (leak: Leak) => void): () => void {
   callable(fn, "onProved: fn");
@@ -376,7 +387,7 @@ export interface Suspect extends Place {
 
 /** Options of {@link watch}. */
 export interface WatchOptions {
-  /** How often to look, in milliseconds of the real clock, more than 0; 10 000 by default. */
+  /** How often to look, in milliseconds of the real clock, more than 0; 10 000 by default, at most 2^31-1. */
   readonly every?: number | undefined;
   /** A place is suspected if it has more than this, at least 0; 10 000 by default. */
   readonly over?: number | undefined;
@@ -394,17 +405,16 @@ export interface WatchOptions {
  */
 export function watch(options: WatchOptions): () => void {
   const { every = 10_000, over = 10_000, growth = 100, onSuspect } = optionsOf(options, "watch: options");
-  callable(onSuspect, "watch: onSuspect");
-  for (const [name, value] of Object.entries({ every, over, growth })) {
-    const isGood = name === "every" ? duration(value, "watch: every") > 0 : duration(value, `watch: ${name}`) >= 0;
-    if (!isGood)
-      throw new RangeError(`watch: ${name} must be ${name === "every" ? "more than" : "at least"} 0, got ${value}`);
-  }
+  const notify = callable(onSuspect, "watch: onSuspect");
+  if (duration(every, "watch: every") <= 0) throw new RangeError(`watch: every must be more than 0, got ${every}`);
+  limit(over, "watch: over");
+  limit(growth, "watch: growth");
+  const pause = Math.min(every, MAX_DELAY);
   let stopped = false;
+  let timer: unknown;
   let counts = new Map<string, number>();
   let lookedAt = Number.NEGATIVE_INFINITY;
   const look = () => {
-    if (stopped) return;
     const at = realNow();
     const seconds = (at - lookedAt) / 1000;
     lookedAt = at;
@@ -414,14 +424,25 @@ export function watch(options: WatchOptions): () => void {
     const suspects = all
       .map((place) => ({ ...place, growth: (place.count - (before.get(keyOf(place)) ?? 0)) / seconds }))
       .filter((place) => place.count > over && place.growth > growth);
-    if (suspects.length > 0) guarded(() => onSuspect?.(suspects));
-    lookLater();
+    if (suspects.length > 0) guarded(() => notify(suspects));
+    if (stopped) return; // By `onSuspect`.
+    timer = realSetTimeout(look, pause);
+    realUnref(timer);
   };
-  const lookLater = () => realUnref(realSetTimeout(look, every));
   look();
   return () => {
     stopped = true;
+    realClearTimeout(timer);
   };
+}
+
+/** The longest delay that hosts take, in milliseconds; they fire at once when given more. */
+const MAX_DELAY = 2 ** 31 - 1;
+
+/** Throws TypeError or RangeError unless `n` is a number of at least 0. */
+function limit(n: number, what: string): void {
+  if (typeof n !== "number") throw new TypeError(`${what} must be a number, got ${show(n)}`);
+  if (!(n >= 0)) throw new RangeError(`${what} must be at least 0, got ${n}`);
 }
 
 const keyOf = ({ kind, stack }: Place) => `${kind}\n${stack ?? ""}`;
@@ -435,12 +456,12 @@ const UNRECORDED = {
   heldByItself: false,
 };
 
-function leakOf(record: LeakRecord, proved: boolean): Leak {
+function leakOf(record: LeakRecord, proved: boolean, now?: number): Leak {
   const { kind, units, stack, holder } = record;
   const lostCancel = record.lostCancel && !proved;
   const own = heldByItself(record);
   const held = { heldAt: (own ?? holder)?.stack, heldByItself: own !== undefined };
-  return { kind: kind.name, count: units, ageMs: ageOf(record), stack, proved, lostCancel, ...held };
+  return { kind: kind.name, count: units, ageMs: ageOf(record, now), stack, proved, lostCancel, ...held };
 }
 
 /** How many groups of leaks a message shows in full. */

@@ -1,7 +1,7 @@
 /** What a check leaves out: kinds, creators, functions on the stack; and for how long it looks again. */
 import { Channel } from "gopark/channel";
 import { background, withCancel } from "gopark/context";
-import { find, LeakError, Scope, scoped, track, verifyNone } from "gopark/leak";
+import { current, find, LeakError, Scope, scoped, track, verifyNone } from "gopark/leak";
 import { sleep, Timer } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
@@ -80,6 +80,26 @@ describe("verifyNone looks again", () => {
   });
 });
 
+test("ages are as of one instant: what was made in one millisecond has one age", () => {
+  const ch = new Channel<number>();
+  for (let i = 0; i < 1000; i++) void ch.receive();
+  const ages = find().map(({ ageMs }) => ageMs as number);
+  expect(ages).toEqual(ages.toSorted((a, b) => b - a)); // The oldest first.
+  ch.close();
+});
+
+test("each look again ends at the first leak", async () => {
+  const ch = new Channel<number>();
+  for (let i = 0; i < 100; i++) void ch.receive();
+  let looks = 0;
+  const tried = { [Symbol.search]: () => looks++ * 0 - 1 } as unknown as RegExp;
+  Object.setPrototypeOf(tried, RegExp.prototype);
+  await expect(verifyNone({ creators: [tried], timeout: 20 })).rejects.toThrow("100 chan receive");
+  expect(looks).toBeGreaterThan(100);
+  expect(looks).toBeLessThan(200); // The 100 of the report, and one for each look before it.
+  ch.close();
+});
+
 test("a report groups what was made at one place, the oldest place first", async () => {
   const [ctx, cancel] = withCancel(background());
   const ch = new Channel<number>();
@@ -109,6 +129,9 @@ describe("refuses", () => {
     ["kinds", [1], "kinds must be an array of strings, got 1"],
     ["creators", [undefined], "creators must be an array of strings and regular expressions, got undefined"],
     ["anyFunction", /poll/, "anyFunction must be an array of strings and regular expressions, got an object (RegExp)"],
+    ["ignore", 1, "ignore must be a Snapshot, which current() returns, got 1"],
+    ["ignore", current, "ignore must be a Snapshot, which current() returns, got function current"],
+    ["ignore", {}, "ignore must be a Snapshot, which current() returns, got an object (Object)"],
     ["scope", {}, "scope must be a Scope, got an object (Object)"],
     ["timeout", "1", 'timeout must be a number of milliseconds, got "1"'],
     ["timeout", Number.NaN, "timeout must be a number of milliseconds, got NaN"],

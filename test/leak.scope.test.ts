@@ -16,6 +16,18 @@ test("scoped resolves with the result, if nothing is left", async () => {
   await expect(scoped(async () => await go(() => "done"))).resolves.toBe("done");
 });
 
+test("a promise that begins its work when it is awaited does so in the scope", async () => {
+  const ch = new Channel<number>();
+  const lazy: PromiseLike<number> = {
+    then(done) {
+      void ch.receive();
+      return Promise.resolve(1).then(done);
+    },
+  };
+  await expect(scoped(() => lazy, { timeout: 0 })).rejects.toThrow("found unexpected leaks: 1 chan receive");
+  ch.close();
+});
+
 test("of two that run at the same time, the one that leaks fails alone", async () => {
   const leaked = new Channel<number>();
   const shared = new Channel<number>();

@@ -4,6 +4,7 @@ import { type Suspect, track, watch } from "gopark/leak";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { collectReported } from "./support/reported.ts";
 import { turn } from "./support/turn.ts";
+import { collectUntil } from "./support/unhandled.ts";
 
 beforeEach(() => track("full"));
 afterEach(() => track("full"));
@@ -101,6 +102,32 @@ test("once stopped it tells nothing more, not even from within onSuspect", async
   expect(seen).toHaveLength(1);
 });
 
+test.each([Number.POSITIVE_INFINITY, 2 ** 31])(
+  "a pause that no timer can have, of %d ms, is a long one",
+  async (every) => {
+    let calls = 0;
+    const more = setInterval(grow, 0);
+    const stop = watch({ every, over: 0, growth: 0, onSuspect: () => calls++ });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    stop();
+    clearInterval(more);
+    expect(calls).toBe(0);
+  },
+);
+
+test("once stopped it keeps nothing, though its next look was far", async () => {
+  let isFree = false;
+  const registry = new FinalizationRegistry(() => {
+    isFree = true;
+  });
+  (function begin() {
+    const onSuspect = () => {};
+    registry.register(onSuspect, undefined);
+    watch({ every: 60_000, onSuspect })();
+  })();
+  expect(await collectUntil(() => isFree)).toBe(true);
+});
+
 describe("refuses", () => {
   const onSuspect = () => {};
   test.each<[unknown, string]>([
@@ -109,7 +136,8 @@ describe("refuses", () => {
     [{ onSuspect, every: 0 }, "watch: every must be more than 0, got 0"],
     [{ onSuspect, every: "1" }, 'watch: every must be a number of milliseconds, got "1"'],
     [{ onSuspect, over: -1 }, "watch: over must be at least 0, got -1"],
-    [{ onSuspect, growth: Number.NaN }, "watch: growth must be a number of milliseconds, got NaN"],
+    [{ onSuspect, growth: Number.NaN }, "watch: growth must be at least 0, got NaN"],
+    [{ onSuspect, over: "1" }, 'watch: over must be a number, got "1"'],
   ])("%j", (options, message) => {
     expect(() => watch(options as never)).toThrow(message);
   });

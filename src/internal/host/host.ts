@@ -36,12 +36,15 @@ export const host = globalThis as unknown as Host;
 // under the same names with an underscore. So a library that is loaded under them still finds the originals.
 const fakes = (host.setTimeout as { readonly clock?: { readonly [name: string]: unknown } }).clock;
 
-function original<K extends "setTimeout" | "setImmediate" | "performance">(name: K): Host[K] {
+function original<K extends "setTimeout" | "clearTimeout" | "setImmediate" | "performance">(name: K): Host[K] {
   return (fakes?.[`_${name}`] as Host[K] | undefined) ?? host[name];
 }
 
 /** `setTimeout` as it was when the library was loaded; if that was under sinon's fakes, the one they replaced. */
 export const realSetTimeout: Host["setTimeout"] = original("setTimeout");
+
+/** Ends a timer of {@link realSetTimeout}. */
+export const realClearTimeout: Host["clearTimeout"] = original("clearTimeout");
 
 /** Lets a timer of {@link realSetTimeout} not keep the process alive, where the host can do that. */
 export function realUnref(timer: unknown): void {

@@ -33,8 +33,8 @@ interface KindOptions {
 /** A sort of thing that can be left behind. */
 export class Kind {
   /**
-   * How many were made and have not ended. One that the collector took counts here for ever; under full tracking, if it
-   * was recorded with its object, it counts as {@link PROVED} instead.
+   * How many were made and have not ended. One that the collector took counts here for ever. If it was recorded with
+   * its object, it counts as {@link PROVED} instead.
    */
   live = 0;
 
@@ -45,9 +45,9 @@ export class Kind {
   readonly entryPoints: () => readonly PublicFunction[];
 
   /**
-   * Of those that count in `live`: at most how many are not stood for by a record that sampled tracking makes. They were
-   * there without a record when it began; or the collector took the record's thing, and so, most likely, those of the
-   * others that the record stood for. Written by {@link setLevel} and by a proof; of no meaning at other levels.
+   * Under sampled tracking, at most how many of `live` no record stands for. They were there without a record when it
+   * began, or the record that stood for them is of a proved leak, as most likely they are too. Written by
+   * {@link setLevel} and by a proof.
    */
   unsampled = 0;
 
@@ -82,7 +82,7 @@ export const TASK: Kind = new Kind("task", "task");
 
 /**
  * What the collector has proved to be leaked, of any class. It stays counted here, so that a gauge does not show less
- * under full tracking. Its own class says nothing.
+ * where it is recorded. Its own class says nothing.
  */
 export const PROVED: Kind = new Kind("proved leak", "wait");
 
@@ -165,8 +165,8 @@ export class Holder {
 }
 
 /** The age of a record in milliseconds, by the real clock. */
-export function ageOf(record: LeakRecord): number {
-  return realNow() - record.madeAt;
+export function ageOf(record: LeakRecord, now: number = realNow()): number {
+  return now - record.madeAt;
 }
 
 /**
