@@ -35,7 +35,9 @@ export class Task {
 
   /** Whether this is `other`, or runs inside of it. */
   isWithin(other: Task): boolean {
-    return this === other || (this.caller?.isWithin(other) ?? false);
+    let at: Task | undefined = this;
+    while (at !== undefined && at !== other) at = at.caller;
+    return at === other;
   }
 }
 
