@@ -313,7 +313,7 @@ export class ShardMap<K, V> {
     } finally {
       exit(UPDATE_TASK, record);
       const waiting = this.#updates.get(key);
-      waiting?.removeHolder(record);
+      if (record !== undefined) waiting?.removeHolder(record);
       if (waiting?.wakeOne(undefined) !== true) this.#updates.delete(key);
     }
   }

@@ -50,13 +50,13 @@ export class Hold {
   }
 
   /** The lock has been taken. Returns the record, under full tracking. */
-  taken(kind: Kind, stack: string | undefined): LeakRecord | undefined {
+  taken(kind: Kind, granted: Granted): LeakRecord | undefined {
     this.held = true;
     const { guard } = this;
     this.guard = undefined;
     if (!isDue()) return undefined;
     if (guard !== undefined) this.weakGuard = new WeakRef(guard);
-    this.record = makeRecord(kind, 1, this.weakGuard?.deref(), kind.entryPoints, stack);
+    this.record = makeRecord(kind, 1, this.weakGuard?.deref(), kind.entryPoints, stackOf(granted));
     return this.record;
   }
 
@@ -80,6 +80,9 @@ export class Hold {
     this.suspend();
   }
 }
+
+/** The record of the wait to which a hold is granted; undefined if the caller takes the lock itself. */
+type Granted = LeakRecord | "not recorded" | undefined;
 
 /** Why a wait wants the lock: for the hold of a guard; undefined if the lock is to be held without one. */
 type Owner = Hold | undefined;
@@ -143,9 +146,7 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
     }
     this.unguarded--;
     const { records } = this;
-    const record = records === undefined ? undefined : likelyGivenBack(records);
-    if (record !== undefined) records?.delete(record);
-    this.endHold(record);
+    this.endHold(records === undefined ? undefined : takeRecord(records));
   }
 
   /** Ends a hold. If it had no guard, the caller has taken it out of `unguarded`. */
@@ -204,42 +205,57 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
    * Counts a hold; as one without a guard, if its guard has been unlocked in the meantime. `granted`: for a hold that
    * another task grants, the record of its wait.
    */
-  private beginHold(hold: Hold | undefined, granted?: LeakRecord | "not recorded"): void {
+  private beginHold(hold: Hold | undefined, granted?: Granted): void {
     const kind = this.names.heldKind;
-    const wait = granted === "not recorded" ? undefined : granted;
     this.held++;
     kind.live++;
-    let record: LeakRecord | undefined;
     if (hold === undefined || hold.unlocked) {
       this.unguarded++;
       // An exclusive hold is the one that the next unlock ends. Among those of readers it would not be known.
-      if (this.lock.write === this ? isDue() : isFull()) {
-        // Once the collector has taken the lock, nobody can unlock it.
-        record = makeRecord(kind, 1, this.lock, kind.entryPoints, wait?.stack);
-        this.records ??= new Set();
-        this.records.add(record);
-      }
+      if (this.lock.write === this ? isDue() : isFull()) this.recordHold(granted);
     } else {
       this.lastHold = hold;
-      record = hold.taken(kind, wait?.stack);
+      const record = hold.taken(kind, granted);
+      if (record !== undefined) this.noteHolder(record, granted);
     }
-    if (record === undefined) return;
-    record.task = granted === undefined ? currentTask() : wait?.task;
+  }
+
+  /** Makes the record of a hold without a guard. Once the collector has taken the lock, nobody can unlock it. */
+  private recordHold(granted: Granted): void {
+    const { heldKind } = this.names;
+    const record = makeRecord(heldKind, 1, this.lock, heldKind.entryPoints, stackOf(granted));
+    this.records ??= new Set();
+    this.records.add(record);
+    this.noteHolder(record, granted);
+  }
+
+  private noteHolder(record: LeakRecord, granted: Granted): void {
+    if (granted === undefined) record.task = currentTask();
+    else if (granted !== "not recorded") record.task = granted.task;
     this.lock.makeHolders().records.add(record);
   }
 }
 
+/** Where a hold was asked for that another task grants. */
+function stackOf(granted: Granted): string | undefined {
+  return typeof granted === "object" ? granted.stack : undefined;
+}
+
 /**
- * The record of the hold that is given back, as far as is known: the oldest of this task, or else the oldest of all.
+ * Takes out the record of the hold that is given back, as far as is known: the oldest of this task, or else the oldest
+ * of all.
  */
-function likelyGivenBack(records: Set<LeakRecord>): LeakRecord | undefined {
+function takeRecord(records: Set<LeakRecord>): LeakRecord | undefined {
   const task = currentTask();
-  let oldest: LeakRecord | undefined;
+  let given: LeakRecord | undefined;
   for (const record of records) {
-    if (record.task === undefined ? task === undefined : task?.isWithin(record.task)) return record;
-    oldest ??= record;
+    given ??= record;
+    if (record.task === undefined ? task !== undefined : !task?.isWithin(record.task)) continue;
+    given = record;
+    break;
   }
-  return oldest;
+  if (given !== undefined) records.delete(given);
+  return given;
 }
 
 /** The state of a lock, and which waiter is next: Go's policy. */
