@@ -16,7 +16,7 @@ import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
 import { sleep } from "gopark/time";
 import { beforeEach, describe, expect, test } from "vitest";
-import { hasDeferred, takeOver } from "../src/internal/time/turn.ts";
+import { countTurns, hasDeferred, takeOver } from "../src/internal/time/turn.ts";
 import { turn } from "./support/turn.ts";
 
 const OPERATIONS = 20_000;
@@ -254,17 +254,29 @@ describe("completions that are taken over", () => {
     await ch.receive();
   });
 
-  test("in the middle of a burst wait too, and are handed out in order when they are given back", async () => {
+  test.each([
+    ["counted turns", 0, PER_TURN],
+    ["counted turns", 300, PER_TURN / 2],
+    ["timed turns", 0, 128], // At most two slices.
+  ])("with %s, after %i operations, in the middle of a burst: none settles any more", async (turns, n, most) => {
+    countTurns(turns === "counted turns");
+    const busy = new Channel<number>(n);
+    await turn();
+    // With many, the next turn has been requested already.
+    for (let i = 0; i < n; i++) await busy.send(i);
     const ch = new Channel<number>();
     const order: number[] = [];
     const waits = Array.from({ length: 2000 }, (_, i) => ch.receive().then(() => order.push(i)));
     ch.close();
     const completions = takeOver();
+    await turn();
+    const settled = order.length; // By the budget, before.
     for (let i = 0; i < 5; i++) await turn();
-    const settled = order.length;
-    expect(settled).toBeLessThan(2000);
+    expect(order.length).toBe(settled);
+    expect(settled).toBeLessThanOrEqual(most);
     completions.take()?.();
     completions.giveBack();
+    countTurns(true);
     await Promise.all(waits);
     expect(order).toEqual(waits.map((_, i) => i));
   });
