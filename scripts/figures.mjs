@@ -1,4 +1,4 @@
-/** Writes the figures of the last full replay (`npm start`) into docs/surge.md, and its picture to docs/surge.svg. */
+/** Writes the figures of the last full replay (`npm start`) into docs/surge.md, and its pictures beside it. */
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { columns, rows } from "../.build/bench/surge/report.js";
 
@@ -28,4 +28,4 @@ writeFileSync(
   "docs/surge.md",
   page.replace(/<!-- figures:begin -->[\s\S]*<!-- figures:end -->/, () => text),
 );
-copyFileSync("bench/results/surge.svg", "docs/surge.svg");
+for (const picture of ["surge.svg", "surge-tasks.svg"]) copyFileSync(`bench/results/${picture}`, `docs/${picture}`);

@@ -1,6 +1,7 @@
 /** Computes the rows of the post-mortem's table from what was recorded. */
 import { type PhaseName, type Plan, phaseNames, type Variant } from "./config.ts";
 import type { Drained, Ledger, Outcome, Sample, Sent, Vitals } from "./ipc.ts";
+import type { Snapshot } from "./profiles.ts";
 import { quantile, tally } from "./stats.ts";
 
 /** Everything recorded of one variant. */
@@ -14,6 +15,8 @@ export interface Run {
   vitals: Record<PhaseName, Vitals>;
   drained: Drained;
   ledger: Ledger;
+  /** The gateway as the surge ended. */
+  snapshot: Snapshot;
 }
 
 /** One variant in one phase. Rates per second, times in ms, shares of 1; NaN where there was nothing to measure. */

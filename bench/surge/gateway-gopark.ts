@@ -9,6 +9,7 @@ import { Channel, context, errgroup, go, leak, pool, rate, semaphore, shardmap, 
 import type { Context } from "gopark/context";
 import { limits } from "./config.ts";
 import { type Drained, serve } from "./ipc.ts";
+import { observe, parked, serveObserved, unfinished } from "./observed.ts";
 import {
   answer,
   cheapest,
@@ -28,9 +29,9 @@ let upstream = "";
 let stock = new shardmap.ShardMap<string, number>();
 let probe: Probe;
 
-const limiter = new rate.Limiter(limits.rate, limits.burst);
-const turns = new semaphore.Weighted(limits.orders);
-const calls = new semaphore.Weighted(limits.calls);
+const limiter = new rate.Limiter(limits.rate, limits.burst, { name: "orders" });
+const turns = new semaphore.Weighted(limits.orders, { name: "orders" });
+const calls = new semaphore.Weighted(limits.calls, { name: "calls" });
 
 /** Cure 5: a scratch is leased for a block, and reset before the next order can get it. */
 const scratches = new pool.Pool<Scratch>({
@@ -162,11 +163,6 @@ async function read(ctx: Context, req: IncomingMessage, scratch: Scratch): Promi
   }
 }
 
-/** Tasks, waits, armed timers, contexts and held permits: everything unfinished. */
-function parked(): number {
-  return Object.values(leak.counters()).reduce((sum, count) => sum + count, 0);
-}
-
 /** Waits until no order is in progress, and checks with the library whether anything was left behind. */
 async function drain(): Promise<Drained> {
   const stop = clock() + 2 * limits.deadlineMs;
@@ -177,7 +173,7 @@ async function drain(): Promise<Drained> {
   } catch (err) {
     leaks = String(err);
   }
-  return { parkedAtStart, parkedAtEnd: parked(), kinds: leak.counters(), leaks };
+  return { parkedAtStart, parkedAtEnd: parked(), kinds: unfinished(), leaks };
 }
 
 probe = new Probe(parked);
@@ -187,8 +183,9 @@ serve({
   listen: ({ plan, upstreamPort }) => {
     upstream = `http://127.0.0.1:${upstreamPort}`;
     stock = new shardmap.ShardMap(openingStock(plan.scarceStock));
+    observe();
     parkedAtStart = parked();
-    return listen((req, res) => void go(() => handle(req, res)));
+    return listen((req, res) => void go(handle, req, res), serveObserved);
   },
   phase: () => probe.phase(),
   drain,

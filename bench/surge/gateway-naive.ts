@@ -1,14 +1,15 @@
 /**
  * The order gateway as it is often written. It is correct while the upstream is quick and nothing fails.
  *
- * Its seven faults are those of the post-mortem in their JavaScript form; each is marked where it stands. Everything it
- * starts is counted in `unfinished`, which such a gateway would not have: JavaScript has no other way to know what is
- * parked.
+ * Its seven faults are those of the post-mortem in their JavaScript form; each is marked where it stands. One thing it
+ * has that such a gateway has not: it starts everything with `go`, so that it can be counted, and seen in the profile.
  */
 import { setMaxListeners } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { go } from "gopark";
 import { naivePaymentMs } from "./config.ts";
 import { serve } from "./ipc.ts";
+import { observe, parked, serveObserved, unfinished } from "./observed.ts";
 import {
   answer,
   cheapest,
@@ -32,28 +33,13 @@ const shutdown = new AbortController();
 // Without this, Node warns of a possible leak of listeners.
 setMaxListeners(0, shutdown.signal);
 
-const unfinished = { order: 0, call: 0, put: 0, timeout: 0 };
-
-async function counted<T>(kind: keyof typeof unfinished, promise: Promise<T>): Promise<T> {
-  unfinished[kind]++;
-  try {
-    return await promise;
-  } finally {
-    unfinished[kind]--;
-  }
-}
-
-function parked(): number {
-  return Object.values(unfinished).reduce((sum, n) => sum + n, 0);
-}
-
 class TimeoutError extends Error {}
 
 // Fault 1: fetch without a timeout and without a limit per host. Every waiting call holds one more socket, and a call
 // that is never answered waits for ever.
 async function call<T>(path: string, query: Record<string, string | number>, method = "GET"): Promise<T> {
   const url = `${upstream}${path}?${new URLSearchParams(query as Record<string, string>)}`;
-  const res = await counted("call", fetch(url, { method }));
+  const res = await go(fetch, url, { method });
   if (!res.ok) throw new Error(`${path}: ${res.status}`);
   return (await res.json()) as T;
 }
@@ -62,7 +48,7 @@ async function call<T>(path: string, query: Record<string, string | number>, met
 // when the timer wins.
 function withTimeout<T>(work: Promise<T>, ms: number): Promise<T> {
   const timeout = new Promise<never>((_, reject) => setTimeout(() => reject(new TimeoutError()), ms));
-  return Promise.race([work, counted("timeout", timeout)]);
+  return Promise.race([work, go(() => timeout)]);
 }
 
 /** A bounded queue: put waits while it is full, take while it is empty. */
@@ -96,7 +82,7 @@ async function bestPrice(order: Order, scratch: Scratch): Promise<number> {
       await queue.put(err as Error);
     }
   };
-  for (const source of sources) void counted("put", produce(source));
+  for (const source of sources) void go(produce, source);
   for (let i = 0; i < sources.length * 3; i++) {
     const quote = await queue.take();
     // Fault 3: the consumer leaves on the first error and the other producer stays parked in put for ever.
@@ -158,9 +144,10 @@ serve({
   listen: ({ plan, upstreamPort }) => {
     upstream = `http://127.0.0.1:${upstreamPort}`;
     stock = openingStock(plan.scarceStock);
+    observe();
     parkedAtStart = parked();
-    return listen((req, res) => void counted("order", handle(req, res)));
+    return listen((req, res) => void go(handle, req, res), serveObserved);
   },
   phase: () => probe.phase(),
-  drain: () => ({ parkedAtStart, parkedAtEnd: parked(), kinds: { ...unfinished }, leaks: null }),
+  drain: () => ({ parkedAtStart, parkedAtEnd: parked(), kinds: unfinished(), leaks: null }),
 });

@@ -119,7 +119,11 @@ export class Child {
 
   constructor(name: string, file: URL) {
     this.#name = name;
-    this.#child = fork(file, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    this.#child = fork(file, {
+      // The profiles show the lines of the sources.
+      execArgv: ["--enable-source-maps"],
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
     this.#child.on("message", (message: ChildMessage) => {
       if ("report" in message) {
         this.#listeners[message.report]?.(message.body);

@@ -12,9 +12,11 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { budgetMs, model, type PhaseName, type Plan, plan, planned, runMs, type Variant, variants } from "./config.ts";
 import { compareRecords, figuresOf, type Run } from "./figures.ts";
+import { metricsFile, taskFile } from "./flames.ts";
 import { Child, gatewayFile, type Progress, type Sample, type Vitals } from "./ipc.ts";
-import { page, picture } from "./page.ts";
+import { page, picture, pictureOfTasks } from "./page.ts";
 import { clock } from "./probe.ts";
+import { type Snapshot, snapshot } from "./profiles.ts";
 import { aftermath, carries, generator, type Results, table, verdicts } from "./report.ts";
 import { machineBusy, promises, recordsAgree } from "./verdict.ts";
 
@@ -61,17 +63,24 @@ async function replay(variant: Variant, plan: Plan): Promise<Run> {
     // Awaited below; a failure before that must not count as unhandled.
     sending.catch(() => {});
     const vitals: Partial<Record<PhaseName, Vitals>> = {};
+    let surgeEnd: Promise<Snapshot> | undefined;
     await until(start);
     await gateway.request("phase", null);
     for (const phase of plan.phases) {
       await until(start + phase.to);
+      if (phase.name === "surge") {
+        surgeEnd = snapshot(port);
+        surgeEnd.catch(() => {}); // Awaited below.
+      }
       vitals[phase.name] = await gateway.request("phase", null);
     }
     const sent = await sending;
+    const taken = await (surgeEnd as Promise<Snapshot>);
     const drained = await gateway.request("drain", null);
     const ledger = await upstream.request("ledger", null);
     line.end();
-    return { variant, plan, start, sent, samples, vitals: vitals as Record<PhaseName, Vitals>, drained, ledger };
+    const measured = { samples, vitals: vitals as Record<PhaseName, Vitals>, snapshot: taken };
+    return { variant, plan, start, sent, ...measured, drained, ledger };
   });
 }
 
@@ -167,12 +176,17 @@ async function main(): Promise<number> {
   mkdirSync(folder, { recursive: true });
   writeFileSync(new URL("surge.html", folder), page(results, checks, lines));
   writeFileSync(new URL("surge.svg", folder), picture(results));
+  writeFileSync(new URL("surge-tasks.svg", folder), pictureOfTasks(results));
+  for (const { run } of results) {
+    writeFileSync(new URL(taskFile(run.variant), folder), run.snapshot.file);
+    writeFileSync(new URL(metricsFile(run.variant), folder), run.snapshot.metrics);
+  }
   const figures = results.map(({ run, figures }) => ({ variant: run.variant, figures, records: compareRecords(run) }));
   writeFileSync(
     new URL("surge.json", folder),
     JSON.stringify({ seed, quick: what.quick, measured, figures, checks }, null, 2),
   );
-  console.log(`\nplots over time: ${fileURLToPath(new URL("surge.html", folder))}`);
+  console.log(`\nplots over time, and what was unfinished: ${fileURLToPath(new URL("surge.html", folder))}`);
   return checks.every(({ kept }) => kept) ? 0 : 1;
 }
 

@@ -66,12 +66,18 @@ function parseOrder(text: string): Order {
   return { id, sku, qty: qty as number };
 }
 
-/** Listens on a free port of the loopback and resolves to the port. Answers health checks itself. */
-export function listen(handle: (req: IncomingMessage, res: ServerResponse) => void): Promise<number> {
+/**
+ * Listens on a free port of the loopback and resolves to the port. Health checks are answered here, and so is what
+ * `others` takes.
+ */
+export function listen(
+  handle: (req: IncomingMessage, res: ServerResponse) => void,
+  others: (req: IncomingMessage, res: ServerResponse) => boolean = () => false,
+): Promise<number> {
   // An idle connection closed by the server at the moment its client uses it would look like a failed order.
   const server = createServer({ keepAliveTimeout: 120_000 }, (req, res) => {
     if (req.url === "/health") answer(res, 200, {});
-    else handle(req, res);
+    else if (!others(req, res)) handle(req, res);
   });
   return new Promise((resolve) => {
     server.listen(0, "127.0.0.1", 4096, () => resolve((server.address() as AddressInfo).port));

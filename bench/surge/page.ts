@@ -4,6 +4,7 @@
 import { svg } from "../support/svg.ts";
 import { capacity, type Plan, planned, type Variant } from "./config.ts";
 import { errorOutcomes, type Run } from "./figures.ts";
+import { flameStyle, flames, taskPicture } from "./flames.ts";
 import { columns, type Results, rows, table } from "./report.ts";
 import { quantile } from "./stats.ts";
 import type { Check } from "./verdict.ts";
@@ -189,6 +190,9 @@ const light = `--ink: #1c2127; --soft: #5b6672; --paper: #fff; --grid: #d8dee4; 
 const dark = `--ink: #e3e8ed; --soft: #98a4b0; --paper: #15191d; --grid: #323a42; --normal: #1b2228; --surge: #34261b;
   --recovery: #1b2a20; --naive: #ff8a5c; --gopark: #5cc3ee; --mark: #98a4b0;`;
 
+/** For a picture that is a file of its own. */
+const colours = `svg { ${light} } @media (prefers-color-scheme: dark) { svg { ${dark} } }`;
+
 /** The style of a {@link drawing}. */
 const drawn = `
 svg text { font: 11px system-ui, sans-serif; fill: var(--soft); } .phase.normal { fill: var(--normal); }
@@ -213,7 +217,7 @@ ${drawn}
 th, td { padding: .15rem .8rem; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 th:first-child { text-align: left; font-weight: normal; } thead th { font-weight: 600; }
 td.naive { color: var(--naive); border-left: 1px solid var(--grid); } td.gopark { color: var(--gopark); }
-ul { padding-left: 1.2rem; } .broken { color: var(--naive); font-weight: 600; }`;
+ul { padding-left: 1.2rem; } .broken { color: var(--naive); font-weight: 600; }${flameStyle}`;
 
 /** The picture in the docs: orders served and parked tasks over time, side by side, as a file of its own. */
 export function picture(results: Results): string {
@@ -223,7 +227,7 @@ export function picture(results: Results): string {
   const shown = plots.filter(({ title }) => title === "Orders served" || title === "Parked tasks");
   const head = 46;
   const parts = [
-    `<style>svg { ${light} } @media (prefers-color-scheme: dark) { svg { ${dark} } }${drawn}`,
+    `<style>${colours}${drawn}`,
     "svg .title { font-size: 13px; font-weight: 600; fill: var(--ink); } svg .key { fill: var(--ink); }</style>",
   ];
   for (const [i, { variant }] of runs.entries()) {
@@ -243,6 +247,14 @@ export function picture(results: Results): string {
   const label =
     "The surge replay: orders served and parked tasks over time, the naive gateway beside the one with gopark";
   return svg(shown.length * box.width, head + box.height, label, parts);
+}
+
+/** The second picture in the docs: what is unfinished as the surge ends. */
+export function pictureOfTasks(results: Results): string {
+  return taskPicture(
+    results.map(({ run }) => run),
+    colours,
+  );
 }
 
 export function page(results: Results, checks: readonly Check[], notes: readonly string[]): string {
@@ -269,6 +281,7 @@ export function page(results: Results, checks: readonly Check[], notes: readonly
 <h1>The surge replay${runs.map((run) => key(run.variant)).join("")}</h1>
 <p class="soft">${phases.join(", ")}; the upstream carries ${capacity} orders/s; seed ${plan.seed}.</p>
 <div class="plots">${plots.map((what) => plot(what, plan, runs)).join("\n")}</div>
+${flames(runs)}
 <h2>In figures</h2>
 <div class="scroll"><table><thead><tr><th></th>${head.join("")}</tr></thead><tbody>${body.join("\n")}</tbody></table></div>
 <h2>Promises of the cured gateway, and the records of both sides</h2><ul>${verdict.join("\n")}</ul>

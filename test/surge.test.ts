@@ -1,0 +1,90 @@
+/** The pure parts of the surge replay: how it reads a profile, and draws it. */
+import { describe, expect, test } from "vitest";
+import { flame, total } from "../bench/support/flame.ts";
+import { framesOf } from "../bench/surge/profiles.ts";
+import { Channel, go, leak } from "../src/index.ts";
+import * as pprof from "../src/pprof.ts";
+
+async function listing(name: pprof.TextName): Promise<string> {
+  let all = "";
+  for await (const piece of pprof.text(1, name)) all += piece;
+  return all;
+}
+
+describe("the profile of a gateway", () => {
+  test("is read with its counts, callers first, without Node's own frames, and what a wait waits for last", async () => {
+    leak.track("full");
+    const orders = new Channel<number>();
+    function handle() {
+      return go(async function take() {
+        await orders.receive();
+      });
+    }
+    const running = [1, 2, 3].map(() => handle());
+    await new Promise(setImmediate);
+
+    const tasks = framesOf(await listing("task"));
+    expect(total(tasks)).toBe(3);
+    const frames = tasks.flatMap(({ frames }) => frames);
+    expect(frames.map(({ at }) => at).filter((at) => at.startsWith("node:"))).toEqual([]);
+    expect(frames.at(-1)).toEqual({ name: "handle", at: expect.stringMatching(/^surge\.test\.ts:\d+:\d+$/) });
+
+    const waits = framesOf(await listing("goroutine"));
+    expect(total(waits)).toBe(3);
+    expect(waits[0]?.frames.slice(-2).map(({ name }) => name)).toEqual(["take", "[chan receive]"]);
+
+    orders.close();
+    await Promise.all(running);
+    expect(framesOf(await listing("task"))).toEqual([]);
+  });
+
+  test("what is no profile is said to be none", () => {
+    expect(() => framesOf("429 Too Many Requests")).toThrow("not a profile: 429 Too Many Requests");
+  });
+});
+
+describe("a flame graph", () => {
+  const at = "a.ts:1:1";
+  const stack = (count: number, ...names: string[]) => ({ count, frames: names.map((name) => ({ name, at })) });
+  /** The boxes: what the title says, and from where to where they stand. */
+  const boxes = (parts: readonly string[]) =>
+    parts.map((part) => {
+      const [, title = "", x, y, wide] =
+        /<title>(.*?)<\/title>.* x="([\d.]+)" y="([\d.]+)" width="([\d.]+)"/.exec(part) ?? [];
+      return `${title} ${x} ${y} ${wide}`;
+    });
+
+  test("a box is as wide as what runs through it, under its caller, the widest first", () => {
+    const { height, parts } = flame(
+      [stack(1, "main", "b"), stack(6, "main", "a"), stack(3, "main", "a", "c")],
+      "all",
+      100,
+    );
+    expect(boxes(parts)).toEqual([
+      "all: 10, 100 % 0.0 0.0 99.5",
+      `main (${at}): 10, 100 % 0.0 19.0 99.5`,
+      `a (${at}): 9, 90 % 0.0 38.0 89.5`,
+      `c (${at}): 3, 30 % 0.0 57.0 29.5`,
+      `b (${at}): 1, 10 % 90.0 38.0 9.5`,
+    ]);
+    expect(height).toBe(4 * 19);
+  });
+
+  test("the lines of a function are one box, functions without a name are not", () => {
+    const frames = (name: string, at: string) => ({ count: 1, frames: [{ name, at }] });
+    const named = flame([frames("f", "a.ts:1:1"), frames("f", "a.ts:2:1")], "all", 100);
+    expect(named.parts).toHaveLength(2);
+    const nameless = flame([frames("<anonymous>", "a.ts:1:1"), frames("<anonymous>", "a.ts:2:1")], "all", 100);
+    expect(nameless.parts).toHaveLength(3);
+  });
+
+  test("names are escaped, cut to what fits, and left out where nothing does", () => {
+    const { parts } = flame([stack(90, "Map.<anonymous>"), stack(10, "other")], "everything", 100);
+    const texts = parts.map((part) => />([^<>]*)<\/text>/.exec(part)?.[1]);
+    expect(texts).toEqual(["everything 100", "Map.&lt;anonymo…", undefined]);
+  });
+
+  test("of nothing, nothing is drawn", () => {
+    expect(flame([], "all", 100)).toEqual({ height: 0, parts: [] });
+  });
+});
