@@ -57,8 +57,8 @@ function tree(stacks: readonly Frames[], root: string): Node {
     let node = all;
     node.count += count;
     for (const frame of frames) {
-      // The lines of one function are one box; functions without a name are told apart by their place.
-      const key = frame.name.startsWith("<") ? frame.at : frame.name;
+      // The lines of one function are one box.
+      const key = nameOf(frame);
       const child = node.children.get(key) ?? { ...frame, count: 0, children: new Map() };
       node.children.set(key, child);
       child.count += count;
@@ -68,10 +68,16 @@ function tree(stacks: readonly Frames[], root: string): Node {
   return all;
 }
 
-function box({ name, at, count }: Node, left: number, top: number, wide: number, of: number): string {
+/** Functions without a name are called by their place. */
+function nameOf({ name, at }: Frame): string {
+  return name.startsWith("<") ? at : name;
+}
+
+function box(node: Node, left: number, top: number, wide: number, of: number): string {
+  const { name, at, count } = node;
   const share = `${count.toLocaleString("en")}, ${((100 * count) / of).toFixed(0)} %`;
   const fits = Math.floor((wide - 6) / CHARACTER);
-  const label = `${name} ${count.toLocaleString("en")}`;
+  const label = `${nameOf(node)} ${count.toLocaleString("en")}`;
   const text = label.length <= fits ? label : fits < 3 ? "" : `${label.slice(0, fits - 1)}…`;
   return [
     `<g><title>${escaped(at === "" ? name : `${name} (${at})`)}: ${share}</title>`,

@@ -9,7 +9,7 @@ const WIDTH = 560;
 /** The style of the boxes; --naive and --gopark are the page's. */
 export const flameStyle = `
 .flames.naive { --flame: var(--naive); } .flames.gopark { --flame: var(--gopark); }
-.flame { fill: var(--flame); fill-opacity: calc(.22 + .4 * var(--tint)); } svg text.frame { fill: var(--ink); }`;
+.flame { fill: var(--flame); fill-opacity: calc(.22 + .4 * var(--tint)); } svg text.frame { fill: var(--ink); font-size: 11px; }`;
 
 /** For each run a graph of its tasks and one of its waits, as HTML. */
 export function flames(runs: readonly Run[]): string {
