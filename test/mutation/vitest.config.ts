@@ -14,20 +14,28 @@ const LEFT_OUT: Record<string, string> = {
   "bundles.test.ts": "bundles the package, and runs that in child processes",
   "copies.test.ts": "runs two copies of the package",
   "deadlines.process.test.ts": "all in child processes",
+  "deadlock.process.test.ts": "all in child processes",
   "docs.test.ts": "reads the text of src",
   "examples.test.ts": "reads the text of src, and runs the examples in child processes",
+  "faults.test.ts": "runs the examples of faults in child processes",
   "foreign.process.test.ts": "all in child processes",
   "hosts.test.ts": "all in child processes",
   "imports.test.ts": "reads the text of src",
+  "leak.planted.test.ts": "all in child processes",
+  "leak.vitest.test.ts": "all in child processes",
   "leak.stacks.host.test.ts": "all in child processes",
   "lines.test.ts": "reads the text of src",
   "memory.test.ts": "measures the heap, which the switches of the mutants fill",
   "mutate.test.ts": "tests the judgement of mutants, nothing of src",
   "package.test.ts": "reads the text of src and of dist",
+  "pprof.bundles.test.ts": "bundles the package, and runs that in child processes",
+  "pprof.go.test.ts": "all in child processes",
   "process.test.ts": "all in child processes",
   "programs.test.ts":
     "runs docs/examples, whole programs of several modules: slow, and the modules' own tests say more",
   "storm.test.ts": "a hundred thousand operations a mutant: slow, and what it finds must have a test of its own",
+  "surge.test.ts": "tests the surge replay; the copy has no bench",
+  "synctest.hosts.test.ts": "all in child processes",
   "turn.fairness.test.ts": "hundreds of milliseconds of work a test, beside the machine's clock",
 };
 
@@ -57,7 +65,12 @@ export default {
   ssr: base.ssr,
   test: {
     include,
-    exclude: ["**/node_modules/**", "test/observe/**", ...Object.keys(LEFT_OUT).map((file) => `test/${file}`)],
+    exclude: [
+      "**/node_modules/**",
+      "test/observe/**",
+      "test/runtimes/**",
+      ...Object.keys(LEFT_OUT).map((file) => `test/${file}`),
+    ],
     setupFiles: ["test/mutation/setup.ts", "test/setup.ts"],
     sequence: { sequencer: Runs },
     // Stryker's runner allows no other.

@@ -82,14 +82,26 @@ interface Bundler {
   rolldown(input: object): Promise<{ write(output: object): Promise<unknown>; close(): Promise<void> }>;
 }
 
-/** Bundles a module and all it imports into `file`, with the bundler that vitest brings. An IIFE is called `gopark`. */
-export async function bundle(entry: string, file: string, format: Format, minify = false): Promise<string> {
+/**
+ * Bundles a module and all it imports into `file`, with the bundler that vitest brings. An IIFE is called `gopark`.
+ * `minify`: "names stay" for a minified bundle whose functions have the names that a test looks for.
+ */
+export async function bundle(
+  entry: string,
+  file: string,
+  format: Format,
+  minify: boolean | "names stay" = false,
+): Promise<string> {
   // Through vitest to vite to rolldown, as each depends on the next: it is not a dependency of this package.
   const vitest = createRequire(createRequire(import.meta.url).resolve("vitest"));
   const vite = createRequire(vitest.resolve("vite"));
   const { rolldown } = (await import(pathToFileURL(vite.resolve("rolldown")).href)) as Bundler;
   const built = await rolldown({ input: entry, platform: "neutral", logLevel: "silent" });
-  const output = { minify, name: "gopark", exports: "named" };
+  const output = {
+    minify: minify === "names stay" ? { compress: true, mangle: false, codegen: true } : minify,
+    name: "gopark",
+    exports: "named",
+  };
   if (format === "cjs-files") {
     const names = { entryFileNames: "[name].cjs", preserveModules: true };
     await built.write({ ...output, ...names, format: "cjs", dir: dirname(file) });
