@@ -5,7 +5,8 @@
  *   npm run runtimes      other runtimes: Node's other versions, Bun, Deno, Chromium
  *
  * What is needed is a package of its own, test/observe or test/runtimes, which the first run installs. Its package.json
- * names what has to be installed on the machine, too ("tools"). What is not is said, and the tests with it are left out.
+ * names what has to be installed on the machine, too ("tools"). What is not is said, and the tests with it are left
+ * out.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";

@@ -30,8 +30,8 @@ describe("the stack begins with the user's frame", () => {
 
   describe.each(Object.entries(bundles))("in one file with the library: %s", (host, run) => {
     const files = host === "Chromium" ? ["bundle.mjs"] : ["bundle.mjs", "bundle.cjs"];
-    // JavaScriptCore has no frame for a function that has returned what another call returns. Without that of the public
-    // function, the library's frames cannot be told from the user's where both are in one file: all are shown.
+    // JavaScriptCore has no frame for a function that has returned what another call returns. Without that of the
+    // public function, the library's frames cannot be told from the user's where both are in one file: all are shown.
     const part = host === "Bun" ? whole : firstFrame;
     test.skipIf(host in missing).each(files)("%s", async (file) => {
       expect(wrong(await report(run, file), part)).toEqual([]);

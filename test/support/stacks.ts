@@ -1,4 +1,4 @@
-/** A program that leaves something behind by way of each entry point, and what is wrong with the stacks that it shows. */
+/** A program that leaves something behind by way of each entry point, and what is wrong with the stacks it shows. */
 
 interface Found {
   readonly kind: string;
