@@ -2,10 +2,13 @@
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { columns, rows } from "../.build/bench/surge/report.js";
 
-const { seed, quick, figures, checks } = JSON.parse(readFileSync("bench/results/surge.json", "utf8"), (_, value) => {
-  return value === null ? Number.NaN : value; // JSON has no NaN.
-});
-if (quick) throw new Error("the last replay was a quick one: run `npm start` first");
+const { seed, quick, scale, figures, checks } = JSON.parse(
+  readFileSync("bench/results/surge.json", "utf8"),
+  (_, value) => {
+    return value === null ? Number.NaN : value; // JSON has no NaN.
+  },
+);
+if (quick || scale !== 1) throw new Error("the last replay was a quick or scaled one: run `npm start` first");
 
 const row = (cells) => `| ${cells.join(" | ")} |`;
 const heads = columns.flatMap(({ title }) => figures.map(({ variant }) => `${title}: ${variant}`));

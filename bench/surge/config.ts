@@ -5,6 +5,14 @@
  * normal traffic is 60 % of the capacity, the surge is six times normal traffic and so 3.6 times what the upstream can
  * carry.
  */
+import { parseArgs } from "node:util";
+
+/**
+ * By how much all rates and limits are multiplied: `--scale` of `npm start`, which checks it and hands it to the child
+ * processes, since all load this file.
+ */
+export const scale = Number(parseArgs({ options: { scale: { type: "string" } }, strict: false }).values.scale ?? 1);
+
 export type Variant = "naive" | "gopark";
 export type PhaseName = "normal" | "surge" | "recovery";
 
@@ -13,20 +21,20 @@ export const phaseNames: readonly PhaseName[] = ["normal", "surge", "recovery"];
 
 /** The upstream: `slots` calls at once, each taking `serviceMs` on average. */
 export const model = {
-  slots: 6,
+  slots: 6 * scale,
   serviceMs: 25,
   /** A call's own service time is drawn from serviceMs * (1 ± jitter). */
   jitter: 0.2,
   /** Above `slowFrom` waiting calls every call slows down, linearly, up to twice as long at `slowFrom + slowOver`. */
-  slowFrom: 48,
-  slowOver: 1000,
+  slowFrom: 48 * scale,
+  slowOver: 1000 * scale,
   /** Share of calls that are never answered; such a call keeps its slot until the caller hangs up, at most `hangMs`. */
   hang: 0.0005,
   hangMs: 1000,
   /** Share of calls answered 500, and what is added to it while more than `saturated` calls wait. */
   fail: 0.001,
   failSaturated: 0.02,
-  saturated: 120,
+  saturated: 120 * scale,
 } as const;
 
 /** One order costs the upstream two prices, one inventory check and one payment. */
@@ -42,7 +50,7 @@ export const surgeFactor = 6;
  * Connections that the generator opens beforehand, as a load balancer keeps them. A busy Node process accepts one
  * connection for each turn of its event loop: without them the replay would measure that.
  */
-export const connections = 256;
+export const connections: number = 256 * scale;
 
 /** What the cured gateway allows. */
 export const limits = {
@@ -52,16 +60,16 @@ export const limits = {
   tryMs: 500,
   tries: 3,
   /** Orders in progress at once, and orders that may wait for one of them to end. */
-  orders: 16,
-  queue: 6,
+  orders: 16 * scale,
+  queue: 6 * scale,
   /**
-   * Calls to the upstream at once. The 26 beyond its slots wait in the upstream's queue, 108 ms of work, so that no
-   * slot is idle while the gateway pauses.
+   * Calls to the upstream at once. Those beyond its slots (26 of 32) wait in the upstream's queue, 108 ms of work, so that
+   * no slot is idle while the gateway pauses.
    */
-  calls: 32,
+  calls: 32 * scale,
   /** Admitted orders per second: above the capacity, so that the queue never runs dry, and well below the surge. */
   rate: capacity * 1.25,
-  burst: 16,
+  burst: 16 * scale,
 } as const;
 
 /** How long the naive gateway waits for a payment: its only timeout. */

@@ -1,6 +1,6 @@
 /** Typed requests from the orchestrator to its child processes, and the reports that the children send unrequested. */
 import { type ChildProcess, fork } from "node:child_process";
-import type { Plan, Variant } from "./config.ts";
+import { type Plan, scale, type Variant } from "./config.ts";
 
 /** What was measured of a gateway process during one phase. Times in ms. */
 export interface Vitals {
@@ -119,7 +119,7 @@ export class Child {
 
   constructor(name: string, file: URL) {
     this.#name = name;
-    this.#child = fork(file, {
+    this.#child = fork(file, ["--scale", `${scale}`], {
       // The profiles show the lines of the sources.
       execArgv: ["--enable-source-maps"],
       stdio: ["ignore", "inherit", "inherit", "ipc"],

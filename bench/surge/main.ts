@@ -1,5 +1,5 @@
 /**
- * The surge replay: `npm start`, `npm start -- --quick`, `npm start -- --seed 7`, `npm start -- --only gopark`.
+ * The surge replay: `npm start`, and after `--`: `--quick`, `--seed 7`, `--only gopark`, `--scale 10`.
  *
  * Runs each gateway through normal traffic, a six-fold surge and recovery, in three processes that share no event loop:
  * the upstream, the gateway and the load generator. Prints the table of the post-mortem, writes the same over time to
@@ -10,7 +10,18 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { budgetMs, model, type PhaseName, type Plan, plan, planned, runMs, type Variant, variants } from "./config.ts";
+import {
+  budgetMs,
+  model,
+  type PhaseName,
+  type Plan,
+  plan,
+  planned,
+  runMs,
+  scale,
+  type Variant,
+  variants,
+} from "./config.ts";
 import { compareRecords, figuresOf, type Run } from "./figures.ts";
 import { metricsFile, taskFile } from "./flames.ts";
 import { Child, gatewayFile, type Progress, type Sample, type Vitals } from "./ipc.ts";
@@ -138,19 +149,23 @@ class ProgressLine {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
+  const { values: options } = parseArgs({
     options: {
       quick: { type: "boolean", default: false },
       seed: { type: "string", default: "1" },
       only: { type: "string" },
+      scale: { type: "string", default: "1" },
     },
   });
-  const seed = Number(values.seed);
-  if (!Number.isSafeInteger(seed)) throw new RangeError(`--seed takes an integer, not ${values.seed}`);
-  if (values.only !== undefined && !variants.includes(values.only as Variant)) {
-    throw new RangeError(`--only takes ${variants.join(" or ")}, not ${values.only}`);
+  const seed = Number(options.seed);
+  if (!Number.isSafeInteger(seed)) throw new RangeError(`--seed takes an integer, not ${options.seed}`);
+  if (!(Number.isSafeInteger(scale) && scale >= 1)) {
+    throw new RangeError(`--scale takes a whole number from 1, not ${options.scale}`);
   }
-  const what = plan(values.quick, seed);
+  if (options.only !== undefined && !variants.includes(options.only as Variant)) {
+    throw new RangeError(`--only takes ${variants.join(" or ")}, not ${options.only}`);
+  }
+  const what = plan(options.quick, seed);
 
   console.log(what.phases.map(({ name, from, to, rate }) => `${name} ${(to - from) / 1000} s at ${rate}/s`).join(", "));
   const measured = what.quick ? undefined : await calibrate(what);
@@ -158,7 +173,7 @@ async function main(): Promise<number> {
 
   const results: Results = [];
   for (const variant of variants) {
-    if (values.only !== undefined && values.only !== variant) continue;
+    if (options.only !== undefined && options.only !== variant) continue;
     results.push(await measure(variant, what));
   }
 
@@ -184,7 +199,7 @@ async function main(): Promise<number> {
   const figures = results.map(({ run, figures }) => ({ variant: run.variant, figures, records: compareRecords(run) }));
   writeFileSync(
     new URL("surge.json", folder),
-    JSON.stringify({ seed, quick: what.quick, measured, figures, checks }, null, 2),
+    JSON.stringify({ seed, quick: what.quick, scale, measured, figures, checks }, null, 2),
   );
   console.log(`\nplots over time, and what was unfinished: ${fileURLToPath(new URL("surge.html", folder))}`);
   return checks.every(({ kept }) => kept) ? 0 : 1;
