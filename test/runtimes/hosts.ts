@@ -1,15 +1,16 @@
 /** The runtimes: how each runs a program to its end, and what it printed. */
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { existsSync, readFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { type Browser, chromium } from "playwright-core";
+import { ROOT } from "../support/examples.ts";
 
 const BIN = new URL("./node_modules/", import.meta.url).pathname;
 // Far beyond what any of these programs needs.
-const HUNG = 60_000;
+const HUNG = 150_000;
 
-/** Runs `file`, in its folder, and resolves to what it printed. Rejects if it fails or hangs. */
+/** Runs the module `file` in `folder`, and resolves to what it printed. Rejects if it fails or hangs. */
 export type Run = (folder: string, file: string) => Promise<string>;
 
 function command(path: string, ...flags: string[]): Run {
@@ -21,47 +22,70 @@ function command(path: string, ...flags: string[]): Run {
     child.stderr.on("data", (chunk) => (err += chunk));
     return new Promise((resolve, reject) => {
       child.on("error", reject);
-      child.on("close", (status) => {
+      child.on("close", (status, signal) => {
         if (status === 0) resolve(out);
-        else reject(new Error(`${path} ${file} ended with ${status}\n${out}${err}`));
+        else reject(new Error(`${path} ${file} ended with ${status ?? signal}\n${out}${err}`));
       });
     });
   };
 }
 
-/** Runs a bundle of ESM in a page of its own, until it prints its first line. */
-const page: Run = async (folder, file) => {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+const CHROMIUM = "/usr/bin/chromium";
+const ORIGIN = "http://gopark.test/";
+
+let browser: Promise<Browser> | undefined;
+
+/** Runs a module in a page of its own, whose files are those of the folder, with the traces of Go, until it prints its first line. */
+async function page(folder: string, file: string): Promise<string> {
+  browser ??= chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--js-flags=--expose-gc"] });
+  const context = await (await browser).newContext();
   try {
-    const tab = await browser.newPage();
+    const tab = await context.newPage();
+    await tab.route(`${ORIGIN}**`, (route) => {
+      const path = new URL(route.request().url()).pathname.slice(1);
+      if (path === "") return route.fulfill({ contentType: "text/html", body: "<!doctype html>" });
+      if (!path.endsWith(".gz")) return route.fulfill({ contentType: "text/javascript", path: join(folder, path) });
+      return route.fulfill({ contentType: "application/json", body: gunzipSync(readFileSync(join(ROOT, path))) });
+    });
+    await tab.goto(ORIGIN);
     const printed = new Promise<string>((resolve, reject) => {
       tab.on("console", (message) => resolve(message.text()));
       tab.on("pageerror", reject);
+      setTimeout(() => reject(new Error(`${file} has printed nothing`)), HUNG).unref();
     });
-    const [line] = await Promise.all([
-      printed,
-      tab.addScriptTag({ type: "module", content: await readFile(join(folder, file), "utf8") }),
-    ]);
-    return line;
+    printed.catch(() => {}); // Awaited below.
+    await tab.addScriptTag({ type: "module", url: `/${relative(folder, join(folder, file))}` });
+    return await printed;
   } finally {
-    await browser.close();
+    await context.close();
   }
-};
+}
 
-const CHROMIUM = "/usr/bin/chromium";
+/** Closes the browser. */
+export async function closePages(): Promise<void> {
+  await (await browser)?.close();
+  browser = undefined;
+}
 
 /** Those that load modules and packages by themselves. */
 export const programs: Record<string, Run> = {
-  "Node, the one that runs the tests": command(process.execPath),
-  "Node 22": command(`${BIN}node22/bin/node`),
-  "Node 24": command(`${BIN}node24/bin/node`),
-  "Node 26": command(`${BIN}node26/bin/node`),
+  "Node, the one that runs the tests": command(process.execPath, "--expose-gc"),
+  "Node 22": command(`${BIN}node22/bin/node`, "--expose-gc"),
+  "Node 24": command(`${BIN}node24/bin/node`, "--expose-gc"),
+  "Node 26": command(`${BIN}node26/bin/node`, "--expose-gc"),
   Bun: command(`${BIN}.bin/bun`, "run"),
-  Deno: command(`${BIN}.bin/deno`, "run", "--allow-all", "--node-modules-dir=manual", "--quiet"),
+  Deno: command(
+    `${BIN}.bin/deno`,
+    "run",
+    "--allow-all",
+    "--node-modules-dir=manual",
+    "--quiet",
+    "--v8-flags=--expose-gc",
+  ),
 };
 
-/** Those that run bundles. */
-export const bundles: Record<string, Run> = { ...programs, Chromium: page };
+/** All. A page runs modules that import none of Node's. */
+export const hosts: Record<string, Run> = { ...programs, Chromium: page };
 
 /** What is not there, with the package of Debian that has it. */
 export const missing: Record<string, string> = existsSync(CHROMIUM) ? {} : { Chromium: "chromium" };

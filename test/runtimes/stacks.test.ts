@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { bundle, type Project, project } from "../support/hosts.ts";
 import { firstFrame, KINDS, PROGRAM, type Report, WRAPPED, whole, wrong } from "../support/stacks.ts";
-import { bundles, missing, programs, type Run } from "./hosts.ts";
+import { closePages, hosts, missing, programs, type Run } from "./hosts.ts";
 
 let home: Project;
 
@@ -15,7 +15,10 @@ beforeAll(async () => {
   await bundle(wrapped, join(home.path, "bundle.mjs"), "esm");
   await bundle(wrapped, join(home.path, "bundle.cjs"), "cjs");
 });
-afterAll(() => home.remove());
+afterAll(async () => {
+  home.remove();
+  await closePages();
+});
 
 async function report(run: Run, file: string): Promise<Report> {
   return JSON.parse(await run(home.path, file)) as Report;
@@ -28,7 +31,7 @@ describe("the stack begins with the user's frame", () => {
     expect(Object.keys(found)).toHaveLength(KINDS.length + 1);
   });
 
-  describe.each(Object.entries(bundles))("in one file with the library: %s", (host, run) => {
+  describe.each(Object.entries(hosts))("in one file with the library: %s", (host, run) => {
     const files = host === "Chromium" ? ["bundle.mjs"] : ["bundle.mjs", "bundle.cjs"];
     // JavaScriptCore has no frame for a function that has returned what another call returns. Without that of the
     // public function, the library's frames cannot be told from the user's where both are in one file: all are shown.

@@ -39,6 +39,6 @@ export function random(seed: number): Random {
 
 /** The seeds of n random programs: 1 to n, or only the one that the environment variable SEED names. */
 export function seeds(n: number): number[] {
-  const { SEED } = process.env;
+  const { SEED } = (globalThis as { process?: NodeJS.Process }).process?.env ?? {}; // A page has none.
   return SEED === undefined ? Array.from({ length: n }, (_, i) => i + 1) : [Number(SEED)];
 }

@@ -1,5 +1,6 @@
 import { afterEach, vi } from "vitest";
 import { turn } from "./turn.ts";
+import { collecting } from "./uncaught.ts";
 
 const realSetTimeout = setTimeout;
 
@@ -13,11 +14,9 @@ export function collectReported(): unknown[] {
     seen.push(error);
   };
   vi.stubGlobal("reportError", collect);
-  const listeners = process.listeners("uncaughtException");
-  process.removeAllListeners("uncaughtException").on("uncaughtException", collect);
+  const end = collecting("uncaughtException", collect);
   restore = () => {
-    process.off("uncaughtException", collect);
-    for (const listener of listeners) process.on("uncaughtException", listener);
+    end();
     vi.unstubAllGlobals();
   };
   return seen;

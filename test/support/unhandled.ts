@@ -1,22 +1,18 @@
 import { turn } from "./turn.ts";
+import { collecting } from "./uncaught.ts";
 
 /**
  * Runs the body with unhandled rejections collected in `seen`, in place of the test runner's listeners, which would
  * fail the run. Returns the reasons seen until some turns after the body.
  */
 export async function unhandledDuring(body: (seen: readonly unknown[]) => Promise<void>): Promise<unknown[]> {
-  const listeners = process.listeners("unhandledRejection");
   const seen: unknown[] = [];
-  const collect = (reason: unknown) => {
-    seen.push(reason);
-  };
-  process.removeAllListeners("unhandledRejection").on("unhandledRejection", collect);
+  const end = collecting("unhandledRejection", (reason) => seen.push(reason));
   try {
     await body(seen);
     for (let i = 0; i < 3; i++) await turn();
   } finally {
-    process.off("unhandledRejection", collect);
-    for (const listener of listeners) process.on("unhandledRejection", listener);
+    end();
   }
   return seen;
 }
