@@ -45,7 +45,7 @@
 import { callable, duration, isObject, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { type AsyncStorage, asyncStorage, guarded } from "./internal/host/async.ts";
 import { brand } from "./internal/host/errors.ts";
-import { realClearTimeout, realNow, realSetTimeout, realUnref } from "./internal/host/host.ts";
+import { MAX_DELAY, realClearTimeout, realNow, realSetTimeout, realUnref } from "./internal/host/host.ts";
 import { type FunctionName, functionNames, isMadeBy, isOf, kindNames } from "./internal/track/functions.ts";
 import { placesNow } from "./internal/track/places.ts";
 import { heldByItself, setTasks } from "./internal/track/tasks.ts";
@@ -435,9 +435,6 @@ export function watch(options: WatchOptions): () => void {
     realClearTimeout(timer);
   };
 }
-
-/** The longest delay that hosts take, in milliseconds; they fire at once when given more. */
-const MAX_DELAY = 2 ** 31 - 1;
 
 /** Throws TypeError or RangeError unless `n` is a number of at least 0. */
 function limit(n: number, what: string): void {

@@ -3,7 +3,7 @@
 import { callable } from "../data/args.ts";
 import { reaction } from "../host/async.ts";
 import { disposable } from "../host/dispose.ts";
-import { realDate } from "../host/host.ts";
+import { MAX_DELAY, realDate } from "../host/host.ts";
 import { type Alarm, arm, disarm } from "../time/timers.ts";
 import type { Task } from "./tasks.ts";
 
@@ -24,9 +24,6 @@ export interface VirtualTime {
 }
 
 type Callback = (...args: unknown[]) => unknown;
-
-/** The longest delay that hosts take, in milliseconds. They take a longer one, less than 1, or NaN, as 1. */
-const MAX_DELAY = 2 ** 31 - 1;
 
 // The pending timers that were used as numbers, by number, until the bubble ends. Far from the numbers of a host.
 const numbered = new Map<number, VirtualTimer>();
@@ -56,6 +53,7 @@ export class VirtualTimer implements Alarm {
   constructor(time: VirtualTime, callback: Callback, delay: unknown, repeats: boolean, args: readonly unknown[]) {
     const ms = Number(delay);
     this.#time = time;
+    // As hosts do: too long, less than 1, or NaN is 1.
     this.#delay = ms >= 1 && ms <= MAX_DELAY ? ms : 1;
     this.repeats = repeats;
     this.#task = time.currentTask();

@@ -52,6 +52,9 @@ export function realUnref(timer: unknown): void {
   else (timer as { unref?(): void }).unref?.();
 }
 
+/** The longest delay of a host's timers, in milliseconds. One that is given more fires at once. */
+export const MAX_DELAY: number = 2 ** 31 - 1;
+
 /** The same of `setImmediate`, where the host has one. */
 export const realSetImmediate: Host["setImmediate"] = original("setImmediate");
 

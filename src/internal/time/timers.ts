@@ -21,7 +21,7 @@
 
 import { Heap, type HeapItem } from "../data/heap.ts";
 import { inRootContext, report } from "../host/async.ts";
-import { host, realSetTimeout, timersAreReplaced } from "../host/host.ts";
+import { host, MAX_DELAY, realSetTimeout, timersAreReplaced } from "../host/host.ts";
 import { now } from "./clock.ts";
 
 /**
@@ -31,9 +31,6 @@ import { now } from "./clock.ts";
 export interface Alarm extends HeapItem {
   fire(): void;
 }
-
-/** The longest delay that hosts take, in milliseconds; they fire at once when given more. */
-const MAX_DELAY = 2 ** 31 - 1;
 
 let heap = new Heap<Alarm>();
 let refs = 0;
