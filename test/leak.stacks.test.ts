@@ -220,3 +220,21 @@ describe("a listener to proofs that throws", () => {
     await expect(verifyNone()).rejects.toThrow("found unexpected leaks");
   });
 });
+
+test("a listener to proofs that another one ends is not called any more, not even for the same proof", async () => {
+  const heard: string[] = [];
+  let endSecond = () => {};
+  const endFirst = onProved(() => {
+    heard.push("first");
+    endSecond();
+    // One that is added while a proof is told hears of the next one.
+    endSecond = onProved(() => heard.push("added"));
+  });
+  endSecond = onProved(() => heard.push("second"));
+  void new Channel<number>().receive();
+  expect(await collectUntil(() => heard.length > 0)).toBe(true);
+  endFirst();
+  endSecond();
+  expect(heard).toEqual(["first"]);
+  await expect(verifyNone()).rejects.toThrow("found unexpected leaks");
+});

@@ -181,6 +181,33 @@ test("each of two observers sees which waits were cancelled, and once", async ()
   expect(second).toEqual(["chan receive second true", "chan receive second false"]);
 });
 
+test("one observer that was added twice is two: what removes it, called twice, leaves the other", async () => {
+  let parked = 0;
+  const observer: Observer = { parked: () => parked++ };
+  const ends = [addObserver(observer), addObserver(observer)] as const;
+  ends[0]();
+  ends[0]();
+  const ch = new Channel<number>();
+  const waiting = ch.receive();
+  ends[1]();
+  expect(parked).toBe(1);
+  expect(toWatch()).toBeUndefined();
+  ch.close();
+  await waiting;
+});
+
+test("an observer that another one ends while it is told of a wait sees that wait, and no later one", async () => {
+  const seen: string[] = [];
+  let end = () => {};
+  setObserver({ parked: () => end() });
+  end = addObserver({ parked: () => seen.push("parked"), unparked: () => seen.push("unparked") });
+  const ch = new Channel<number>();
+  const waits = [ch.receive(), ch.receive()];
+  ch.close();
+  await Promise.all(waits);
+  expect(seen).toEqual(["parked", "unparked"]);
+});
+
 test("with full tracking too, a wait has a record and a token", async () => {
   track("full");
   const seen = log();

@@ -74,8 +74,9 @@ const TASK_EVENTS = ["start", "end", "asyncStart", "asyncEnd", "error"] as const
 type TaskEvent = (typeof TASK_EVENTS)[number];
 
 /**
- * Publishes from now on each wait and each task; returns what ends that. A second call publishes all twice. Without a
- * subscriber nothing is made and nothing is published.
+ * Publishes from now on each wait and each task; returns what ends that. Of the waits that it has published, the ends
+ * are published after that too. A second call publishes all twice. Without a subscriber nothing is made and nothing is
+ * published.
  *
  * Throws an Error if the host has no `diagnostics_channel`, or none that can be found: Node has
  * `process.getBuiltinModule` from 20.16.

@@ -232,15 +232,20 @@ export function isFull(): boolean {
   return full;
 }
 
-/** Shows `added` what happens from now on, besides the other observers; returns what ends that. */
+/**
+ * Shows `added` what happens from now on, besides the other observers; returns what ends that. After it, `added` still
+ * sees the end of each wait that it has seen park, and the wait that parks during the call, if another observer calls
+ * it: what has parked without being seen by all would need a token that says so.
+ */
 export function addObserver(added: Observer): () => void {
   observers.push(added);
   observer = combined([...observers]);
   startCount();
+  let removed = false;
   return () => {
-    const at = observers.indexOf(added);
-    if (at === -1) return;
-    observers.splice(at, 1);
+    if (removed) return; // One that is there twice must not lose both.
+    removed = true;
+    observers.splice(observers.indexOf(added), 1);
     observer = combined([...observers]);
     startCount();
   };
@@ -571,8 +576,9 @@ function added(listener: Listener, to: Set<Listener>): () => void {
   };
 }
 
+/** Calls those that are there now, except those that an earlier one ends. */
 function tell(listeners: ReadonlySet<Listener>, record: LeakRecord): void {
-  for (const listener of [...listeners]) guarded(() => listener(record));
+  for (const listener of [...listeners]) if (listeners.has(listener)) guarded(() => listener(record));
 }
 
 // Of the errors that waits were rejected with under full tracking: the first wait's stack, and how many more there
