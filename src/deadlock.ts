@@ -43,7 +43,7 @@
 import { optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { builtin, host } from "./internal/host/host.ts";
 import { type CycleEdge, findCycles } from "./internal/track/cycles.ts";
-import { type FunctionName, functionNames, isMadeBy, kindNames } from "./internal/track/functions.ts";
+import { type FunctionName, functionsLeftOut, isLeftOut, kindNames, type LeftOut } from "./internal/track/functions.ts";
 import { callersOf } from "./internal/track/stack.ts";
 import { areTasksOn, heldByItself, setTasks, type Task } from "./internal/track/tasks.ts";
 import {
@@ -60,12 +60,16 @@ import {
 
 export type { FunctionName } from "./internal/track/functions.ts";
 
-/** Waits that are not reported. One that fits either list is left out. */
+/**
+ * Waits that are not reported. One that fits any list is left out. A wait whose stack is not recorded has no functions.
+ */
 export interface Ignore {
   /** Kinds, as `leak.counters()` names them: "chan receive", "select", ... */
   readonly kinds?: readonly string[];
-  /** What one of these functions has begun: the first of the stack. A wait whose stack is not recorded never fits. */
+  /** What one of these functions has begun: the first of the stack. */
   readonly creators?: readonly FunctionName[];
+  /** What was begun while one of these functions was on the stack. */
+  readonly anyFunction?: readonly FunctionName[];
 }
 
 /** Options of {@link install}. What is left out has its default. */
@@ -111,12 +115,12 @@ interface Process {
 
 interface Settings {
   readonly kinds: readonly string[];
-  readonly creators: readonly FunctionName[];
+  readonly functions: LeftOut;
   readonly exitCode: number;
   readonly dumpOn: "SIGUSR2" | undefined;
 }
 
-const DEFAULTS: Settings = { kinds: [], creators: [], exitCode: 2, dumpOn: undefined };
+const DEFAULTS: Settings = { kinds: [], functions: {}, exitCode: 2, dumpOn: undefined };
 
 /** How many places, and how many cycles, a text shows. */
 const SHOWN = 100;
@@ -172,7 +176,7 @@ function startTracking(level: string | undefined): void {
  */
 export function install(options?: InstallOptions): void {
   const { ignore, exitCode = DEFAULTS.exitCode, dumpOn } = optionsOf(options, "install: options");
-  const { kinds, creators } = optionsOf(ignore, "install: ignore");
+  const ignored = optionsOf(ignore, "install: ignore");
   if (dumpOn !== undefined && dumpOn !== "SIGUSR2") {
     throw new RangeError(`install: dumpOn must be "SIGUSR2", got ${show(dumpOn)}`);
   }
@@ -180,8 +184,8 @@ export function install(options?: InstallOptions): void {
     throw new RangeError(`install: exitCode must be a whole number from 0 to 255, got ${exitCode}`);
   }
   const next = {
-    kinds: kindNames(kinds, "install: ignore.kinds"),
-    creators: functionNames(creators, "install: ignore.creators"),
+    kinds: kindNames(ignored.kinds, "install: ignore.kinds"),
+    functions: functionsLeftOut(ignored, "install: ignore."),
     exitCode,
     dumpOn,
   };
@@ -243,9 +247,9 @@ interface Place {
 }
 
 /** The places of waits that are not ignored: those that are recorded, the oldest first, and then the others. */
-function places({ kinds, creators }: Settings): Place[] {
+function places({ kinds, functions }: Settings): Place[] {
   const ignores = (kind: Kind, stack = "") =>
-    kind.class !== "wait" || kinds.includes(kind.name) || isMadeBy(stack, creators);
+    kind.class !== "wait" || kinds.includes(kind.name) || isLeftOut(stack, functions);
   const found: Place[] = [];
   const unrecorded = new Map(allKinds().map((kind) => [kind, kind.live]));
   unrecorded.delete(PROVED);

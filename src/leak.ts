@@ -46,7 +46,7 @@ import { callable, duration, isObject, optionsOf, show, wholeNumber } from "./in
 import { type AsyncStorage, asyncStorage, guarded } from "./internal/host/async.ts";
 import { brand } from "./internal/host/errors.ts";
 import { MAX_DELAY, realClearTimeout, realNow, realSetTimeout, realUnref } from "./internal/host/host.ts";
-import { type FunctionName, functionNames, isMadeBy, isOf, kindNames } from "./internal/track/functions.ts";
+import { type FunctionName, functionsLeftOut, isLeftOut, kindNames } from "./internal/track/functions.ts";
 import { placesNow } from "./internal/track/places.ts";
 import { heldByItself, setTasks } from "./internal/track/tasks.ts";
 import {
@@ -232,28 +232,21 @@ function* leaksNow({ ignore, kinds, scope, ...functions }: FindOptions): Generat
   }
 }
 
-/** Whether a stack begins with one of the creators, or has one of the functions. */
-function isLeftOut(stack: string, { creators = [], anyFunction = [] }: FindOptions): boolean {
-  if (isMadeBy(stack, creators)) return true;
-  return anyFunction.length > 0 && stack.split("\n").some((frame) => anyFunction.some((fn) => isOf(frame, fn)));
-}
-
 function checked(options: VerifyOptions | undefined, name: string): VerifyOptions {
   const found = optionsOf(options, `${name}: options`);
-  const { ignore, kinds, creators, anyFunction, scope, timeout } = found;
+  const { ignore, scope, timeout } = found;
   if (ignore !== undefined && !isSnapshot(ignore)) {
     throw new TypeError(`${name}: ignore must be a Snapshot, which current() returns, got ${show(ignore)}`);
   }
-  kindNames(kinds, `${name}: kinds`);
-  functionNames(creators, `${name}: creators`);
-  functionNames(anyFunction, `${name}: anyFunction`);
+  const kinds = kindNames(found.kinds, `${name}: kinds`);
+  const functions = functionsLeftOut(found, `${name}: `);
   if (scope !== undefined && !(scope instanceof Scope)) {
     throw new TypeError(`${name}: scope must be a Scope, got ${show(scope)}`);
   }
   if (timeout !== undefined && duration(timeout, `${name}: timeout`) < 0) {
     throw new RangeError(`${name}: timeout must be at least 0, got ${timeout}`);
   }
-  return found;
+  return { ignore, kinds, ...functions, scope, timeout };
 }
 
 function isSnapshot(value: unknown): value is Snapshot {

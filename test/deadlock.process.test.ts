@@ -208,6 +208,18 @@ describe("install", () => {
     expect([status, err.match(/goroutine/g)?.length]).toEqual([2, 2]); // One is in Go's first line.
   });
 
+  test("ignores what was begun while a function was on the stack", async () => {
+    const code = `
+      function receive() { void new Channel().receive(); }
+      function daemon() { receive(); }
+      deadlock.install({ ignore: { anyFunction: [/daemon/g] } });
+      daemon(); daemon();`;
+    expect(await end(code, "full")).toEqual({ status: 0, out: "", err: "" });
+    expect(await end(code)).toEqual({ status: 2, out: "", err: report("2 goroutines [chan receive]") });
+    const { status, err } = await end(`${code} receive();`, "full");
+    expect([status, err.match(/goroutine/g)?.length]).toEqual([2, 2]);
+  });
+
   test("sets the exit code, of which 0 leaves the process's own", async () => {
     const wait = "await new Channel().receive();";
     const all = await Promise.all([

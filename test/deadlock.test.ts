@@ -31,6 +31,10 @@ describe("install", () => {
       { ignore: { creators: [one] } },
       new TypeError("install: ignore.creators must be an array of strings and regular expressions, got 1"),
     ],
+    [
+      { ignore: { anyFunction: "main" as never } },
+      new TypeError('install: ignore.anyFunction must be an array of strings and regular expressions, got "main"'),
+    ],
     [{ exitCode: "2" as never }, new TypeError('install: exitCode must be a whole number, got "2"')],
     [{ exitCode: -1 }, new RangeError("install: exitCode must be a whole number from 0 to 2^53-1, got -1")],
     [{ exitCode: 0.5 }, new RangeError("install: exitCode must be a whole number from 0 to 2^53-1, got 0.5")],
