@@ -45,7 +45,7 @@ import { builtin, host } from "./internal/host/host.ts";
 import { type CycleEdge, findCycles } from "./internal/track/cycles.ts";
 import { type FunctionName, functionsLeftOut, isLeftOut, kindNames, type LeftOut } from "./internal/track/functions.ts";
 import { callersOf } from "./internal/track/stack.ts";
-import { areTasksOn, heldByItself, setTasks, type Task } from "./internal/track/tasks.ts";
+import { areTasksOn, blockerOf, blockerText, setTasks, type Task } from "./internal/track/tasks.ts";
 import {
   ageOf,
   allKinds,
@@ -296,11 +296,9 @@ function placeText({ kind, count, stack, record }: Place): string {
   const who = count > 1 ? `${count} goroutines` : nameOf(record?.task);
   if (stack === undefined) return `${who} [${kind.name}]`;
   if (record === undefined) return `${who} [${kind.name}, collected: nothing could have ended it]:\n${stack}`;
-  const lines = [`${who} [${waitText(record)}]:`, stack];
-  const own = heldByItself(record);
-  const heldAt = (own ?? record.holder)?.stack;
-  if (heldAt !== undefined) lines.push(`blocked by ${own === undefined ? "the" : "its own"} call at`, heldAt);
-  return lines.join("\n");
+  const blocker = blockerOf(record);
+  const by = blocker === undefined ? "" : `\n${blockerText(blocker)}`;
+  return `${who} [${waitText(record)}]:\n${stack}${by}`;
 }
 
 function waitText(wait: LeakRecord): string {

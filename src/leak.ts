@@ -48,7 +48,7 @@ import { brand } from "./internal/host/errors.ts";
 import { MAX_DELAY, realClearTimeout, realNow, realSetTimeout, realUnref } from "./internal/host/host.ts";
 import { type FunctionName, functionsLeftOut, isLeftOut, kindNames } from "./internal/track/functions.ts";
 import { placesNow } from "./internal/track/places.ts";
-import { heldByItself, setTasks } from "./internal/track/tasks.ts";
+import { blockerOf, blockerText, setTasks } from "./internal/track/tasks.ts";
 import {
   ageOf,
   allKinds,
@@ -84,8 +84,9 @@ export interface Leak {
   /** For a context: whether its cancel function was collected, so that only its parent or its deadline can end it. */
   readonly lostCancel: boolean;
   /**
-   * For a wait for a lock: the stack of the call that took the lock, of the first if several hold it; for a wait for a
-   * `Once`, of the call whose function runs. `undefined` without full tracking, and for everything else.
+   * For a wait that another call blocks: the stack of that call, of the oldest if there are several. It is the call that
+   * took the lock, or whose `update`, loader, work or function of a `Once` runs, or that started a task which has a slot
+   * of the group or of the workers, or whose end is waited for. `undefined` if it is not recorded, and for all else.
    */
   readonly heldAt: string | undefined;
   /**
@@ -447,10 +448,10 @@ const UNRECORDED = {
 };
 
 function leakOf(record: LeakRecord, proved: boolean, now?: number): Leak {
-  const { kind, units, stack, holder } = record;
+  const { kind, units, stack } = record;
   const lostCancel = record.lostCancel && !proved;
-  const own = heldByItself(record);
-  const held = { heldAt: (own ?? holder)?.stack, heldByItself: own !== undefined };
+  const blocker = blockerOf(record);
+  const held = { heldAt: blocker?.stack, heldByItself: blocker?.isOwn ?? false };
   return { kind: kind.name, count: units, ageMs: ageOf(record, now), stack, proved, lostCancel, ...held };
 }
 
@@ -469,9 +470,9 @@ function messageOf(leaks: readonly Leak[]): string {
     let note = "";
     if (leak.proved) note = ", proved: collected, so nothing could have ended it";
     if (leak.lostCancel) note = ", lost cancel: its cancel function was dropped";
-    const by = leak.heldByItself ? "held by this same task" : "held";
-    const holder = leak.heldAt === undefined ? "" : `\n${by} since the call at\n${leak.heldAt}`;
-    return `${count} ${kind}, for ${Math.round(ageMs ?? 0)} ms${note}, made at\n${stack}${holder}`;
+    const { heldAt, heldByItself: isOwn } = leak;
+    const by = heldAt === undefined ? "" : `\n${blockerText({ stack: heldAt, isOwn })}`;
+    return `${count} ${kind}, for ${Math.round(ageMs ?? 0)} ms${note}, made at\n${stack}${by}`;
   });
   if (groups.length > DETAILED) {
     const more = groups.slice(DETAILED).reduce((sum, { count }) => sum + count, 0);
@@ -483,8 +484,16 @@ function messageOf(leaks: readonly Leak[]): string {
 /** Puts leaks of one kind and one place together: the oldest of them, with how many there are. */
 function byPlace(leaks: readonly Leak[]): Leak[] {
   const groups = new Map<string, Leak>();
+  // Numbers stand for the stacks, which are few and long: keys with the stacks in them would be long, and many.
+  const numbers = new Map<string | undefined, number>();
+  const numberOf = (stack: string | undefined) => {
+    const n = numbers.get(stack) ?? numbers.size;
+    numbers.set(stack, n);
+    return n;
+  };
   for (const leak of leaks) {
-    const key = JSON.stringify([leak.kind, leak.stack, leak.proved, leak.lostCancel, leak.heldAt, leak.heldByItself]);
+    const { kind, stack, proved, lostCancel, heldAt, heldByItself } = leak;
+    const key = `${numberOf(stack)} ${numberOf(heldAt)} ${proved} ${lostCancel} ${heldByItself} ${kind}`;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, leak);
     else {

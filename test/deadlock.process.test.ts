@@ -411,7 +411,7 @@ describe("GOPARK_TRACK", () => {
       const cycle = err.slice(err.indexOf("cycle:\n")).trimEnd().split("\n");
       const edges = cycle.slice(1).map((line) => / (\[.*\]) is blocked by (.*)$/.exec(line)?.slice(1));
       expect(edges).toEqual(circle);
-      if (circle.length === 1) expect(err).toContain("\nblocked by its own call at\n");
+      if (circle.length === 1) expect(err).toContain("\nblocked by its own task's call at\n");
       else expect(err).toContain("\nblocked by the call at\n");
     });
   });

@@ -122,7 +122,7 @@ describe("dump", () => {
     const [[wait] = []] = cycles();
     const [, ...shown] = plain(dump()).trimEnd().split("\n\n");
     expect(shown).toEqual([
-      `goroutine ${wait?.task} [shardmap update, N ms]:\nblocked by its own call at`,
+      `goroutine ${wait?.task} [shardmap update, N ms]:\nblocked by its own task's call at`,
       `cycle:\ngoroutine ${wait?.task} [shardmap update, N ms] is blocked by itself`,
     ]);
     controller.abort();

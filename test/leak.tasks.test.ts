@@ -30,8 +30,8 @@ test("a lock that its own holder asks for is held by this same task, and the rep
   ]);
   const error = (await verifyNone({ timeout: 0 }).catch((reason: unknown) => reason)) as Error;
   const [own, others] = error.message.split("\n\n").filter((group) => group.startsWith("1 mutex lock"));
-  expect(own).toContain("\nheld by this same task since the call at\n");
-  expect(others).toContain("\nheld since the call at\n");
+  expect(own).toContain("\nblocked by its own task's call at\n");
+  expect(others).toContain("\nblocked by the call at\n");
   cancel();
   await Promise.all([again, other]);
 });

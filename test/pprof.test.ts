@@ -402,7 +402,7 @@ describe("text(2)", () => {
     }
     const wait = wantIt();
     const block = (await textOf(2)).split("\n\n").find((it) => it.includes("wantIt"));
-    expect(block).toMatch(/\[mutex lock\]:\nwantIt\(\)\n[\s\S]*\nheld since the call at\nholdIt\(\)\n/);
+    expect(block).toMatch(/\[mutex lock\]:\nwantIt\(\)\n[\s\S]*\nblocked by the call at\nholdIt\(\)\n/);
     mutex.unlock();
     await wait;
     mutex.unlock();

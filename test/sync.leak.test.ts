@@ -119,7 +119,7 @@ describe("the report of a wait for a lock shows where the lock is held from", ()
     const again = watch(inner(mu, controller.signal));
     expect(waits("outer", "inner")).toEqual([["mutex lock", "inner", "outer"]]);
     const report = await verifyNone().catch((error: Error) => error.message);
-    expect(report).toMatch(/1 mutex lock, for \d+ ms, made at\n.*inner[\s\S]*\nheld since the call at\n.*outer/);
+    expect(report).toMatch(/1 mutex lock, for \d+ ms, made at\n.*inner[\s\S]*\nblocked by the call at\n.*outer/);
     controller.abort();
     await turn();
     expect(again.state).toBe("rejected");
@@ -133,8 +133,8 @@ describe("the report of a wait for a lock shows where the lock is held from", ()
     await Promise.all([here(), there()]);
     const all = Promise.all(locks.map((mu) => mu.lock()));
     const report = await verifyNone().catch((error: Error) => error.message);
-    expect(report).toMatch(/1 mutex lock, [\s\S]*held since the call at\n.*here/);
-    expect(report).toMatch(/1 mutex lock, [\s\S]*held since the call at\n.*\bthere/);
+    expect(report).toMatch(/1 mutex lock, [\s\S]*blocked by the call at\n.*here/);
+    expect(report).toMatch(/1 mutex lock, [\s\S]*blocked by the call at\n.*\bthere/);
     for (const mu of locks) mu.unlock();
     await all;
     for (const mu of locks) mu.unlock();

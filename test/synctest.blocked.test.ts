@@ -315,7 +315,7 @@ describe("a deadlock", () => {
       "1 chan receive, for 0 ms, made at",
     ]);
     expect(paragraphs[1]?.[1]).toMatch(/synctest\.blocked\.test\.ts:\d+:\d+/);
-    expect(paragraphs[2]).toContain("held since the call at");
+    expect(paragraphs[2]).toContain("blocked by the call at");
     cancel();
   });
 

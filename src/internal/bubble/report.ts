@@ -1,4 +1,5 @@
 /** What the errors of a bubble say about its tasks and waits. */
+import { blockerOf, blockerText } from "../track/tasks.ts";
 import type { LeakRecord } from "../track/tracker.ts";
 import type { TaskTree } from "./tasks.ts";
 
@@ -63,6 +64,7 @@ function describe(group: readonly Item[]): string {
   const head = `${group.length} ${what}${ms === undefined ? "" : `, for ${Math.round(ms)} ms`}`;
   if (what === "function of the bubble") return head;
   if (record === undefined) return `${head}: to see where it was made, call leak.track("full") before`;
-  const holder = record.holder?.stack === undefined ? "" : `\nheld since the call at\n${record.holder.stack}`;
-  return `${head}, made at\n${record.stack}${holder}`;
+  const blocker = blockerOf(record);
+  const by = blocker === undefined ? "" : `\n${blockerText(blocker)}`;
+  return `${head}, made at\n${record.stack}${by}`;
 }

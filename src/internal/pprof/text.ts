@@ -1,6 +1,7 @@
 /** Profiles for people: by place as Go prints them with debug=1, and one by one as with debug=2. */
 import { realNow } from "../host/host.ts";
 import { type Frame, parseFrame } from "../track/frames.ts";
+import { blockerOf, blockerText } from "../track/tasks.ts";
 import type { Kind } from "../track/tracker.ts";
 import { recordsUntil } from "./counts.ts";
 import type { Profile, Sample } from "./encode.ts";
@@ -63,9 +64,9 @@ export function* dump(kinds: readonly Kind[]): Generator<string> {
       continue;
     }
     unrecorded.set(record.kind, left - record.units);
-    const heldAt = record.holder?.stack;
-    const holder = heldAt === undefined ? "" : `held since the call at\n${blockOf(heldAt)}`;
-    yield `${headOf(++n, record.kind, now - record.madeAt)}\n${blockOf(record.stack)}${holder}\n`;
+    const blocker = blockerOf(record);
+    const by = blocker === undefined ? "" : blockerText({ ...blocker, stack: blockOf(blocker.stack) });
+    yield `${headOf(++n, record.kind, now - record.madeAt)}\n${blockOf(record.stack)}${by}\n`;
   }
   for (const [kind, live] of unrecorded) if (live > 0) yield `${live} without a record [${kind.name}]\n\n`;
 }

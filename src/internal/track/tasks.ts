@@ -91,9 +91,31 @@ export function runHolding<R>(fn: () => R, hold: LeakRecord | undefined): R {
   return storage.run(task, fn);
 }
 
+/** The call that a wait is blocked by. */
+export interface Blocker {
+  readonly stack: string;
+  /** Whether the call is of the wait's own task, which so waits for itself. Known with identity. */
+  readonly isOwn: boolean;
+}
+
 /**
- * Of a wait's record: the record of what the wait's own task holds, so that the task waits for itself. Undefined if it
- * holds nothing of it, if others that hold some can end the wait, and without identity.
+ * The call that has to end, or to let go, before the wait of a record can end: one of its own task, if the task waits
+ * for itself, else the oldest. Undefined if none is known.
+ */
+export function blockerOf(record: LeakRecord): Blocker | undefined {
+  const own = heldByItself(record);
+  const stack = (own ?? record.holder)?.stack;
+  return stack === undefined ? undefined : { stack, isOwn: own !== undefined };
+}
+
+/** A blocker as reports show it. */
+export function blockerText({ stack, isOwn }: Blocker): string {
+  return `blocked by ${isOwn ? "its own task's" : "the"} call at\n${stack}`;
+}
+
+/**
+ * Of a wait's record: the record of what the wait's own task holds. Undefined if it holds nothing of it, if others that
+ * hold some can end the wait, and without identity.
  */
 export function heldByItself({ task, holder }: LeakRecord): LeakRecord | undefined {
   if (task === undefined || holder === undefined) return undefined;
