@@ -84,9 +84,10 @@ export interface Leak {
   /** For a context: whether its cancel function was collected, so that only its parent or its deadline can end it. */
   readonly lostCancel: boolean;
   /**
-   * For a wait that another call blocks: the stack of that call, of the oldest if there are several. It is the call that
-   * took the lock, or whose `update`, loader, work or function of a `Once` runs, or that started a task which has a slot
-   * of the group or of the workers, or whose end is waited for. `undefined` if it is not recorded, and for all else.
+   * For a wait that another call blocks: the stack of that call, of the oldest if there are several. It is the call
+   * that took the lock; or whose `update`, loader, work or function of a `Once` runs; or that started a task which has
+   * a slot of the group or of the workers, or whose end is waited for. `undefined` if it is not recorded, and for all
+   * else.
    */
   readonly heldAt: string | undefined;
   /**

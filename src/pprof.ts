@@ -126,9 +126,9 @@ export async function profile(name: ProfileName, options?: ProfileOptions): Prom
 
 /**
  * A profile as text, for people, in pieces that follow one another. With 1: stacks, with how many there are at each,
- * the most first. With 2, for `goroutine` and `task`: each of them, the oldest first, with its age and stack, and
- * with the call that blocks it, where one is known (`heldAt` of a leak). Each piece is made when it is asked for and takes some
- * milliseconds, so that the event loop keeps turning; stop asking to end it.
+ * the most first. With 2, for `goroutine` and `task`: each of them, the oldest first, with its age and stack, and with
+ * the call that blocks it, where one is known (`heldAt` of a leak). Each piece is made when it is asked for and takes
+ * some milliseconds, so that the event loop keeps turning; stop asking to end it.
  *
  * Throws TypeError for another level or name.
  */

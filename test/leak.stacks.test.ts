@@ -1,9 +1,12 @@
 /** Full tracking in a program that changes how stacks are formatted, and with listeners to proofs that throw. */
+import { AsyncLocalStorage } from "node:async_hooks";
+import { EventEmitter } from "node:events";
+import fs from "node:fs";
 import { Channel } from "gopark/channel";
 import { afterFunc, background, withCancel } from "gopark/context";
 import { Group } from "gopark/errgroup";
 import { go } from "gopark/go";
-import { counters, current, find, type Leak, onProved, track, verifyNone } from "gopark/leak";
+import { counters, current, find, type Leak, onProved, type Snapshot, track, verifyNone } from "gopark/leak";
 import { Pool } from "gopark/pool";
 import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
@@ -218,6 +221,72 @@ describe("a listener to proofs that throws", () => {
     expect(kinds).toEqual(Array(2).fill(["chan receive", "chan send"]));
     expect(reported).toEqual([doom, doom]);
     await expect(verifyNone()).rejects.toThrow("found unexpected leaks");
+  });
+});
+
+describe("the frames of the host", () => {
+  const stacksOf = (ignore: Snapshot) => new Set(find({ ignore, kinds: ["timer"] }).map(({ stack }) => stack));
+
+  test("do not tell apart what one place has made, whatever part of the host has called it", async () => {
+    const ignore = current();
+    const ch = new Channel<number>();
+    const emitter = new EventEmitter();
+    async function inner() {
+      await null;
+      await ch.receive();
+    }
+    async function outer() {
+      await inner();
+    }
+    emitter.on("event", () => void outer());
+    const emit = () => new AsyncLocalStorage().run(1, () => emitter.emit("event"));
+    setTimeout(emit, 1);
+    setImmediate(emit);
+    process.nextTick(emit);
+    queueMicrotask(emit);
+    fs.stat("/", emit);
+    await expect.poll(() => find({ ignore }).length).toBe(5);
+    const stacks = stacksOf(ignore);
+    ch.close();
+    expect(stacks.size).toBe(1);
+    const functions = [...stacks][0]?.split("\n").map((frame) => /at (?:async )?(\S+)/.exec(frame)?.[1]);
+    expect(functions?.slice(0, 2)).toEqual(["inner", "outer"]);
+  });
+
+  test("are all that is shown where there are no others", () => {
+    const ignore = current();
+    const ch = new Channel<number>();
+    Error.prepareStackTrace = (error) =>
+      `${error}\n    at run (node:internal/timers:1:2)\n    at Array.map (<anonymous>)`;
+    try {
+      void ch.receive();
+    } finally {
+      Error.prepareStackTrace = prepareStackTrace as typeof Error.prepareStackTrace;
+    }
+    expect(stacksOf(ignore)).toEqual(
+      new Set(["    at run (node:internal/timers:1:2)\n    at Array.map (<anonymous>)"]),
+    );
+    ch.close();
+  });
+
+  test.each([
+    ["a module whose text has the name of a host's module", "data:text/javascript,import'node:fs'"],
+    ["a machine of that name", "http://node:8080/app.js"],
+    ["a folder of that name", "/home/node:me/app.js"],
+    ["a console", "<anonymous>"],
+  ])("are not those of %s", (_, file) => {
+    const ignore = current();
+    const ch = new Channel<number>();
+    const line = `    at mine (${file}:1:2)`;
+    Error.prepareStackTrace = (error) => `${error}\n    at map (native:1:2)\n${line}\n    at ext:runtime/x.js:3:4`;
+    try {
+      void ch.receive();
+    } finally {
+      Error.prepareStackTrace = prepareStackTrace as typeof Error.prepareStackTrace;
+    }
+    const stacks = stacksOf(ignore);
+    ch.close();
+    expect(stacks).toEqual(new Set([line]));
   });
 });
 

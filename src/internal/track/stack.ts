@@ -1,8 +1,10 @@
 /**
- * Stacks: where something was made, as text, with the library's own frames left out.
+ * Stacks: where something was made, as text, with the frames of the library and of the host left out.
  *
  * Always formatted at once: an unformatted stack keeps the receivers of its frames alive.
  */
+
+import { parseFrame } from "./frames.ts";
 
 type ErrorHooks = {
   stackTraceLimit?: number;
@@ -43,6 +45,9 @@ export function setFrames(n: number | undefined): void {
  * host's, the result is `otherwise`, where that is given. Where library and caller are bundled into one file, the
  * caller's frames begin above the public function that was called, one of `entryPoints`; there `otherwise` goes first,
  * as a caller in the library looks like any other.
+ *
+ * The host's frames are left out too, wherever they stand, as long as others remain. What runs an `await`'s
+ * continuation stands in the middle of a stack: the same place would have a stack for each of them.
  */
 export function callerStack(entryPoints: readonly PublicFunction[], otherwise?: string): string {
   const limit = frames ?? (typeof hooks.stackTraceLimit === "number" ? Math.max(hooks.stackTraceLimit, 1) : 10);
@@ -51,11 +56,17 @@ export function callerStack(entryPoints: readonly PublicFunction[], otherwise?: 
     ownFolder ??= folderOf(all[0] ?? "", "internal/track/stack.");
     const callerFrames = ownFolder === "" ? [] : all.filter((frame) => !frame.includes(ownFolder as string));
     if (otherwise !== undefined && callerFrames.every(isOfHost)) return otherwise;
-    if (callerFrames.length > 0) return callerFrames.slice(0, limit).map(shortened).join("\n");
+    if (callerFrames.length > 0) return shown(callerFrames, limit);
     const above = framesAbove(entryPoints);
     // Where the two cannot be told apart, all are shown, so that none of the caller's is lost.
-    return (above.length > 0 ? above.slice(0, limit) : all).map(shortened).join("\n");
+    return above.length > 0 ? shown(above, limit) : shown(all, Number.POSITIVE_INFINITY);
   });
+}
+
+/** The frames that are not the host's, at most so many; of all of them if there are no others. */
+function shown(all: readonly string[], limit: number): string {
+  const others = all.filter((frame) => !isOfHost(frame));
+  return (others.length > 0 ? others : all).slice(0, limit).map(shortened).join("\n");
 }
 
 // Where the library's files are, as frames show it; empty where they are bundled into one. Read when first needed.
@@ -99,7 +110,8 @@ function linesOf(stack: string): string[] {
 
 /** Whether a frame is of a built-in function, or of the host's own modules. */
 function isOfHost(frame: string): boolean {
-  return /\(<anonymous>\)$|\[native code\]|\b(node|ext|native):/.test(frame);
+  if (/\(<anonymous>\)$|\[native code\]$/.test(frame)) return true;
+  return /^(node|ext|native)(:|$)/.test(parseFrame(shortened(frame))?.file ?? "");
 }
 
 /** Shortens a frame: one in a module that is a `data:` URL contains the whole module. */
