@@ -3,7 +3,16 @@
  * stack.
  */
 import { Channel } from "gopark/channel";
-import { background, type Context, withCancel, withDeadline, withTimeout, withValue } from "gopark/context";
+import {
+  background,
+  type CancelFunc,
+  type Context,
+  merge,
+  withCancel,
+  withDeadline,
+  withTimeout,
+  withValue,
+} from "gopark/context";
 import { counters, current, find, type Leak, LeakError, onProved, track, verifyNone } from "gopark/leak";
 import { Pool } from "gopark/pool";
 import { Weighted } from "gopark/semaphore";
@@ -118,6 +127,110 @@ describe("a dropped cancel function", () => {
     const seen = await proved(() => void withCancel(withValue(bg, "key", 1)));
     expect(seen).toMatchObject([{ kind: "context", count: 1, proved: true }]);
     await expect(verifyNone()).rejects.toThrow(LeakError);
+  });
+});
+
+describe("a context under one that nothing can end any more is proved", () => {
+  let kept: Context[] = [];
+  afterEach(() => {
+    kept = [];
+  });
+
+  /** Keeps a context, without its cancel function. */
+  function keep(ctx: Context): Context {
+    kept.push(ctx);
+    return ctx;
+  }
+
+  /** Drops something, and collects until so many contexts are proved. */
+  async function provesContexts(n: number, drop: () => void): Promise<void> {
+    const seen: string[] = [];
+    const end = onProved(({ kind }) => seen.push(kind));
+    const ignore = current();
+    const before = total();
+    drop();
+    const made = total() - before;
+    await collectUntil(() => seen.length >= n);
+    end();
+    expect([seen.length, new Set(seen)]).toEqual([n, new Set(["context"])]);
+    const kept = Math.min(n, 1000); // Of more, the oldest are not listed any more.
+    expect(find({ ignore }).filter(({ proved, lostCancel }) => proved && !lostCancel)).toHaveLength(kept);
+    expect(total() - before).toBe(made);
+    await expect(verifyNone({ ignore, timeout: 0 })).rejects.toThrow(`found unexpected leaks: ${kept} context`);
+  }
+
+  test("with it, if both are dropped", () =>
+    provesContexts(2, () => {
+      withCancel(withCancel(bg).ctx);
+    }));
+
+  test("in a chain, with values in it, that is dropped", () =>
+    provesContexts(100, () => {
+      let { ctx } = withCancel(bg);
+      for (let i = 1; i < 100; i++) ctx = withCancel(withValue(ctx, "key", i)).ctx;
+    }));
+
+  test("if the signal above is dropped too", () =>
+    provesContexts(2, () => {
+      withCancel(withCancel(new AbortController().signal).ctx);
+    }));
+
+  test("if both are kept, and their cancel functions dropped", () =>
+    provesContexts(2, () => {
+      keep(withCancel(keep(withCancel(bg).ctx)).ctx);
+    }));
+
+  test("in a chain that is kept, from its top on, of any depth", () =>
+    provesContexts(20_000, () => {
+      const { prepareStackTrace } = Error;
+      Error.prepareStackTrace = () => "at app (/app.js:1:2)"; // Faster than the test runner's.
+      let { ctx } = withCancel(bg);
+      for (let i = 1; i < 20_000; i++) ctx = withCancel(ctx).ctx;
+      keep(ctx);
+      Error.prepareStackTrace = prepareStackTrace as typeof Error.prepareStackTrace;
+    }));
+
+  test("as soon as its own cancel function is dropped as well, and not before", async () => {
+    const cancels: CancelFunc[] = [];
+    const seen = await proved(() => {
+      const { ctx, cancel } = withCancel(keep(withCancel(bg).ctx));
+      keep(ctx);
+      cancels.push(cancel);
+    });
+    expect(seen).toHaveLength(1);
+    expect(await proved(() => {})).toEqual([]);
+    expect(await proved(() => cancels.pop())).toMatchObject([{ kind: "context", proved: true }]);
+    await expect(verifyNone()).rejects.toThrow(LeakError);
+  });
+
+  test("though it was made later", async () => {
+    await provesContexts(1, () => {
+      keep(withCancel(bg).ctx);
+    });
+    await provesContexts(1, () => {
+      withCancel(kept[0]);
+    });
+  });
+
+  test("and not if it has a deadline, or another parent", async () => {
+    const live = withCancel(bg);
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date", "performance"] });
+    const seen = await proved(() => {
+      const top = keep(withCancel(bg).ctx);
+      keep(withTimeout(top, HOUR).ctx);
+      keep(merge(top, live.ctx).ctx);
+    });
+    expect(seen).toHaveLength(1);
+    expect(await proved(() => {})).toEqual([]);
+    expect(find().map(({ proved, lostCancel }) => [proved, lostCancel])).toEqual([
+      [true, false],
+      [false, false],
+      [false, true],
+      [false, true],
+    ]);
+    live.cancel();
+    vi.advanceTimersByTime(HOUR);
+    await expect(verifyNone()).rejects.toThrow("found unexpected leaks: 1 context");
   });
 });
 

@@ -117,6 +117,12 @@ export class LeakRecord {
   readonly scope: object | undefined;
   /** Whether the collector has taken its cancel function, so that only something else can still end it. */
   lostCancel = false;
+  /** Of a context: whether all else that could end it was proved to be leaked. Set by that proof. */
+  endsByCancelAlone = false;
+  /** Of a context: the record of the one thing that can end it besides its cancel function, where that is recorded. */
+  above: LeakRecord | undefined = undefined;
+  /** Those of which it is `above`, and which have not ended. Made for the first. */
+  below: Set<LeakRecord> | undefined = undefined;
   /** For a wait: the holder of what it waits for, where that is known. */
   holder: Holder | undefined = undefined;
   /**
@@ -383,29 +389,56 @@ const provedSites = new Map<string, Site>();
 const provedListeners = new Set<Listener>();
 const lostCancelListeners = new Set<Listener>();
 
-const registry = new FinalizationRegistry<LeakRecord>((record) => {
-  if (!records.delete(record)) return;
-  leaveSite(record, record.units);
-  const { kind, stack, units, each } = record;
-  kind.live -= units;
-  kind.unsampled += units * (each - 1);
-  PROVED.live += units;
-  const site = atSite(provedSites, kind, stack);
-  site.units += units;
-  site.estimate += units;
-  if (proved.push(record) > MAX_PROVED) proved.shift();
-  tell(provedListeners, record);
+const registry = new FinalizationRegistry<LeakRecord>(prove);
+
+/** Nothing can end what the record is of any more: a proved leak, unless it has ended before. */
+function prove(first: LeakRecord): void {
+  // A list, not recursion: a chain of contexts may be of any depth.
+  const provable = [first];
+  for (const record of provable) {
+    if (!erase(record)) continue;
+    const { kind, stack, units, each } = record;
+    kind.live -= units;
+    kind.unsampled += units * (each - 1);
+    PROVED.live += units;
+    const site = atSite(provedSites, kind, stack);
+    site.units += units;
+    site.estimate += units;
+    if (proved.push(record) > MAX_PROVED) proved.shift();
+    for (const below of record.below ?? []) {
+      if (below.lostCancel) provable.push(below);
+      else below.endsByCancelAlone = true;
+    }
+    tell(provedListeners, record);
+  }
+}
+
+/** A thing with a cancel function, which was not the only way to end it when it was made. */
+interface Cancelable {
+  readonly record: LeakRecord;
+  readonly thing: WeakRef<WeakKey>;
+}
+
+const cancels = new FinalizationRegistry<Cancelable>(({ record, thing }) => {
+  if (record.endsByCancelAlone) {
+    prove(record);
+  } else if (thing.deref() !== undefined) {
+    record.lostCancel = true;
+    tell(lostCancelListeners, record);
+  } // Otherwise the thing was taken with it, which proves the leak.
 });
 
-// The cancel functions of things that something else can end, too.
-const cancels = new FinalizationRegistry<LeakRecord>((record) => {
-  record.lostCancel = true;
-  tell(lostCancelListeners, record);
-});
-
-/** Sets the record's `lostCancel` when the collector takes `cancel`. */
-export function noteLostCancel(record: LeakRecord, cancel: WeakKey): void {
-  cancels.register(cancel, record, record);
+/**
+ * Sets the record's `lostCancel` when the collector takes `cancel`, while `thing` is there, which something else can
+ * end. If that is one other thing alone, `above` is the record of it, where it has one: when that is proved, so is this
+ * one, now or when its `cancel` is taken.
+ */
+export function noteLostCancel(record: LeakRecord, cancel: WeakKey, thing: WeakKey, above?: LeakRecord): void {
+  cancels.register(cancel, { record, thing: new WeakRef(thing) }, record);
+  if (above === undefined) return;
+  record.above = above;
+  above.below ??= new Set();
+  above.below.add(record);
 }
 
 /**
@@ -495,6 +528,7 @@ function leaveSite({ site, each }: LeakRecord, units: number): void {
 export function erase(record: LeakRecord): boolean {
   registry.unregister(record);
   cancels.unregister(record);
+  record.above?.below?.delete(record);
   if (!records.delete(record)) return false;
   leaveSite(record, record.units);
   return true;

@@ -13,6 +13,7 @@ import { now } from "../time/clock.ts";
 import { type Alarm, arm, disarm, fireNow } from "../time/timers.ts";
 import {
   exit,
+  isAlive,
   isDue,
   Kind,
   type LeakRecord,
@@ -120,7 +121,7 @@ export class CancelContext extends Source implements Context {
   /**
    * Counts the context as live until it ends. `entryPoints` are the public functions that may have made it. If the
    * collector takes `cancel`, that proves a leak where nothing else can end the context, and is noted in the record
-   * where something can.
+   * where something can. There it is proved when the collector has taken the context, or that too can end no more.
    */
   count(cancel: CancelFunc, entryPoints: () => readonly PublicFunction[]): void {
     if (this.ending !== undefined) return;
@@ -130,15 +131,22 @@ export class CancelContext extends Source implements Context {
   }
 
   private record(cancel: CancelFunc, entryPoints: () => readonly PublicFunction[]): void {
-    const provable = this.endsByCancelAlone();
-    const record = makeRecord(CONTEXT, 1, provable ? cancel : undefined, entryPoints);
+    const parents = [this.parentSource, ...this.otherParents()].filter((parent) => !isNever(parent));
+    const hasDeadline = this.nearestDeadline !== undefined;
+    const byCancelAlone = parents.length === 0 && !hasDeadline;
+    // What else can end it refers to it. So if the collector takes the context itself, that is gone as well.
+    const record = makeRecord(CONTEXT, 1, byCancelAlone ? cancel : this, entryPoints);
     this.ensureExtras().record = record;
-    if (!provable) noteLostCancel(record, cancel);
+    if (byCancelAlone) return;
+    const [parent] = parents;
+    const isUnderOne = parents.length === 1 && !hasDeadline && parent instanceof CancelContext;
+    noteLostCancel(record, cancel, this, isUnderOne ? parent.extras?.record : undefined);
   }
 
-  /** Whether neither a parent nor a deadline can end it. */
-  protected endsByCancelAlone(): boolean {
-    return this.parentSource === NEVER && this.nearestDeadline === undefined;
+  /** Whether it was proved that nothing can end it. */
+  isProved(): boolean {
+    const record = this.extras?.record;
+    return record !== undefined && this.ending === undefined && !isAlive(record);
   }
 
   /** What its string adds to that of its parent. */
@@ -222,6 +230,11 @@ export class CancelContext extends Source implements Context {
     this.extras ??= { signal: undefined, done: undefined, record: undefined };
     return this.extras;
   }
+}
+
+/** Whether nothing can end a source. */
+function isNever(source: Source): boolean {
+  return source === NEVER || (source instanceof CancelContext && source.isProved());
 }
 
 /** A cancel context that also ends at an instant. */

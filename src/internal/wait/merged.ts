@@ -3,7 +3,7 @@ import type { Context } from "../../context.ts";
 import { CancelContext, deadlineOwnerOf } from "./contexts.ts";
 import type { Ending } from "./endings.ts";
 import { sourceOf } from "./foreign.ts";
-import { NEVER, Source } from "./source.ts";
+import { Source } from "./source.ts";
 import type { Phase } from "./waitable.ts";
 
 /**
@@ -72,10 +72,6 @@ export class MergedContext extends CancelContext {
 
   protected override otherParents(): readonly Source[] {
     return this.links.map(({ parentSource }) => parentSource);
-  }
-
-  protected override endsByCancelAlone(): boolean {
-    return super.endsByCancelAlone() && this.others.every((other) => sourceOf(other) === NEVER);
   }
 
   override addition(): string {
