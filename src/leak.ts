@@ -62,6 +62,7 @@ import {
   setLevel,
   setScopes,
   takeProved,
+  timesLowered,
 } from "./internal/track/tracker.ts";
 
 export type { FunctionName } from "./internal/track/functions.ts";
@@ -317,17 +318,22 @@ function isWithin(scope: object | undefined, outer: Scope): boolean {
 /**
  * Calls `fn` in a scope of its own, waits for what it returns, and verifies that nothing made there is left, as
  * {@link verifyNone} does. Resolves with the result of `fn`. Rejects with the error of `fn`, without a check, or with
- * LeakError; with Error if not all is recorded, as nothing could be found then.
+ * LeakError. Needs full tracking all the time: rejects with Error, before it calls `fn`, if that is off, and at the
+ * end, if nothing was found and {@link track} has been called with another level meanwhile, in `fn` or by others.
  */
 export async function scoped<R>(fn: () => R | PromiseLike<R>, options?: VerifyOptions): Promise<R> {
   callable(fn, "scoped: fn");
   const verified = checked(options, "scoped");
-  if (!isFull()) throw new Error('scoped: nothing is recorded: call leak.track("full") first');
+  if (!isFull()) throw new Error('scoped: not everything is recorded: call leak.track("full") first');
+  const lowered = timesLowered();
   const scope = new Scope();
   // An async function, so that also the `then` of a promise that is not the host's is called in the scope.
   const result = await scope.run(async () => await fn());
   await verify({ ...verified, scope });
-  return result;
+  if (timesLowered() === lowered) return result;
+  throw new Error(
+    'scoped: not everything was recorded: track() has been called meanwhile, with another level than "full"',
+  );
 }
 
 /**

@@ -93,13 +93,40 @@ test("options leave out here too", async () => {
   ch.close();
 });
 
-test("without full tracking nothing could be found, so scoped refuses, and does not call the function", async () => {
+test("without full tracking not all could be found, so scoped refuses, and does not call the function", async () => {
   for (const level of ["counters", "sampled"] as const) {
     track(level);
     const fn = vi.fn();
-    await expect(scoped(fn)).rejects.toThrow('scoped: nothing is recorded: call leak.track("full") first');
+    await expect(scoped(fn)).rejects.toThrow('scoped: not everything is recorded: call leak.track("full") first');
     expect(fn).not.toHaveBeenCalled();
   }
+});
+
+test("with another level meanwhile not all could be found, so scoped rejects, if nothing is found", async () => {
+  const message =
+    'scoped: not everything was recorded: track() has been called meanwhile, with another level than "full"';
+  const ch = new Channel<number>();
+  for (const level of ["counters", "sampled"] as const) {
+    const lowered = scoped(() => {
+      track(level);
+      void ch.receive();
+      track("full");
+    });
+    await expect(lowered).rejects.toThrow(message);
+    await expect(scoped(() => track(level))).rejects.toThrow(message);
+    track("full");
+    const found = scoped(
+      () => {
+        void ch.receive();
+        track(level);
+      },
+      { timeout: 0 },
+    );
+    await expect(found).rejects.toThrow("found unexpected leaks: 1 chan receive");
+    track("full");
+  }
+  await expect(scoped(() => track("full", { frames: 3 }))).resolves.toBeUndefined();
+  ch.close();
 });
 
 test("a leak that is proved is reported in its scope, once, and in no other", async () => {

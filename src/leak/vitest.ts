@@ -3,7 +3,8 @@
  * by being imported: turns full tracking on, and runs each test in a scope of its own, with its `beforeEach` and
  * `afterEach` hooks. A test that leaves something behind fails with LeakError, and it alone does: also among tests that
  * run at the same time, and what it has left behind does not make a later one fail. What `beforeAll` makes is not
- * looked at.
+ * looked at. A test that sets another level of tracking fails if no leak is found, as not all could be, and so do those
+ * after it, until the level is "full" again.
  *
  * For other options than none, write these lines in a set-up file of your own:
  *

@@ -204,6 +204,9 @@ export type Level =
 let level: Level = { name: "counters" };
 let full = false;
 
+// How often a level was set at which not everything is recorded.
+let lowered = 0;
+
 const observers: Observer[] = [];
 let observer: Observer | undefined;
 
@@ -224,6 +227,7 @@ export function setLevel(next: Level): void {
   }
   level = next;
   full = next.name === "full";
+  if (!full) lowered++;
   setFrames(next.name === "counters" ? undefined : next.frames);
   startCount();
 }
@@ -236,6 +240,11 @@ export function currentLevel(): Level {
 /** Whether everything that is made from now on is recorded. */
 export function isFull(): boolean {
   return full;
+}
+
+/** Changes whenever a level is set at which not everything is recorded. */
+export function timesLowered(): number {
+  return lowered;
 }
 
 /**
