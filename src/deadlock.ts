@@ -7,7 +7,8 @@
  * - `node --import gopark/deadlock app.js` installs it, in the workers of the process too. So does `import
  *   "gopark/deadlock"` at the beginning of the program. There is nothing to call.
  * - `GOPARK_TRACK=full` turns on full tracking, so that the report has stacks. `GOPARK_TRACK=tasks` turns on task
- *   identity as well, so that it names who waits for whom.
+ *   identity as well, so that it names who waits for whom. It stays on when the program itself calls
+ *   `leak.track("full")`.
  * - A wait that is meant to last as long as the process is reported like any other. End it by a context, or
  *   {@link install} with `ignore`.
  * - Start the tasks by `go`, a group or workers: code outside of all tasks has no identity, so no cycle that it takes
@@ -45,7 +46,7 @@ import { builtin, host } from "./internal/host/host.ts";
 import { type CycleEdge, findCycles } from "./internal/track/cycles.ts";
 import { type FunctionName, functionsLeftOut, isLeftOut, kindNames, type LeftOut } from "./internal/track/functions.ts";
 import { callersOf } from "./internal/track/stack.ts";
-import { areTasksOn, blockerOf, blockerText, setTasks, type Task } from "./internal/track/tasks.ts";
+import { areTasksOn, blockerOf, blockerText, setTasksByDefault, type Task } from "./internal/track/tasks.ts";
 import {
   ageOf,
   allKinds,
@@ -164,7 +165,7 @@ function startTracking(level: string | undefined): void {
   if (level !== "full" && level !== "tasks") {
     throw new RangeError(`GOPARK_TRACK must be "counters", "full" or "tasks", got ${show(level)}`);
   }
-  if (level === "tasks") setTasks(true);
+  if (level === "tasks") setTasksByDefault();
   setLevel({ name: "full", frames: undefined });
 }
 

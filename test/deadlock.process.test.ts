@@ -277,6 +277,24 @@ describe("GOPARK_TRACK", () => {
     expect(hint).toBe("To see which of them wait for each other, run with GOPARK_TRACK=tasks\n");
   });
 
+  test("=tasks: track keeps the identity of tasks with every full tracking, unless it is told otherwise", async () => {
+    const code = `
+      const isOn = () => {
+        try {
+          deadlock.cycles();
+          return "on";
+        } catch {
+          return "off";
+        }
+      };
+      const levels = [["full"], ["counters"], ["full", {}], ["full", { tasks: false }], ["full", { frames: 3 }], ["sampled"]];
+      console.log(isOn(), ...levels.map(([level, options]) => (leak.track(level, options), isOn())));
+      leak.track("full", { tasks: true });
+      console.log(isOn());`;
+    expect((await end(code, "tasks")).out).toBe("on on off on off on off\non\n");
+    expect((await end(code, "full")).out).toBe("off off off off off off off\non\n");
+  });
+
   test("=full: what the collector has taken is reported too", async () => {
     const code = `
       import { setFlagsFromString } from "node:v8";

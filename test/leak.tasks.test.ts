@@ -54,7 +54,7 @@ test("so is a key of a KeyedMutex, and of a ShardMap that an update updates agai
   await Promise.all(tasks);
 });
 
-test("identity is off unless it is asked for, with every other call", () => {
+test("without a word from the environment, identity is off unless it is asked for, with every other call", () => {
   track("full", { tasks: true });
   expect(areTasksOn()).toBe(true);
   track("full");

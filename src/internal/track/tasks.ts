@@ -68,6 +68,20 @@ export function setTasks(on: boolean): void {
   });
 }
 
+// Whether identity is on under full tracking where nothing else is said.
+let byDefault = false;
+
+/** Turns identity on, and lets it be on under full tracking from now on unless it is turned off: `GOPARK_TRACK`. */
+export function setTasksByDefault(): void {
+  setTasks(true);
+  byDefault = true;
+}
+
+/** Whether identity is to be on under full tracking where nothing else is said. */
+export function areTasksByDefault(): boolean {
+  return byDefault;
+}
+
 /** Whether tasks have an identity. */
 export function areTasksOn(): boolean {
   return storage !== undefined;
