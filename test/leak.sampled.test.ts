@@ -6,7 +6,7 @@ import { Weighted } from "gopark/semaphore";
 import { Mutex, RWMutex } from "gopark/sync";
 import { Timer } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { addObserver, allKinds } from "../src/internal/track/tracker.ts";
+import { addObserver, allKinds, currentLevel } from "../src/internal/track/tracker.ts";
 import { collectUntil } from "./support/unhandled.ts";
 
 afterEach(() => track("full"));
@@ -115,6 +115,11 @@ describe("with one of two recorded", () => {
 test("one of one is all of them", () => {
   track("sampled", { every: 1 });
   expect(recordedOf(5)).toEqual([true, true, true, true, true]);
+});
+
+test("one of 8192 is recorded by default, with stacks of eight frames", () => {
+  track("sampled");
+  expect(currentLevel()).toEqual({ name: "sampled", every: 8192, frames: 8 });
 });
 
 test("gaps are random: one of `every` on average, of each of two sorts that take turns", () => {

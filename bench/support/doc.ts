@@ -126,7 +126,7 @@ faster than its size, and is marked as a defect.`,
       : [
           "## What tracking costs",
           `Two rows under each level of [\`leak.track\`](leak.md#when-to-use-which-level), in processes that take turns. "sampled" records one of
-4096, "full" all. The level "counters" is always on.`,
+8192, "full" all. The level "counters" is always on.`,
           levelMarkdown(levels),
         ]),
     "## Ticks of the event loop",
