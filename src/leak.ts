@@ -33,7 +33,7 @@
  *   `new Promise(() => {})` is invisible to it.
  * - It finds not only tasks, but also waits, timers, held locks, units of semaphores, objects of pools, and contexts
  *   that have not ended.
- * - A wait that the garbage collector has freed is reported too, under full tracking. That proves that nothing could
+ * - A wait that the garbage collector has freed is reported too, if it is recorded. That proves that nothing could
  *   have ended it. In Go such a goroutine stays for ever. Here its memory is free, and the harm is the `finally` that
  *   never ran.
  * - Counters are always on, so a leak is found without full tracking too. Only its age and stack are missing then.
@@ -76,9 +76,9 @@ export interface Leak {
    * apart.
    */
   readonly count: number;
-  /** How long ago it was made, in milliseconds; `undefined` without full tracking. */
+  /** How long ago it was made, in milliseconds; `undefined` if it is not recorded. */
   readonly ageMs: number | undefined;
-  /** Where it was made; `undefined` without full tracking. */
+  /** Where it was made; `undefined` if it is not recorded. */
   readonly stack: string | undefined;
   /** Whether the collector has taken it, which proves that nothing could have ended it. */
   readonly proved: boolean;
@@ -102,7 +102,7 @@ export interface Leak {
 export interface Snapshot {
   /** How many of each kind there were without a record. */
   readonly unrecorded: ReadonlyMap<string, number>;
-  /** The records that there were, under full tracking. */
+  /** The records that there were. */
   readonly entries: ReadonlySet<object>;
   /** The proved leaks that had not been reported yet. */
   readonly proved: ReadonlySet<object>;

@@ -51,9 +51,10 @@
  *   1, 10 minutes, an hour, a day.
  * - Without tracking there are no stacks. Such waits are counted in a frame that says so. Under sampled tracking the
  *   number of each kind is exact, and its division among the stacks is an estimate.
- * - `goroutineleak` shows what the garbage collector has proved to be leaked, under full tracking, of any kind:
- *   contexts, permits and locks too. `goroutine` and `task` show these again, with the label `leak`. Go looks for them
- *   when the profile is taken; here they are found when the collector runs.
+ * - `goroutineleak` shows what the garbage collector has proved to be leaked, of any kind: contexts, permits and locks
+ *   too. Only what is recorded can be proved: everything under full tracking, some of it under sampled tracking.
+ *   `goroutine` and `task` show these again, with the label `leak`. Go looks for them when the profile is taken; here
+ *   they are found when the collector runs.
  * - `block` and `mutex` are recorded from `recordBlocking()` on, every wait, without a rate. `mutex` shows waits for
  *   locks and semaphores where they waited. Go shows where the lock was unlocked.
  * - `heap` shows objects in use only. Without `recordHeap()` it shows those allocated during `seconds`, 1 if left out.
