@@ -57,6 +57,7 @@ import {
   type Site,
   setLevel,
   sitesOfProved,
+  unrecordedOf,
 } from "./internal/track/tracker.ts";
 
 export type { FunctionName } from "./internal/track/functions.ts";
@@ -252,12 +253,9 @@ function places({ kinds, functions }: Settings): Place[] {
   const ignores = (kind: Kind, stack = "") =>
     kind.class !== "wait" || kinds.includes(kind.name) || isLeftOut(stack, functions);
   const found: Place[] = [];
-  const unrecorded = new Map(allKinds().map((kind) => [kind, kind.live]));
-  unrecorded.delete(PROVED);
   const bySite = new Map<Site, Map<unknown, Place>>();
   for (const record of allRecords()) {
     const { kind, site, stack, task, holder } = record;
-    unrecorded.set(kind, (unrecorded.get(kind) ?? 0) - 1);
     if (ignores(kind, stack)) continue;
     let atSite = bySite.get(site);
     if (atSite === undefined) {
@@ -273,7 +271,10 @@ function places({ kinds, functions }: Settings): Place[] {
     }
     place.count++;
   }
-  for (const [kind, count] of unrecorded) if (count > 0 && !ignores(kind)) found.push({ kind, count });
+  for (const kind of allKinds()) {
+    const count = kind === PROVED ? 0 : unrecordedOf(kind);
+    if (count > 0 && !ignores(kind)) found.push({ kind, count });
+  }
   for (const { kind, stack, units } of sitesOfProved()) {
     if (!ignores(kind, stack)) found.push({ kind, count: units, stack });
   }

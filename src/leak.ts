@@ -63,6 +63,7 @@ import {
   setScopes,
   takeProved,
   timesLowered,
+  unrecordedOf,
 } from "./internal/track/tracker.ts";
 
 export type { FunctionName } from "./internal/track/functions.ts";
@@ -204,9 +205,10 @@ export function current(): Snapshot {
 
 /** How many of each kind have no record, except the proved leaks, which are reported separately. */
 function unrecordedNow(): Map<string, number> {
-  const unrecorded = new Map(allKinds().map(({ name, live }) => [name, live]));
-  unrecorded.delete(PROVED.name);
-  for (const { kind, units } of allRecords()) unrecorded.set(kind.name, (unrecorded.get(kind.name) ?? 0) - units);
+  const unrecorded = new Map<string, number>();
+  for (const kind of allKinds()) {
+    if (kind !== PROVED) unrecorded.set(kind.name, (unrecorded.get(kind.name) ?? 0) + unrecordedOf(kind));
+  }
   return unrecorded;
 }
 

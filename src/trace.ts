@@ -36,12 +36,12 @@
  * - A wait belongs to the task whose code called it, as far as the host's AsyncLocalStorage knows. Where there is none,
  *   as in browsers, waits stand beside the tasks and not in them, and have no arrows.
  */
-import { callable, isObject, optionsOf, wholeNumber } from "./internal/data/args.ts";
+import { callable, optionsOf, wholeNumber } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
-import { guarded } from "./internal/host/async.ts";
-import { builtin, realNow } from "./internal/host/host.ts";
+import { type AsyncStorage, findAsyncStorage, guarded } from "./internal/host/async.ts";
+import { realNow } from "./internal/host/host.ts";
 import { eventsOf, type Level, MAIN, TaskSpan, type TraceEvent, WaitSpan } from "./internal/trace/events.ts";
-import { addObserver, allKinds, type Kind, type LeakRecord } from "./internal/track/tracker.ts";
+import { addObserver, allKinds, type Kind, type LeakRecord, runToEnd } from "./internal/track/tracker.ts";
 
 export type { TraceEvent } from "./internal/trace/events.ts";
 
@@ -80,12 +80,6 @@ export interface TraceFile {
 // The counters are read at most once in this many milliseconds, when something happens.
 const LEVELS_EVERY = 10;
 
-interface Storage<T> {
-  run<R>(value: T, fn: () => R): R;
-  getStore(): T | undefined;
-  disable(): void;
-}
-
 /**
  * Records from now on which tasks run, where they wait and who wakes them.
  *
@@ -107,7 +101,7 @@ class Recorder {
   private dropped = 0;
 
   // Knows the task whose code runs; undefined where the host has no such thing.
-  private readonly storage: Storage<TaskSpan> | undefined;
+  private readonly storage: AsyncStorage<TaskSpan> | undefined;
   private lastTask = MAIN;
 
   // The last instant that the clock has shown, and that at which the recording began.
@@ -128,8 +122,7 @@ class Recorder {
     this.readClock();
     this.began = Number.isFinite(this.last) ? this.last : 0;
     this.last = this.began;
-    const hooks = builtin<{ AsyncLocalStorage: new () => Storage<TaskSpan> }>("node:async_hooks");
-    this.storage = hooks?.AsyncLocalStorage === undefined ? undefined : new hooks.AsyncLocalStorage();
+    this.storage = findAsyncStorage();
     this.readLevels(0);
     this.removeObserver = addObserver({
       parked: (kind, record) => this.parked(kind, record),
@@ -166,24 +159,12 @@ class Recorder {
   private runTask<R>(fn: () => R, record: LeakRecord | undefined): R {
     const task = new TaskSpan(this.now(), record?.stack, ++this.lastTask, this.currentTask());
     this.add(task);
-    const end = () => {
-      task.end = this.now();
-    };
-    let result: R;
-    try {
-      result = this.storage === undefined ? fn() : this.storage.run(task, fn);
-    } catch (error) {
-      end();
-      throw error;
-    }
-    if (!isObject(result)) {
-      end();
-      return result;
-    }
-    // The same promise, if it is one. The caller awaits it: so a foreign one has its `then` called only once.
-    const promise = Promise.resolve(result);
-    void promise.then(end, end);
-    return promise as R;
+    return runToEnd(
+      () => (this.storage === undefined ? fn() : this.storage.run(task, fn)),
+      () => {
+        task.end = this.now();
+      },
+    );
   }
 
   private currentTask(): number {

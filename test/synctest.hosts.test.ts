@@ -93,7 +93,7 @@ test("is refused where there is no AsyncLocalStorage, with nothing called or rep
   expect({ status, out, err }).toEqual({
     status: 0,
     err: "",
-    out: "synctest: this host has no AsyncLocalStorage: use Node 20.16 or later, Bun or Deno true\n",
+    out: "synctest: a bubble needs AsyncLocalStorage: Node from 20.16, Bun, or Deno true\n",
   });
 });
 

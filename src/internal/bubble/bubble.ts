@@ -14,15 +14,15 @@
  * 4. If the function has ended, time stands still. The bubble ends, well if no task and no wait are left.
  * 5. Otherwise the clock goes to the next instant for which a timer is set. If there is none, this is a deadlock.
  */
-import { isThenable, noGenerator } from "../data/args.ts";
+import { noGenerator } from "../data/args.ts";
 import { randomFrom } from "../data/random.ts";
 import { Ring } from "../data/ring.ts";
-import { guarded, inRootContext } from "../host/async.ts";
-import { builtin, host, realNow, realSetImmediate, realSetTimeout } from "../host/host.ts";
+import { type AsyncStorage, asyncStorage, guarded, inRootContext } from "../host/async.ts";
+import { host, realNow, realSetImmediate, realSetTimeout } from "../host/host.ts";
 import { setVirtualNow } from "../time/clock.ts";
 import { fireDue, firstAlarm, separateAlarms, timerRefs } from "../time/timers.ts";
 import { type Completions, hasDeferred, macrotask, RESOLVED, takeOver } from "../time/turn.ts";
-import { addObserver, type LeakRecord, type Observer } from "../track/tracker.ts";
+import { addObserver, type LeakRecord, type Observer, runToEnd } from "../track/tracker.ts";
 import { replaceGlobals, type VirtualTime, type VirtualTimer } from "./globals.ts";
 import { deadlockMessage, stuckMessage } from "./report.ts";
 import { type Task, TaskTree, type TaskWait } from "./tasks.ts";
@@ -42,14 +42,8 @@ const MAX_PAUSE = 50;
 /** After so many steps of the clock in which intervals ran and nothing changed, nothing will. */
 const MAX_IDLE_STEPS = 100_000;
 
-interface Storage {
-  run<R>(task: Task, fn: () => R): R;
-  getStore(): Task | undefined;
-  disable?(): void;
-}
-
 // The async context that says which task is running. Made when it is first needed.
-let storage: Storage | undefined;
+let storage: AsyncStorage<Task> | undefined;
 
 // The bubble that is running.
 let current: Bubble | undefined;
@@ -122,7 +116,7 @@ export class Bubble implements VirtualTime {
 
   /** Runs `fn` and all that it starts, to the end. Called once, while no other bubble runs. */
   async run<T>(fn: () => T | PromiseLike<T>): Promise<T> {
-    storage ??= makeStorage();
+    storage ??= asyncStorage("synctest: a bubble");
     const undo: (() => void)[] = [];
     let replaced: string[] = [];
     let result: T | undefined;
@@ -157,7 +151,7 @@ export class Bubble implements VirtualTime {
       this.over = true;
       current = undefined;
       for (const step of undo.reverse()) guarded(step);
-      storage.disable?.();
+      storage.disable();
       this.#takeWaiter()?.reject(new Error("synctest.wait: the bubble has ended"));
     }
     if (this.#failure !== undefined) throw this.#failure.error;
@@ -238,21 +232,10 @@ export class Bubble implements VirtualTime {
     const startedBy = this.currentTask();
     if (startedBy === undefined) return fn();
     const task = this.#tree.begin(startedBy, record);
-    const end = () => this.#tree.end(task);
-    try {
-      const result = (storage as Storage).run(task, fn);
-      if (!isThenable(result)) {
-        end();
-        return result;
-      }
-      // Asked for its result once only: the caller gets the promise of it.
-      const promise = Promise.resolve(result);
-      Promise.prototype.then.call(promise, end, end);
-      return promise as R;
-    } catch (error) {
-      end();
-      throw error;
-    }
+    return runToEnd(
+      () => (storage as AsyncStorage<Task>).run(task, fn),
+      () => this.#tree.end(task),
+    );
   }
 
   async #drive(): Promise<void> {
@@ -354,12 +337,6 @@ async function pause(): Promise<number> {
     realSetTimeout(resolve, PAUSE);
   });
   return Math.min(realNow() - began, MAX_PAUSE);
-}
-
-function makeStorage(): Storage {
-  const AsyncLocalStorage = builtin<{ AsyncLocalStorage: new () => Storage }>("node:async_hooks")?.AsyncLocalStorage;
-  if (AsyncLocalStorage !== undefined) return new AsyncLocalStorage();
-  throw new Error("synctest: this host has no AsyncLocalStorage: use Node 20.16 or later, Bun or Deno");
 }
 
 /** The active resources at the start of a bubble. */

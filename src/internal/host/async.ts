@@ -36,11 +36,17 @@ export interface AsyncStorage<T> {
   disable(): void;
 }
 
+/** A new AsyncLocalStorage; undefined where the host has none. */
+export function findAsyncStorage<T>(): AsyncStorage<T> | undefined {
+  const Storage = builtin<{ AsyncLocalStorage: new () => AsyncStorage<T> }>("node:async_hooks")?.AsyncLocalStorage;
+  return Storage === undefined ? undefined : new Storage();
+}
+
 /** A new AsyncLocalStorage. Throws an Error that says that `what` needs one where the host has none. */
 export function asyncStorage<T>(what: string): AsyncStorage<T> {
-  const Storage = builtin<{ AsyncLocalStorage: new () => AsyncStorage<T> }>("node:async_hooks")?.AsyncLocalStorage;
-  if (Storage === undefined) throw new Error(`${what} needs AsyncLocalStorage: Node from 20.16, Bun, or Deno`);
-  return new Storage();
+  const storage = findAsyncStorage<T>();
+  if (storage === undefined) throw new Error(`${what} needs AsyncLocalStorage: Node from 20.16, Bun, or Deno`);
+  return storage;
 }
 
 /** Reports an error that has no caller to go to: by `reportError` where the host has it, else as an uncaught error. */

@@ -12,6 +12,7 @@
  * proved.
  */
 
+import { isObject } from "../data/args.ts";
 import { guarded } from "../host/async.ts";
 import { setStack } from "../host/errors.ts";
 import { realNow } from "../host/host.ts";
@@ -220,10 +221,7 @@ let unsampled = 0;
 
 export function setLevel(next: Level): void {
   if (next.name === "sampled" && level.name !== "sampled") {
-    for (const kind of kinds) {
-      kind.unsampled = kind.live;
-      for (const { units } of kind.sites.values()) kind.unsampled -= units;
-    }
+    for (const kind of kinds) kind.unsampled = unrecordedOf(kind);
   }
   level = next;
   full = next.name === "full";
@@ -383,6 +381,28 @@ export function runTaskWith<A extends readonly unknown[], R>(
   ...args: A
 ): R {
   return runTask(() => fn(...args), record);
+}
+
+/**
+ * For observers: calls a task's function, and `ended` when the task has ended. That is when the function has thrown or
+ * has returned no object, else when a promise of what it has returned is settled. Returns that promise then, so that a
+ * foreign one has its `then` called only once.
+ */
+export function runToEnd<R>(fn: () => R, ended: () => void): R {
+  let result: R;
+  try {
+    result = fn();
+    if (isObject(result)) {
+      const promise = Promise.resolve(result);
+      Promise.prototype.then.call(promise, ended, ended);
+      return promise as R;
+    }
+  } catch (error) {
+    ended();
+    throw error;
+  }
+  ended();
+  return result;
 }
 
 const records = new Set<LeakRecord>();
@@ -561,6 +581,13 @@ export function sitesOf(kind: Kind): Iterable<Site> {
 /** The places at which what was proved to be leaked had been made, with how many. Never forgotten. */
 export function sitesOfProved(): Iterable<Site> {
   return provedSites.values();
+}
+
+/** How many of a kind are alive without a record. Costs a step for each place. */
+export function unrecordedOf(kind: Kind): number {
+  let n = kind.live;
+  for (const { units } of kind.sites.values()) n -= units;
+  return n;
 }
 
 let currentScope: () => object | undefined = () => undefined;
