@@ -32,7 +32,7 @@
  *
  * Does the job of github.com/cenkalti/backoff, with another interface. Differences from Go:
  *
- * - One function with options. There are no `BackOff` objects, and no notification of each retry; count in `retryIf`.
+ * - One function with options. There are no `BackOff` objects. The notification of each retry is the option `onRetry`.
  * - A wait is a random part of the backoff, from 0 to the whole ("full jitter"). Go's is from 0.5 to 1.5 times
  *   the backoff.
  * - At most 3 attempts are made unless `attempts` says otherwise. Go goes on for 15 minutes.
@@ -86,6 +86,12 @@ export interface RetryOptions {
   /** What retries are paid from. Share it between the callers of one service. */
   readonly budget?: Budget;
 
+  /**
+   * Called when attempt number `attempt` has failed with `err` and there will be another, before the wait of `delay`
+   * milliseconds: to release what the attempt holds, or to count. Must not return a promise.
+   */
+  readonly onRetry?: (err: unknown, attempt: number, delay: number) => void;
+
   /** A random number from 0 up to 1. `Math.random` if left out. */
   readonly random?: () => number;
 }
@@ -110,8 +116,8 @@ export interface Retry {
    *   error or the signal's reason if `ctx` has ended;
    * - with the context's error or the signal's reason if `ctx` ends during a wait. The token of the retry is given
    *   back;
-   * - with what `retryIf`, `retryAfter` or `random` throws, and with TypeError or RangeError for a result of another
-   *   type or range;
+   * - with what `retryIf`, `retryAfter`, `random` or `onRetry` throws, and with TypeError or RangeError for a result of
+   *   another type or range. The token of the retry is given back;
    * - with TypeError if `fn` returns a generator, since its body has not run.
    */
   <T>(
@@ -217,6 +223,7 @@ class Policy {
   readonly retryIf: RetryOptions["retryIf"];
   readonly retryAfter: RetryOptions["retryAfter"];
   readonly budget: Budget | undefined;
+  readonly onRetry: RetryOptions["onRetry"];
   readonly total: number;
   private readonly base: number;
   private readonly cap: number;
@@ -224,7 +231,7 @@ class Policy {
 
   constructor(options: RetryOptions) {
     const { attempts = 3, base = 100, cap = 2000, total = Number.POSITIVE_INFINITY } = options;
-    const { retryIf, retryAfter, budget, random = Math.random } = options;
+    const { retryIf, retryAfter, budget, onRetry, random = Math.random } = options;
     const isInfinite = attempts === Number.POSITIVE_INFINITY;
     this.attempts = isInfinite ? attempts : wholeNumber(attempts, "retry: attempts", 1);
     this.base = notNegative(base, "retry: base");
@@ -237,6 +244,7 @@ class Policy {
       throw new TypeError(`retry: budget must be a Budget, got ${show(budget)}`);
     }
     this.budget = budget;
+    this.onRetry = onRetry === undefined ? undefined : callable(onRetry, "retry: onRetry");
     this.random = callable(random, "retry: random");
   }
 
@@ -248,6 +256,13 @@ class Policy {
     const answer: unknown = retryIf(err, attempt);
     if (isThenable(answer)) throw new TypeError("retry: retryIf must not return a promise");
     return Boolean(answer);
+  }
+
+  /** Says that there will be another attempt, after `delay` milliseconds. */
+  announce(err: unknown, attempt: number, delay: number): void {
+    const { onRetry } = this;
+    const answer: unknown = onRetry?.(err, attempt, delay);
+    if (isThenable(answer)) throw new TypeError("retry: onRetry must not return a promise");
   }
 
   /** How long to wait after the attempt. */
@@ -306,6 +321,7 @@ export const retry: Retry = /* @__PURE__ */ Object.assign(
         if (!canBeginIn(delay, Math.min(lastStart, ctx.deadline() ?? Number.POSITIVE_INFINITY))) throw thrown;
         if (budget !== undefined && !budget.spend()) throw thrown;
         try {
+          policy.announce(thrown, attempt, delay);
           await sleepBetween(delay, given, stack);
           // It may have ended since the sleep did.
           const ending = source.poll();

@@ -7,7 +7,7 @@
  * - Most callers should use `withPermit`, or `permit` with `using`: the units are released however the block is left.
  * - Use `acquire` and `release` where one function takes the units and another gives them back. Release in `finally`,
  *   as many units as were acquired.
- * - Use `tryAcquire` to refuse work instead of queueing it, or `maxWaiting` to queue only so much of it.
+ * - Use `tryAcquire` or `tryPermit` to refuse work instead of queueing it, or `maxWaiting` to queue only so much of it.
  *
  * ```ts
  * import { context, semaphore } from "gopark";
@@ -38,8 +38,8 @@
  *   give the units back and fail.
  * - Counts are checked: negative, fractional and NaN ones are refused with RangeError, other types with TypeError. Zero
  *   is as in Go: it waits for those before it and takes nothing.
- * - `permit`, `withPermit`, `held`, `waiting`, `size`, `setSize`, `maxWaiting` and `name` are additions. Units held by
- *   a permit are released by that permit alone, and once, however often it is released.
+ * - `permit`, `tryPermit`, `withPermit`, `held`, `waiting`, `size`, `setSize`, `maxWaiting` and `name` are additions.
+ *   Units held by a permit are released by that permit alone, and once, however often it is released.
  */
 import { noGenerator, optionsOf, wholeNumber } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
@@ -72,14 +72,14 @@ export { QueueFullError } from "./internal/host/errors.ts";
 
 // The public functions at which the stack of a record begins.
 const entryPoints = (): PublicFunction[] => {
-  const { withPermit, permit, acquire, tryAcquire } = Weighted.prototype;
-  return [withPermit, permit, acquire, tryAcquire];
+  const { withPermit, permit, tryPermit, acquire, tryAcquire } = Weighted.prototype;
+  return [withPermit, permit, tryPermit, acquire, tryAcquire];
 };
 const ACQUIRE = new Kind("semaphore acquire", "wait", entryPoints);
 const PERMIT = new Kind("semaphore permit", "wait", entryPoints);
 const UNITS = new Kind("semaphore unit", "resource", entryPoints, { sampledInPart: true });
 
-/** Units that are held until {@link release}. Made by {@link Weighted.permit}. */
+/** Units that are held until {@link release}. Made by {@link Weighted.permit} and {@link Weighted.tryPermit}. */
 export class Permit {
   /** How many units. */
   readonly n: number;
@@ -274,6 +274,17 @@ export class Weighted {
     this.#slots.take(n);
     this.#addAcquired(n);
     return true;
+  }
+
+  /**
+   * Takes n units as {@link tryAcquire} does, and returns a permit that gives them back; undefined if it took none.
+   * Throws as `tryAcquire` does.
+   */
+  tryPermit(n = 1): Permit | undefined {
+    wholeNumber(n, "tryPermit: n");
+    if (n > this.#slots.free) return undefined;
+    this.#slots.take(n);
+    return new Permit(this.#slots, n).granted();
   }
 
   /**

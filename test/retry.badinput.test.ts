@@ -30,6 +30,7 @@ describe("arguments", () => {
     [{ total: one }, new TypeError('retry: total must be a number of milliseconds, got "1"')],
     [{ retryIf: one }, new TypeError('retry: retryIf must be a function, got "1"')],
     [{ retryAfter: one }, new TypeError('retry: retryAfter must be a function, got "1"')],
+    [{ onRetry: one }, new TypeError('retry: onRetry must be a function, got "1"')],
     [{ random: one }, new TypeError('retry: random must be a function, got "1"')],
     [
       { budget: { ratio: 1, min: 1 } as never },
@@ -90,18 +91,28 @@ describe("functions that throw or answer nonsense", () => {
     throw oops;
   };
 
-  test.each(["retryIf", "retryAfter", "random"] as const)("%s throws: the retry ends with that", async (name) => {
-    const fn = vi.fn(never);
-    const budget = new Budget({ min: 1 });
-    await expect(retry(background(), fn, { [name]: throwing, budget })).rejects.toBe(oops);
-    expect([fn.mock.calls.length, budget.tokens()]).toEqual([1, 1]);
-  });
+  test.each(["retryIf", "retryAfter", "random", "onRetry"] as const)(
+    "%s throws: the retry ends with that",
+    async (name) => {
+      const fn = vi.fn(never);
+      const budget = new Budget({ min: 1 });
+      await expect(retry(background(), fn, { [name]: throwing, budget })).rejects.toBe(oops);
+      expect([fn.mock.calls.length, budget.tokens()]).toEqual([1, 1]);
+    },
+  );
 
   test("retryIf answers with a promise, which would count as yes", async () => {
     const fn = vi.fn(never);
     const retried = retry(background(), fn, { retryIf: () => Promise.resolve(false) as never });
     await expect(retried).rejects.toThrow(new TypeError("retry: retryIf must not return a promise"));
     expect(fn).toHaveBeenCalledOnce();
+  });
+
+  test("onRetry answers with a promise, which nobody would wait for", async () => {
+    const budget = new Budget({ min: 1 });
+    const retried = retry(background(), never, { onRetry: () => Promise.resolve() as never, budget });
+    await expect(retried).rejects.toThrow(new TypeError("retry: onRetry must not return a promise"));
+    expect(budget.tokens()).toBe(1);
   });
 
   test.each(["1", null, Promise.resolve(1), {}])("retryAfter answers %o", async (answer) => {

@@ -361,6 +361,26 @@ describe("total", () => {
   });
 });
 
+describe("onRetry", () => {
+  test("hears of each retry before its wait, and of no failure after which there is none", async () => {
+    const heard: unknown[] = [];
+    const begin = now();
+    const { at } = await starts({ ...whole, onRetry: (...args) => heard.push([...args, Math.round(now() - begin)]) });
+    expect(at).toEqual([0, 100, 300]);
+    expect(heard).toEqual([
+      [down, 1, 100, 0],
+      [down, 2, 200, 100],
+    ]);
+  });
+
+  test("is not called where the budget has no token, or the deadline leaves no time", async () => {
+    const onRetry = vi.fn();
+    await starts({ budget: new Budget({ min: 0 }), onRetry });
+    await starts({ total: 50, ...whole, onRetry });
+    expect(onRetry).not.toHaveBeenCalled();
+  });
+});
+
 describe("a budget", () => {
   test("each retry takes a token, and without one it gives up with the last error", async () => {
     const budget = new Budget({ min: 3 });

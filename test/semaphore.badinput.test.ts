@@ -17,6 +17,7 @@ describe("counts", () => {
     await sem.acquire(background(), 2);
 
     expect(() => sem.tryAcquire(n)).toThrow(RangeError);
+    expect(() => sem.tryPermit(n)).toThrow(RangeError);
     expect(() => sem.release(n)).toThrow(RangeError);
     await expect(sem.acquire(background(), n)).rejects.toThrow(RangeError);
     await expect(sem.permit(background(), n)).rejects.toThrow(RangeError);
@@ -32,6 +33,7 @@ describe("counts", () => {
     expect(() => new Weighted(two)).toThrow(new TypeError('Weighted: size must be a whole number, got "2"'));
     const shown = 'n must be a whole number, got "2"';
     expect(() => sem.tryAcquire(two)).toThrow(new TypeError(`tryAcquire: ${shown}`));
+    expect(() => sem.tryPermit(two)).toThrow(new TypeError(`tryPermit: ${shown}`));
     expect(() => sem.release(two)).toThrow(new TypeError(`release: ${shown}`));
     await expect(sem.acquire(background(), two)).rejects.toThrow(new TypeError(`acquire: ${shown}`));
     await expect(sem.permit(background(), two)).rejects.toThrow(new TypeError(`permit: ${shown}`));

@@ -213,6 +213,22 @@ describe("order", () => {
 });
 
 describe("permits", () => {
+  test("tryPermit takes units only where they are free and nobody waits, and its permit alone gives them back", async () => {
+    const sem = new Weighted(3);
+    const permit = sem.tryPermit(2);
+    expect([permit?.n, sem.held()]).toEqual([2, 2]);
+    expect(() => sem.release()).toThrow("semaphore: released more than held");
+    expect(sem.tryPermit(2)).toBeUndefined();
+    expect(sem.tryPermit(4)).toBeUndefined();
+    const waiter = sem.permit(background(), 2);
+    expect(sem.tryPermit()).toBeUndefined();
+    permit?.release();
+    permit?.release();
+    expect(sem.held()).toBe(2);
+    (await waiter).release();
+    expect(sem.held()).toBe(0);
+  });
+
   test("a permit carries its units and gives them back at the end of the block", async () => {
     const sem = new Weighted(3);
     {

@@ -4,8 +4,8 @@ const BRAND = Symbol.for("gopark.brand");
 
 /**
  * Lets `instanceof cls` recognise the errors that another copy of the package made, by a brand instead of by identity,
- * and sets the `name` of its objects. Call it from the class's static block. A user's subclass keeps the ordinary
- * meaning of `instanceof`.
+ * and sets the `name` of its objects. Call it from the class's static block. A branded class may extend another: its
+ * errors are instances of both. A user's subclass keeps the ordinary meaning of `instanceof`.
  */
 export function brand(cls: abstract new (...args: never[]) => Error, tag: string, name: string = tag): void {
   Object.defineProperty(cls.prototype, BRAND, { value: tag });
@@ -13,9 +13,19 @@ export function brand(cls: abstract new (...args: never[]) => Error, tag: string
   Object.defineProperty(cls, Symbol.hasInstance, {
     value(this: unknown, value: unknown): boolean {
       if (this !== cls) return Function.prototype[Symbol.hasInstance].call(this, value);
-      return value instanceof Error && (value as { [BRAND]?: unknown })[BRAND] === tag;
+      return value instanceof Error && isBranded(value, tag);
     },
   });
+}
+
+/** Whether the error's class, or one that it extends, has the brand. */
+function isBranded(error: Error, tag: string): boolean {
+  const nearest = (error as { [BRAND]?: unknown })[BRAND];
+  if (nearest === tag || nearest === undefined) return nearest === tag;
+  for (let proto: object | null = error; proto !== null; proto = Object.getPrototypeOf(proto)) {
+    if (Object.hasOwn(proto, BRAND) && (proto as { [BRAND]?: unknown })[BRAND] === tag) return true;
+  }
+  return false;
 }
 
 /**
