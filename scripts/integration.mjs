@@ -1,10 +1,11 @@
 /**
  * Tests the library with programs of other projects.
  *
+ *   npm run http          gopark/http and gopark/admission with HTTP clients and frameworks
  *   npm run observe       gopark/metrics with the clients and tools for watching a program
  *   npm run runtimes      other runtimes: Node's other versions, Bun, Deno, Chromium
  *
- * What is needed is a package of its own, test/observe or test/runtimes, which the first run installs. Its package.json
+ * What is needed is a package of its own, test/observe for example, which the first run installs. Its package.json
  * names what has to be installed on the machine, too ("tools"). What is not is said, and the tests with it are left
  * out.
  */

@@ -12,6 +12,7 @@ write(examples);
 const NOT_RUN: Record<string, number> = {
   "docs/deadlock.md": 2, // they end in deadlocks: deadlock.process.test.ts runs them
   "docs/go-to-typescript.md": 1, // imports alone
+  "docs/http.md": 2, // with undici, which is not installed here
   "docs/leak.md": 2, // set-ups of vitest, node:test and jest
   "docs/synctest.md": 1, // a test of vitest
   "src/leak/vitest.ts": 1, // a set-up file of vitest

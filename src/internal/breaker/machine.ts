@@ -153,6 +153,11 @@ export class Machine {
     return this.tally.snapshot();
   }
 
+  /** When an open breaker becomes half-open, as the last call left it; undefined if it is not open. */
+  retryAt(): number | undefined {
+    return this.current === "open" ? this.expiry : undefined;
+  }
+
   /** The error for a call that is refused now; undefined if a request may begin. (Returned, as a throw costs more.) */
   findRefusal(): Error | undefined {
     this.advance();

@@ -1,0 +1,249 @@
+/**
+ * One request of a call: it holds a slot from its sending until its fetch has settled and its body has ended.
+ *
+ * It is in one of four states. *Sent*: the promise of `fetch` is pending. *Answered*: it has resolved, and the call has
+ * not decided yet whether to keep the answer. *Delivered*: the caller has the Response, and its body is watched.
+ * *Ended*. An abort, by the end of the call's context or by the loser's fate in a hedge, ends it from any of them; but
+ * while a fetch ignores that, its slot stays taken.
+ */
+
+import type { Request as BreakerRequest } from "../breaker/machine.ts";
+import type { Element } from "../data/list.ts";
+import { guarded, reaction } from "../host/async.ts";
+import { withoutStack } from "../host/errors.ts";
+import type { Ending } from "../wait/endings.ts";
+import { sourceOf } from "../wait/foreign.ts";
+import type { Dependent } from "../wait/source.ts";
+import { type Phase as EndPhase, PHASE_ABORT } from "../wait/waitable.ts";
+import { Body, type BodyEnd, type BodyOwner, discard, isWatchable } from "./body.ts";
+import type { Call } from "./call.ts";
+import { AbandonedBodyError, type CallError, NetworkError, type Phase, type Sent } from "./errors.ts";
+import type { Slot } from "./gate.ts";
+import { type Host, NOT_COUNTED } from "./hosts.ts";
+import { failureOf } from "./network.ts";
+import type { Outgoing } from "./outgoing.ts";
+import { type Sending, whileObserved } from "./phases.ts";
+
+/** How an attempt is sent. */
+export interface Sender {
+  /** Calls `fetch`. */
+  send(input: string | URL | Request, init: RequestInit): unknown;
+  readonly phases: boolean;
+}
+
+type Settle = { resolve(response: Response): void; reject(reason: unknown): void };
+
+/** A request that has been let through by its host's breaker and holds a slot. */
+export class Attempt implements Dependent, BodyOwner {
+  list: object | undefined = undefined;
+  prev: Element | undefined = undefined;
+  next: Element | undefined = undefined;
+
+  /** Set by an abort. */
+  reason: CallError | undefined = undefined;
+
+  private readonly call: Call;
+  private readonly host: Host;
+  private readonly controller = new AbortController();
+  private readonly abortLater = reaction(() => this.abortByContext());
+
+  // Cleared when the slot is released, and when the breaker has been told how the request ended.
+  private slot: Slot | undefined;
+  private counted: BreakerRequest | undefined;
+
+  // Set while `fetch` is pending.
+  private fetching = false;
+  private settle: Settle | undefined = undefined;
+
+  private sending: Sending | undefined = undefined;
+  private phase: "headers" | "body" = "headers";
+  private body: Body | undefined = undefined;
+
+  constructor(call: Call, host: Host, slot: Slot, counted: BreakerRequest | undefined) {
+    this.call = call;
+    this.host = host;
+    this.slot = slot;
+    this.counted = counted;
+  }
+
+  /**
+   * Calls `fetch`. Resolves to the answer, whatever its status; then call {@link deliver} or {@link drop}. Rejects,
+   * with nothing held but the slot of a fetch that ignores its signal, with a CallError, or with the TypeError of a bad
+   * argument. The context of the call has not ended.
+   */
+  send(outgoing: Outgoing, isLast: boolean, sender: Sender): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      this.settle = { resolve, reject };
+      this.fetching = true;
+      sourceOf(this.call.ctx).link(this);
+      let answer: unknown;
+      try {
+        const [input, init] = outgoing.next(this.controller.signal, isLast);
+        answer = sender.phases ? this.observed(() => sender.send(input, init)) : sender.send(input, init);
+      } catch (error) {
+        answer = Promise.reject(error);
+      }
+      Promise.resolve(answer).then(
+        (response) => this.answered(response),
+        (error) => this.failed(error, outgoing),
+      );
+    });
+  }
+
+  private observed<R>(fn: () => R): R {
+    this.sending = { isConnecting: false, hasSent: false };
+    return whileObserved(this.sending, fn);
+  }
+
+  private answered(given: unknown): void {
+    this.fetching = false;
+    const response = given as Response;
+    if (typeof response?.status !== "number") {
+      this.end(NOT_COUNTED);
+      this.settle?.reject(new TypeError("SafeCaller: fetch must resolve to a Response"));
+    } else if (this.reason === undefined) {
+      this.phase = "body";
+      if (response.status >= 500) this.count(response);
+      this.settle?.resolve(response);
+    } else {
+      discard(response);
+      this.release();
+    }
+    this.settle = undefined;
+  }
+
+  private failed(error: unknown, outgoing: Outgoing): void {
+    this.fetching = false;
+    if (this.reason !== undefined) {
+      this.release();
+      return;
+    }
+    const isOfArguments = outgoing.refuses(error);
+    const shown = isOfArguments ? error : this.networkError(error);
+    this.end(isOfArguments ? NOT_COUNTED : shown);
+    this.settle?.reject(shown);
+    this.settle = undefined;
+  }
+
+  /** Hands the answer to the caller, with its body watched. Throws the reason if the attempt has been aborted. */
+  deliver(response: Response): Response {
+    if (this.reason !== undefined) {
+      discard(response);
+      throw this.reason;
+    }
+    if (isWatchable(response)) {
+      const body = new Body(this);
+      try {
+        body.addBranch(response);
+        this.body = body;
+        return response;
+      } catch {
+        // A frozen Response cannot be watched. It counts as one without a body.
+      }
+    }
+    this.end(undefined);
+    this.call.finish();
+    return response;
+  }
+
+  /** Gives the answer up. */
+  drop(response: Response): void {
+    discard(response);
+    this.end(undefined);
+  }
+
+  /** Aborts the request; does nothing if it has ended. `end` is what the breaker is told. */
+  abort(reason: CallError, end: unknown): void {
+    if (this.reason !== undefined || this.slot === undefined) return;
+    this.reason = reason;
+    this.count(end);
+    guarded(() => this.controller.abort(reason));
+    this.settle?.reject(reason);
+    this.settle = undefined;
+    this.body?.abort(reason);
+    this.release();
+  }
+
+  // As what depends on the context of the call.
+
+  ended(_: Ending): EndPhase {
+    return PHASE_ABORT;
+  }
+
+  afterEnd(_: Ending, byCaller: boolean): void {
+    if (byCaller) this.abortByContext();
+    else this.abortLater();
+  }
+
+  private abortByContext(): void {
+    const { phase, sent } = this.progress();
+    const error = this.call.endError(phase, sent);
+    // The service is to blame if somebody waited for it, and the deadline has passed.
+    const isTimeout = error.name === "TimeoutError";
+    const isWaiting = phase !== "body" || this.body?.isBeingRead() === true;
+    this.abort(error, isTimeout ? (isWaiting ? error : undefined) : NOT_COUNTED);
+    if (phase === "body") this.call.finish();
+  }
+
+  // As the owner of a body.
+
+  bodyError(error: unknown): unknown {
+    return this.networkError(error);
+  }
+
+  bodyEnded(end: BodyEnd): void {
+    this.body = undefined;
+    if (end === "collected") {
+      const details = this.call.details("body", "yes");
+      const message = `call to ${details.host}: its Response was dropped with the body unread`;
+      this.abort(
+        withoutStack(() => new AbandonedBodyError(message, details)),
+        undefined,
+      );
+    } else {
+      this.end(end === "failed" ? end : undefined);
+    }
+    this.call.finish();
+  }
+
+  private progress(): { phase: Phase; sent: Sent } {
+    if (this.phase === "body") return { phase: "body", sent: "yes" };
+    const { sending } = this;
+    if (sending === undefined) return { phase: "headers", sent: "maybe" };
+    const sent = sending.hasSent || !sending.isConnecting ? "maybe" : "no";
+    return { phase: sending.isConnecting ? "connect" : "headers", sent };
+  }
+
+  private networkError(error: unknown): NetworkError {
+    const { code, text, beforeSending } = failureOf(error);
+    let { phase, sent } = this.progress();
+    if (phase !== "body" && beforeSending) {
+      phase = "connect";
+      if (this.sending?.hasSent !== true) sent = "no";
+    }
+    const details = this.call.details(phase, sent, error);
+    return withoutStack(
+      () => new NetworkError(`call to ${details.host} failed in phase ${phase}: ${text}`, details, code),
+    );
+  }
+
+  /** Tells the breaker how the request ended, once: undefined for a success. */
+  private count(end: unknown): void {
+    const { counted } = this;
+    this.counted = undefined;
+    if (counted !== undefined) guarded(() => this.host.breaker?.end(counted, end));
+  }
+
+  private end(end: unknown): void {
+    this.count(end);
+    this.release();
+  }
+
+  private release(): void {
+    const { slot } = this;
+    if (this.fetching || slot === undefined) return;
+    this.slot = undefined;
+    sourceOf(this.call.ctx).unlink(this);
+    slot.release();
+  }
+}

@@ -1,0 +1,291 @@
+/**
+ * Watches the body of a Response: when it has ended, its call no longer holds anything.
+ *
+ * The Response itself is handed out, not a copy: a new one would lose its URL and type, and with a stream in between a
+ * read costs half as much again. Its methods are shadowed, and `body` is replaced by a stream of ours when it is first
+ * read. So what ends a body is seen: a method that has settled, a stream that has ended or was cancelled, an abort, and
+ * the collector. A clone is watched too; the body has ended when all branches have.
+ *
+ * Nothing here refers to a Response from outside of it: {@link Branch} is what the registry holds, and what the call
+ * holds. Only while somebody reads, a branch refers to the promise or to the stream of that reader.
+ */
+import { guarded } from "../host/async.ts";
+
+/** How a body ended: read to its end; failed; cancelled by its reader; or collected, unread. */
+export type BodyEnd = "whole" | "failed" | "cancelled" | "collected";
+
+/** The call that a body belongs to. */
+export interface BodyOwner {
+  /** Set once the call has been aborted: what readers reject with. */
+  readonly reason: Error | undefined;
+  /** What a reader rejects with after the body has failed with `error`. */
+  bodyError(error: unknown): unknown;
+  /** All branches have ended; called once. `end` is "collected" only if none was read or cancelled. */
+  bodyEnded(end: BodyEnd): void;
+}
+
+/** The branches of one body: the Response, and its clones. */
+export class Body {
+  private readonly owner: BodyOwner;
+  private readonly live = new Set<Branch>();
+  private collected = true;
+
+  constructor(owner: BodyOwner) {
+    this.owner = owner;
+  }
+
+  get reason(): Error | undefined {
+    return this.owner.reason;
+  }
+
+  /** Whether somebody waits for a part of it. */
+  isBeingRead(): boolean {
+    for (const branch of this.live) if (branch.isBeingRead()) return true;
+    return false;
+  }
+
+  /** Rejects the readers with the reason of the call's abort. The owner ends the body. */
+  abort(reason: Error): void {
+    for (const branch of this.live) branch.abort(reason);
+    this.live.clear();
+  }
+
+  /** Shadows the Response of a new branch. Throws, with nothing changed, if it is frozen. */
+  addBranch(response: Response): void {
+    const branch = new Branch(this);
+    Object.defineProperties(response, shadows(response));
+    (response as Watched)[BRANCH] = branch;
+    this.live.add(branch);
+    registry.register(response, branch, branch);
+  }
+
+  /** A branch has ended. */
+  end(branch: Branch, how: BodyEnd): void {
+    if (!this.live.delete(branch)) return;
+    registry.unregister(branch);
+    if (how !== "collected") this.collected = false;
+    if (this.live.size === 0) this.owner.bodyEnded(this.collected ? "collected" : how === "collected" ? "whole" : how);
+  }
+
+  errorOf(error: unknown): unknown {
+    return this.owner.reason ?? this.owner.bodyError(error);
+  }
+}
+
+/** One branch: what reads it, while somebody does. */
+class Branch {
+  readonly body: Body;
+
+  // The reject function of a method that reads; the controller of a stream while a read of it is pending. Written when
+  // that begins, and cleared when it ends.
+  reject: ((reason: unknown) => void) | undefined = undefined;
+  pulling: Controller | undefined = undefined;
+
+  constructor(body: Body) {
+    this.body = body;
+  }
+
+  isBeingRead(): boolean {
+    return this.reject !== undefined || this.pulling !== undefined;
+  }
+
+  end(how: BodyEnd): void {
+    this.reject = undefined;
+    this.pulling = undefined;
+    this.body.end(this, how);
+  }
+
+  abort(reason: Error): void {
+    const { reject, pulling } = this;
+    this.reject = undefined;
+    this.pulling = undefined;
+    reject?.(reason);
+    if (pulling !== undefined) guarded(() => pulling.error(reason));
+  }
+}
+
+type Controller = ReadableStreamDefaultController | ReadableByteStreamController;
+
+// A branch that is being read ends by itself, or by the deadline, even if its Response has been dropped.
+const registry = new FinalizationRegistry<Branch>((branch) => {
+  if (!branch.isBeingRead()) branch.end("collected");
+});
+
+const BRANCH = Symbol("gopark.http.branch");
+
+type Watched = Response & { [BRANCH]?: Branch };
+
+const READERS = ["arrayBuffer", "blob", "bytes", "formData", "json", "text"] as const;
+type Reader = (typeof READERS)[number];
+
+const SHADOWS: PropertyDescriptorMap = { clone: method(clone), body: { get: bodyOf, configurable: true } };
+for (const name of READERS) {
+  SHADOWS[name] = method(function (this: Watched): Promise<unknown> {
+    return read(this, name);
+  });
+}
+const { bytes: _, ...SHADOWS_WITHOUT_BYTES } = SHADOWS;
+
+function method(value: (this: Watched) => unknown): PropertyDescriptor {
+  return { value, configurable: true, writable: true };
+}
+
+/** The properties to define. `bytes` is a method that older hosts do not have. */
+function shadows(response: Response): PropertyDescriptorMap {
+  return "bytes" in response ? SHADOWS : SHADOWS_WITHOUT_BYTES;
+}
+
+/**
+ * Whether the Response has a body whose end can be seen. One without a body, or an object that some test hands out in
+ * place of a Response, has none; nor has one that is watched already.
+ */
+export function isWatchable(response: Response): boolean {
+  const { body } = response;
+  if (body === null || typeof body?.getReader !== "function") return false;
+  if ((response as Watched)[BRANCH] !== undefined || response.headers.get("content-length") === "0") return false;
+  return typeof Object.getPrototypeOf(response).text === "function";
+}
+
+/** Cancels the body of a Response that nobody will read. */
+export function discard(response: Response): void {
+  try {
+    if (response.body?.locked === false) response.body.cancel().catch(() => {});
+  } catch {
+    // Of a Response that is none. Nothing of it is needed any more.
+  }
+}
+
+/** Calls a method of the Response's class. */
+function original(response: Response, name: Reader): Promise<unknown>;
+function original(response: Response, name: "clone"): Response;
+function original(response: Response, name: Reader | "clone"): unknown {
+  return (Object.getPrototypeOf(response)[name] as () => unknown).call(response);
+}
+
+function originalBody(response: Response): ReadableStream {
+  return Reflect.get(Object.getPrototypeOf(response), "body", response) as ReadableStream;
+}
+
+/** Whether the stream that stands for the body, if there is one, has a reader. */
+function isShownLocked(response: Watched): boolean {
+  const shown = Object.getOwnPropertyDescriptor(response, "body")?.value as ReadableStream | undefined;
+  return shown?.locked === true;
+}
+
+/**
+ * Calls a method while the body itself has a reader if the stream that stands for it does: then it fails as it would.
+ */
+function withLock<T>(response: Watched, fn: () => T): T {
+  const body = originalBody(response);
+  const reader = isShownLocked(response) && !body.locked ? body.getReader() : undefined;
+  try {
+    return fn();
+  } finally {
+    reader?.releaseLock();
+  }
+}
+
+function read(response: Watched, name: Reader): Promise<unknown> {
+  const branch = response[BRANCH] as Branch;
+  // A body that is in use, or was used: the TypeError of the host, which ends nothing.
+  if (response.bodyUsed || originalBody(response).locked || isShownLocked(response)) {
+    return withLock(response, () => original(response, name));
+  }
+  const { reason } = branch.body;
+  if (reason !== undefined) return Promise.reject(reason);
+  return new Promise((resolve, reject) => {
+    branch.reject = reject;
+    original(response, name).then(
+      (value) => {
+        branch.end("whole");
+        resolve(value);
+      },
+      (error) => {
+        const own = isOfContent(error, name);
+        branch.end(own ? "whole" : "failed");
+        reject(own ? error : branch.body.errorOf(error));
+      },
+    );
+  });
+}
+
+/** Whether the whole body was read, and is not what the method understands, or too long for it. */
+function isOfContent(error: unknown, name: Reader): boolean {
+  try {
+    if (error instanceof RangeError) return true;
+    if (name === "json") return error instanceof SyntaxError;
+    return name === "formData" && error instanceof TypeError && error.cause === undefined;
+  } catch {
+    return false; // A foreign one that throws when it is looked at.
+  }
+}
+
+function clone(this: Watched): Response {
+  const { body } = this[BRANCH] as Branch;
+  const copy = withLock(this, () => original(this, "clone"));
+  if (body.reason === undefined) body.addBranch(copy);
+  return copy;
+}
+
+/** The getter of `body`: a stream in its place, made once. */
+function bodyOf(this: Watched): ReadableStream | null {
+  const body = originalBody(this);
+  if (body.locked || this.bodyUsed) return body;
+  const stream = streamOver(this, body);
+  Object.defineProperty(this, "body", { value: stream, configurable: true });
+  return stream;
+}
+
+/**
+ * A stream of what the body has, which reads nothing before it is read. It refers to the Response, which so lives as
+ * long as the stream does.
+ */
+function streamOver(response: Watched, body: ReadableStream): ReadableStream {
+  const branch = response[BRANCH] as Branch;
+  let reader: ReadableStreamDefaultReader | undefined;
+  const readerOf = () => {
+    reader ??= originalBody(response).getReader(); // A clone has replaced the body meanwhile.
+    return reader;
+  };
+  const pull = async (controller: Controller): Promise<void> => {
+    let result: Awaited<ReturnType<ReadableStreamDefaultReader["read"]>>;
+    branch.pulling = controller;
+    try {
+      const { reason } = branch.body;
+      if (reason !== undefined) throw reason;
+      result = await readerOf().read();
+    } catch (error) {
+      // After an abort the stream has failed already.
+      if (branch.pulling === undefined && branch.body.reason !== undefined) return;
+      const shown = branch.body.errorOf(error);
+      branch.end("failed");
+      throw shown;
+    }
+    if (branch.pulling === undefined) return; // Aborted, though its fetch does not know.
+    branch.pulling = undefined;
+    if (!result.done) {
+      controller.enqueue(result.value as never);
+      return;
+    }
+    branch.end("whole");
+    controller.close();
+    (controller as Partial<ReadableByteStreamController>).byobRequest?.respond(0);
+  };
+  const cancel = (reason: unknown): Promise<void> => {
+    branch.end("cancelled");
+    return readerOf().cancel(reason);
+  };
+  const source = { pull, cancel };
+  if (isOfBytes(body)) return new ReadableStream({ ...source, type: "bytes" });
+  return new ReadableStream(source, { highWaterMark: 0 });
+}
+
+/** Whether the stream hands out bytes, so that a reader may bring its own buffer. */
+function isOfBytes(body: ReadableStream): boolean {
+  try {
+    body.getReader({ mode: "byob" }).releaseLock();
+    return true;
+  } catch {
+    return false;
+  }
+}

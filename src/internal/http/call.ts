@@ -1,0 +1,96 @@
+/** One call: its deadline, what ends it early, and the errors that say where it was. */
+import { type CancelScope, type Context, DeadlineExceeded, merge, withTimeout } from "../../context.ts";
+import { withoutStack } from "../host/errors.ts";
+import { now } from "../time/clock.ts";
+import { isSignal } from "../wait/foreign.ts";
+import type { Cancel } from "../wait/source.ts";
+import {
+  CallCanceledError,
+  type CallDetails,
+  type CallError,
+  CallTimeoutError,
+  type Phase,
+  type Sent,
+} from "./errors.ts";
+
+/** From the call of `fetch` to the end of the body. */
+export class Call {
+  readonly host: string;
+  readonly startedAt: number = now();
+
+  /** The number of the attempt, from 1. */
+  attempt = 1;
+
+  private readonly sources: readonly Cancel[];
+  private readonly scope: CancelScope;
+
+  // Joins the sources, if there are several.
+  private readonly merged: CancelScope | undefined = undefined;
+
+  /** Throws TypeError if a source is neither a context nor a signal. Call {@link finish} on every path. */
+  constructor(host: string, sources: readonly Cancel[], timeout: number) {
+    this.host = host;
+    this.sources = sources;
+    const [first, ...others] = sources;
+    if (others.length > 0) this.merged = merge(first, ...others);
+    this.scope = withTimeout(this.merged?.ctx ?? first, timeout);
+  }
+
+  /** Ends with the call. */
+  get ctx(): Context {
+    return this.scope.ctx;
+  }
+
+  /** How many milliseconds are left; Infinity without a deadline. */
+  timeLeft(): number {
+    const deadline = this.ctx.deadline();
+    return deadline === undefined ? Number.POSITIVE_INFINITY : deadline - now();
+  }
+
+  /** Ends what still runs of the call, for this cause. */
+  cancel(cause: unknown): void {
+    this.scope.cancel(cause);
+  }
+
+  /** The call has ended: nothing of it is armed or counted any more. May be called again. */
+  finish(): void {
+    this.scope.cancel();
+    this.merged?.cancel();
+  }
+
+  /** The details of an error in this phase. */
+  details(phase: Phase, sent: Sent, cause?: unknown): CallDetails {
+    const elapsed = Math.round(now() - this.startedAt);
+    return { host: this.host, phase, elapsed, attempt: this.attempt, sent, cause };
+  }
+
+  /** The error of a call whose context has ended. */
+  endError(phase: Phase, sent: Sent): CallError {
+    const error = this.ctx.err();
+    const details = this.details(phase, sent, this.reason(error));
+    const { host, elapsed } = details;
+    return withoutStack(() =>
+      error instanceof DeadlineExceeded
+        ? new CallTimeoutError(`call to ${host} timed out after ${elapsed} ms, in phase ${phase}`, details)
+        : new CallCanceledError(`call to ${host} canceled after ${elapsed} ms, in phase ${phase}`, details),
+    );
+  }
+
+  /** Why the call was cancelled: the reason of the source that has ended, or what {@link cancel} was given. */
+  private reason(error: Error | undefined): unknown {
+    if (error instanceof DeadlineExceeded) return error;
+    try {
+      for (const source of this.sources) {
+        if (!isSignal(source)) {
+          const ended = source.err();
+          if (ended !== undefined) return ended;
+        } else if (source.aborted) {
+          return source.reason;
+        }
+      }
+    } catch {
+      // A foreign one that throws when it is asked again.
+    }
+    return error?.cause ?? error;
+  }
+}

@@ -1,0 +1,196 @@
+/** A call's way: through the gate, out by `fetch`, and again where retries are allowed; with hedges, twice at once. */
+import type { HostStats, SafeInit, Stats } from "../../http.ts";
+import { retry } from "../../retry.ts";
+import { optionsOf, wholeNumber } from "../data/args.ts";
+import { now } from "../time/clock.ts";
+import { budgetWait } from "../time/turn.ts";
+import type { Cancel } from "../wait/source.ts";
+import { Attempt, type Sender } from "./attempt.ts";
+import { Call } from "./call.ts";
+import { CallError, NetworkError, type Sent } from "./errors.ts";
+import { type Entry, Gate } from "./gate.ts";
+import { type Answer, hedged } from "./hedge.ts";
+import type { Host } from "./hosts.ts";
+import { type HedgePolicy, type Policy, positive, type RetryPolicy } from "./options.ts";
+import { Outgoing, plainInit, sourcesOf } from "./outgoing.ts";
+import { observeSending } from "./phases.ts";
+import { retryAfterOf } from "./retryafter.ts";
+
+/** What all attempts of a call share. */
+interface Job {
+  readonly call: Call;
+  readonly host: Host;
+  readonly outgoing: Outgoing;
+  readonly weight: number;
+}
+
+/** An answer that would be tried again, thrown so that `retry` decides. */
+class RetryableAnswer implements Answer {
+  readonly attempt: Attempt;
+  readonly response: Response;
+
+  constructor({ attempt, response }: Answer) {
+    this.attempt = attempt;
+    this.response = response;
+  }
+}
+
+/** What a SafeCaller does. */
+export class Caller implements Sender {
+  private readonly policy: Policy;
+  private readonly gate: Gate;
+
+  constructor(policy: Policy) {
+    this.policy = policy;
+    this.gate = new Gate(policy);
+    if (policy.phases) observeSending();
+  }
+
+  get phases(): boolean {
+    return this.policy.phases;
+  }
+
+  send(input: string | URL | Request, init: RequestInit): unknown {
+    const { fetch } = this.policy;
+    // The host's is looked up now: tests replace it.
+    return fetch === undefined ? globalThis.fetch(input, init) : fetch(input, init);
+  }
+
+  async fetch(given: string | URL | Request, givenInit: SafeInit | undefined): Promise<Response> {
+    this.gate.checkOpen();
+    const [input, init] = plainInit(given, optionsOf(givenInit, "fetch: init"));
+    const { timeout = this.policy.timeout, weight = 1 } = init;
+    positive(timeout, "fetch: timeout");
+    wholeNumber(weight, "fetch: weight", 1);
+    const outgoing = new Outgoing(input, init);
+    const host = this.gate.hosts.at(outgoing.url);
+    const call = new Call(host.key, sourcesOf(input, init), timeout);
+    let response: Response;
+    host.users++;
+    try {
+      if (call.ctx.err() !== undefined) throw call.endError("queue", "no");
+      const answer = await this.answerOf({ call, host, outgoing, weight });
+      response = answer.attempt.deliver(answer.response);
+    } catch (error) {
+      call.finish();
+      const turn = budgetWait();
+      if (turn !== undefined) await turn;
+      throw error;
+    } finally {
+      host.users--;
+    }
+    if (response.status < 500) this.policy.hedge?.budget.earn();
+    const turn = budgetWait();
+    if (turn !== undefined) await turn;
+    return response;
+  }
+
+  stats(): Stats {
+    let queued = 0;
+    const hosts: [string, HostStats][] = [];
+    for (const host of this.gate.hosts.all()) {
+      queued += host.queued;
+      hosts.push([host.key, { running: host.running, queued: host.queued, breaker: host.breaker?.peekState() }]);
+    }
+    return { running: this.gate.running, queued, hosts: Object.fromEntries(hosts) };
+  }
+
+  close(cancel: Cancel | undefined): Promise<void> {
+    return this.gate.close(cancel);
+  }
+
+  private async answerOf(job: Job): Promise<Answer> {
+    const { retry: policy } = this.policy;
+    if (policy === undefined) return this.attempt(job, true);
+    try {
+      return await this.withRetries(job, policy);
+    } catch (error) {
+      if (error instanceof RetryableAnswer) return error; // It has given up: the answer is the caller's.
+      throw error;
+    } finally {
+      this.gate.unpark(job.call);
+    }
+  }
+
+  private async withRetries(job: Job, policy: RetryPolicy): Promise<Answer> {
+    const { call, outgoing } = job;
+    const { attempts, base, cap, statuses, budget } = policy;
+    // Of the attempt that failed last, while the call waits for the next one.
+    let sent: Sent | undefined;
+    try {
+      return await retry(
+        call.ctx,
+        async (_, attempt) => {
+          sent = undefined;
+          this.gate.unpark(call);
+          call.attempt = attempt;
+          const answer = await this.attempt(job, attempt === attempts || !outgoing.isReplayable);
+          // Thrown even if it is the last one: it must not count as a success for the budget.
+          if (statuses.has(answer.response.status)) throw new RetryableAnswer(answer);
+          return answer;
+        },
+        {
+          attempts: outgoing.isReplayable ? attempts : 1,
+          base,
+          cap,
+          budget,
+          retryIf: (error) => mayRetry(error, outgoing) && !this.refuses(job),
+          retryAfter: (error) => retryAfter(error, policy),
+          onRetry: (error) => {
+            sent = error instanceof CallError ? error.sent : "yes";
+            this.gate.park(call);
+            if (error instanceof RetryableAnswer) error.attempt.drop(error.response);
+          },
+        },
+      );
+    } catch (error) {
+      if (error !== call.ctx.err()) throw error;
+      throw sent === undefined ? call.endError("queue", "no") : call.endError("backoff", sent);
+    }
+  }
+
+  /** Whether a further attempt would be refused at once: then the answer that there is counts. */
+  private refuses({ host }: Job): boolean {
+    return this.gate.isClosed() || host.breaker?.state() === "open";
+  }
+
+  private async attempt(job: Job, isLast: boolean): Promise<Answer> {
+    const entry = await this.gate.enter(job.call, job.host, job.weight);
+    const { hedge } = this.policy;
+    const isHedged = hedge !== undefined && job.outgoing.isSafe && job.outgoing.isReplayable;
+    const attempt = this.begin(job, entry);
+    const answer = attempt.send(job.outgoing, isLast && !isHedged, this);
+    if (isHedged) return hedged(job.call, hedge, [attempt, answer], () => this.launch(job, hedge));
+    return { attempt, response: await answer };
+  }
+
+  /** Begins a further attempt beside another, if there is a slot and a token for it. */
+  private launch(job: Job, { budget }: HedgePolicy): [Attempt, Promise<Response>] | undefined {
+    if (!budget.spend()) return undefined;
+    let entry: Entry | undefined;
+    try {
+      entry = this.gate.tryEnter(job.host, job.weight);
+    } finally {
+      if (entry === undefined) budget.giveBack();
+    }
+    if (entry === undefined) return undefined;
+    const attempt = this.begin(job, entry);
+    return [attempt, attempt.send(job.outgoing, false, this)];
+  }
+
+  private begin({ call, host }: Job, { slot, counted }: Entry): Attempt {
+    return new Attempt(call, host, slot, counted);
+  }
+}
+
+/** Whether what failed may be sent again: it was not sent, or doing it twice does no harm. */
+function mayRetry(error: unknown, outgoing: Outgoing): boolean {
+  if (error instanceof RetryableAnswer) return outgoing.isIdempotent;
+  return error instanceof NetworkError && (error.sent === "no" || outgoing.isIdempotent);
+}
+
+function retryAfter(error: unknown, { maxRetryAfter }: RetryPolicy): number | undefined {
+  if (!(error instanceof RetryableAnswer)) return undefined;
+  const ms = retryAfterOf(error.response.headers.get("retry-after"), now());
+  return ms !== undefined && ms > maxRetryAfter ? Number.POSITIVE_INFINITY : ms;
+}

@@ -1,0 +1,280 @@
+/**
+ * What lets calls through: the rate, the queue for a slot, the breaker.
+ *
+ * 1. The host's breaker, if it is open, and the rate refuse at once.
+ * 2. The call waits for a slot of its host, then for one of all hosts. In this order, so that calls to a host that
+ * hangs
+ *    hold no slots that the others need.
+ * 3. The breaker is asked again, now for a place: a probe must not wait in a queue.
+ */
+import { afterFunc, type Context, withTimeout } from "../../context.ts";
+import { QueueFullError, Weighted } from "../../semaphore.ts";
+import type { Request as BreakerRequest } from "../breaker/machine.ts";
+import { show } from "../data/args.ts";
+import { guarded, report } from "../host/async.ts";
+import { withoutStack } from "../host/errors.ts";
+import { completed, failedWith } from "../time/turn.ts";
+import { Kind } from "../track/tracker.ts";
+import { sourceOf } from "../wait/foreign.ts";
+import type { Cancel } from "../wait/source.ts";
+import { Waiters } from "../wait/wait.ts";
+import type { Call } from "./call.ts";
+import { BreakerOpenError, type CallError, CallQueueFullError, QueueTimeoutError, RateLimitedError } from "./errors.ts";
+import { type Host, Hosts } from "./hosts.ts";
+import type { Permits } from "./limits.ts";
+import type { LimitPolicy } from "./options.ts";
+
+const CLOSE = new Kind("http close", "wait");
+
+type Permit = Awaited<ReturnType<Permits["permit"]>>;
+
+/** A call that has been let through. */
+export interface Entry {
+  /** To be released once. */
+  readonly slot: Slot;
+  /** What its host's breaker is told the end of, if it has one. */
+  readonly counted: BreakerRequest | undefined;
+}
+
+/** A slot of the host and one of all hosts, while a request holds them. */
+export class Slot {
+  private readonly gate: Gate;
+  private readonly host: Host;
+  private readonly ofHost: Permit;
+  private readonly ofAll: Permit;
+
+  constructor(gate: Gate, host: Host, ofHost: Permit, ofAll: Permit) {
+    this.gate = gate;
+    this.host = host;
+    this.ofHost = ofHost;
+    this.ofAll = ofAll;
+    host.running++;
+    gate.running++;
+  }
+
+  release(): void {
+    this.host.running--;
+    this.gate.running--;
+    giveBack(this.ofAll);
+    giveBack(this.ofHost);
+    this.gate.wakeIfIdle();
+  }
+}
+
+/** The limits of a caller, and the calls that they hold back. */
+export class Gate {
+  readonly hosts: Hosts;
+
+  /** How many requests hold a slot. Changed by {@link Slot}. */
+  running = 0;
+
+  private readonly permits: Permits;
+  private readonly queueTimeout: number | undefined;
+  private readonly queue: number;
+  private readonly what: string;
+
+  // The calls that hold no slot and wait for something.
+  private readonly parked = new Set<Call>();
+
+  // Why no call is let through any more. Set by `close`.
+  private closing: TypeError | undefined = undefined;
+  private readonly closes = new Waiters<void>(CLOSE);
+
+  constructor(policy: LimitPolicy) {
+    const { concurrency, queueTimeout, queue, what } = policy;
+    this.hosts = new Hosts(policy);
+    this.permits = typeof concurrency === "number" ? new Weighted(concurrency) : concurrency;
+    this.queueTimeout = queueTimeout;
+    this.queue = queue;
+    this.what = what;
+  }
+
+  isClosed(): boolean {
+    return this.closing !== undefined;
+  }
+
+  /** Throws TypeError once it is closed. */
+  checkOpen(): void {
+    if (this.closing !== undefined) throw this.closing;
+  }
+
+  /** Says that a call waits between two attempts: closing ends that. Take it back by {@link unpark}. */
+  park(call: Call): void {
+    this.parked.add(call);
+  }
+
+  unpark(call: Call): void {
+    this.parked.delete(call);
+  }
+
+  /** Lets a request of the call through at once; undefined where it would have to wait, or is refused. */
+  tryEnter(host: Host, n: number): Entry | undefined {
+    if (this.closing !== undefined || this.isOpen(host)) return undefined;
+    const slot = this.trySlot(host, n);
+    if (slot === undefined) return undefined;
+    let limited: unknown = true;
+    try {
+      limited = this.hosts.refusal(host);
+    } finally {
+      if (limited !== undefined) slot.release();
+    }
+    // One that has to be asked is too late for a further attempt, and what it answers does not count.
+    if (limited instanceof Promise) limited.catch(() => {});
+    return limited === undefined ? this.begin(host, slot) : undefined;
+  }
+
+  /**
+   * Lets a request of the call through. Rejects, holding nothing, with a CallError, and with what the functions of the
+   * options throw.
+   */
+  async enter(call: Call, host: Host, n: number): Promise<Entry> {
+    if (this.isOpen(host)) throw breakerOpen(call, host);
+    const asked = this.hosts.refusal(host);
+    const limited = asked instanceof Promise ? await this.whileParked(call, () => orEnd(asked, call)) : asked;
+    if (limited !== undefined) throw rateLimited(call, limited.retryAt);
+    const slot = this.trySlot(host, n) ?? (await this.whileParked(call, () => this.waitForSlot(call, host, n)));
+    if (call.ctx.err() !== undefined) {
+      slot.release();
+      throw call.endError("queue", "no");
+    }
+    const entry = this.begin(host, slot);
+    if (entry === undefined) throw breakerOpen(call, host);
+    return entry;
+  }
+
+  /** Takes a place in the breaker, if there is one; otherwise gives the slot back. */
+  private begin(host: Host, slot: Slot): Entry | undefined {
+    const { breaker } = host;
+    if (breaker === undefined) return { slot, counted: undefined };
+    let counted: BreakerRequest | undefined;
+    try {
+      if (breaker.findRefusal() === undefined) counted = breaker.begin();
+    } finally {
+      if (counted === undefined) slot.release();
+    }
+    return counted === undefined ? undefined : { slot, counted };
+  }
+
+  private isOpen({ breaker }: Host): boolean {
+    return breaker !== undefined && breaker.state() === "open";
+  }
+
+  private trySlot(host: Host, n: number): Slot | undefined {
+    const { permits } = this;
+    if (!(host.permits instanceof Weighted && permits instanceof Weighted)) return undefined;
+    const ofHost = host.permits.tryPermit(n);
+    const ofAll = ofHost === undefined ? undefined : permits.tryPermit(n);
+    if (ofHost !== undefined && ofAll !== undefined) return new Slot(this, host, ofHost, ofAll);
+    ofHost?.release();
+    return undefined;
+  }
+
+  private async waitForSlot(call: Call, host: Host, n: number): Promise<Slot> {
+    const { ctx, cancel } = withTimeout(call.ctx, this.queueTimeout ?? call.timeLeft() / 2);
+    host.queued++;
+    try {
+      const ofHost = await permitOf(host.permits, ctx, n);
+      try {
+        return new Slot(this, host, ofHost, await permitOf(this.permits, ctx, n));
+      } catch (error) {
+        giveBack(ofHost);
+        throw error;
+      }
+    } catch (error) {
+      throw this.queueError(call, ctx, error);
+    } finally {
+      host.queued--;
+      cancel();
+    }
+  }
+
+  /** What a call rejects with that was refused a slot with `error`. */
+  private queueError(call: Call, queueing: Context, error: unknown): unknown {
+    if (call.ctx.err() !== undefined) return call.endError("queue", "no");
+    const details = call.details("queue", "no");
+    if (queueing.err() !== undefined) {
+      const message = `call to ${details.host} waited ${details.elapsed} ms for a slot`;
+      return withoutStack(() => new QueueTimeoutError(message, details));
+    }
+    if (!(error instanceof QueueFullError)) return error;
+    const message = `call to ${details.host} refused: ${this.queue} calls wait already`;
+    return withoutStack(() => new CallQueueFullError(message, details));
+  }
+
+  private async whileParked<T>(call: Call, fn: () => Promise<T>): Promise<T> {
+    this.park(call);
+    try {
+      return await fn();
+    } finally {
+      this.unpark(call);
+    }
+  }
+
+  /** See SafeCaller.close. */
+  close(cancel: Cancel | undefined): Promise<void> {
+    const source = sourceOf(cancel);
+    const ending = source.poll();
+    if (ending !== undefined) return failedWith(ending.error());
+    this.closing ??= new TypeError(`${this.what} is closed`);
+    for (const call of this.parked) call.cancel(this.closing);
+    return this.running === 0 ? completed() : this.closes.park(source, undefined);
+  }
+
+  wakeIfIdle(): void {
+    if (this.running === 0 && this.closes.size > 0) this.closes.wakeAll(undefined);
+  }
+}
+
+/** Settles as `promise` does, but rejects when the call ends first. */
+function orEnd<T>(promise: Promise<T>, call: Call): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = afterFunc(call.ctx, () => reject(call.endError("queue", "no")));
+    promise.then(resolve, reject).finally(stop);
+  });
+}
+
+/**
+ * Takes n units; rejects when `ctx` ends, whether or not the permits heed it. Units that come later are given back.
+ */
+function permitOf(permits: Permits, ctx: Context, n: number): Promise<Permit> {
+  if (permits instanceof Weighted) return permits.permit(ctx, n);
+  return new Promise((resolve, reject) => {
+    let isOver = false;
+    const stop = afterFunc(ctx, () => {
+      isOver = true;
+      reject(ctx.err());
+    });
+    const settle = (fn: () => void) => {
+      stop();
+      fn();
+    };
+    // The call runs here, so that an error that it throws rejects.
+    new Promise<Permit>((granted) => granted(permits.permit(ctx, n))).then(
+      (permit) => {
+        if (isOver) giveBack(permit);
+        else if (typeof permit?.release === "function") settle(() => resolve(permit));
+        else settle(() => reject(new TypeError(`permit must resolve to an object with release, got ${show(permit)}`)));
+      },
+      (error) => settle(() => reject(error)),
+    );
+  });
+}
+
+/** Releases a permit that may be foreign. */
+function giveBack(permit: Permit): void {
+  guarded(() => {
+    const released = permit.release();
+    if (released instanceof Promise) released.catch(report);
+  });
+}
+
+function breakerOpen(call: Call, { breaker }: Host): CallError {
+  const details = call.details("queue", "no");
+  const message = `call to ${details.host} refused: its circuit breaker is open`;
+  return withoutStack(() => new BreakerOpenError(message, details, breaker?.retryAt()));
+}
+
+function rateLimited(call: Call, retryAt: number | undefined): CallError {
+  const details = call.details("queue", "no");
+  return withoutStack(() => new RateLimitedError(`call to ${details.host} refused: rate exceeded`, details, retryAt));
+}

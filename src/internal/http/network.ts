@@ -1,0 +1,56 @@
+/** What a failure of `fetch` says: which code it carries, and whether the request can have been sent. */
+
+import { show } from "../data/args.ts";
+
+/** What is known of a failure. */
+export interface Failure {
+  readonly code: string | undefined;
+  /** The code, or else the message: for people. */
+  readonly text: string;
+  /** Whether it happened before a byte of the request was written. */
+  readonly beforeSending: boolean;
+}
+
+// While connecting. An address that cannot be found; a port where nobody listens; undici's own time-out.
+const NOT_CONNECTED = ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "UND_ERR_CONNECT_TIMEOUT"];
+
+// A certificate that the client has refused: only the handshake does that.
+const CERTIFICATE = /^(CERT_|DEPTH_ZERO_|ERR_TLS_CERT_|SELF_SIGNED_|UNABLE_TO_)/;
+
+// How deep to look for a code.
+const MOST_CAUSES = 8;
+
+interface SystemError {
+  readonly code?: unknown;
+  readonly syscall?: unknown;
+  readonly cause?: unknown;
+  readonly errors?: unknown;
+}
+
+/** Looks through the causes for a code. Never throws: a foreign error may be anything. */
+export function failureOf(error: unknown): Failure {
+  try {
+    let e = error as SystemError | null | undefined;
+    for (let i = 0; i < MOST_CAUSES && typeof e === "object" && e !== null; i++) {
+      const { code } = e;
+      if (typeof code === "string") return { code, text: code, beforeSending: isBeforeSending(e, code) };
+      e = e.cause as typeof e;
+    }
+    return { code: undefined, text: error instanceof Error ? error.message : show(error), beforeSending: false };
+  } catch {
+    // An error whose getters throw says nothing.
+    return { code: undefined, text: "unknown error", beforeSending: false };
+  }
+}
+
+function isBeforeSending(error: SystemError, code: string): boolean {
+  if (NOT_CONNECTED.includes(code) || CERTIFICATE.test(code)) return true;
+  // Node tries the addresses of a host one after the other: an AggregateError of all failures.
+  if (Array.isArray(error.errors)) return error.errors.length > 0 && error.errors.every(isOfConnecting);
+  return isOfConnecting(error);
+}
+
+/** Whether the system call that failed is one of those that come before any byte is sent. */
+function isOfConnecting(error: SystemError | null | undefined): boolean {
+  return error?.syscall === "connect" || error?.syscall === "getaddrinfo";
+}

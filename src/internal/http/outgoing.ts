@@ -1,0 +1,94 @@
+/** What a call sends, and whether it may be sent again. */
+import type { SafeInit } from "../../http.ts";
+import type { Cancel } from "../wait/source.ts";
+
+// Those that do nothing, and those that may be done twice (RFC 9110, section 9.2).
+const SAFE = ["GET", "HEAD", "OPTIONS", "TRACE"];
+const IDEMPOTENT = [...SAFE, "PUT", "DELETE"];
+
+/** The arguments of `fetch`, for one or more attempts. */
+export class Outgoing {
+  readonly url: URL;
+
+  /** Whether it may be sent again although the server may have seen it. */
+  readonly isIdempotent: boolean;
+
+  /** Whether two may be under way at once. */
+  readonly isSafe: boolean;
+
+  /** Whether it can be sent again: a stream cannot. */
+  readonly isReplayable: boolean;
+
+  // The arguments of the next attempt. A Request is cloned while further attempts may need it.
+  private input: string | URL | Request;
+  private readonly init: RequestInit;
+
+  /** Throws TypeError for an invalid URL. */
+  constructor(given: string | URL | Request, { ctx: _, timeout: __, idempotent, weight: ___, ...init }: SafeInit) {
+    const request = isRequest(given) ? given : undefined;
+    this.url = new URL(request?.url ?? (given as string | URL), base());
+    this.input = given;
+    this.init = init;
+    const method = (init.method ?? request?.method ?? "GET").toUpperCase();
+    this.isIdempotent = idempotent ?? IDEMPOTENT.includes(method);
+    this.isSafe = SAFE.includes(method) && idempotent !== false;
+    this.isReplayable = !isStream(init.body);
+  }
+
+  /** The arguments of an attempt. `isLast`: there will be no other. */
+  next(signal: AbortSignal, isLast: boolean): [input: string | URL | Request, init: RequestInit] {
+    const { input } = this;
+    if (isRequest(input) && !isLast) this.input = input.clone();
+    return [input, { ...this.init, signal }];
+  }
+
+  /**
+   * Whether an error that `fetch` rejected with is about its arguments, such as a GET with a body. Where nothing else
+   * says so, a Request of the same arguments fails too.
+   */
+  refuses(error: unknown): boolean {
+    try {
+      // Inside: a foreign error may throw when it is looked at.
+      if (!(error instanceof TypeError) || error.cause !== undefined) return false;
+      const { input, init } = this;
+      const body = init.body === undefined || init.body === null ? null : "";
+      new Request(isRequest(input) ? input.url : input, { ...init, body });
+      return false;
+    } catch (thrown) {
+      return thrown instanceof TypeError;
+    }
+  }
+}
+
+/**
+ * The call's own init. One that is not a plain object, such as a Request, has properties that a copy of it would lose.
+ */
+export function plainInit(input: string | URL | Request, init: SafeInit | undefined): [typeof input, SafeInit] {
+  if (init === undefined || init === null) return [input, {}];
+  const proto = Object.getPrototypeOf(init);
+  if (proto === null || Object.getPrototypeOf(proto) === null) return [input, init];
+  const { ctx, timeout, idempotent, weight } = init;
+  const own = Object.entries({ ctx, timeout, idempotent, weight }).filter(([, value]) => value !== undefined);
+  return [new Request(input, init), Object.fromEntries(own)];
+}
+
+/** What ends the call besides its deadline: its context, and the signal of its init or of its Request. */
+export function sourcesOf(input: string | URL | Request, { ctx, signal }: SafeInit): Cancel[] {
+  const theirs = signal === undefined && isRequest(input) ? input.signal : signal;
+  return [ctx, theirs ?? undefined].filter((source) => source !== undefined);
+}
+
+function isRequest(input: string | URL | Request): input is Request {
+  return typeof input === "object" && !(input instanceof URL) && typeof input?.url === "string";
+}
+
+/** What a relative URL is resolved against, on a page. */
+function base(): string | undefined {
+  return (globalThis as { location?: { href?: string } }).location?.href;
+}
+
+function isStream(body: unknown): boolean {
+  if (typeof body !== "object" || body === null) return false;
+  const { getReader, pipe, [Symbol.asyncIterator]: iterate } = body as Record<PropertyKey, unknown>;
+  return [getReader, pipe, iterate].some((method) => typeof method === "function");
+}

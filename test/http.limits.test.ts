@@ -1,0 +1,454 @@
+/** SafeCaller: breakers, rates, permits of the caller's own, and how many hosts it knows. */
+import { background, withCancel } from "gopark/context";
+import {
+  BreakerOpenError,
+  CallCanceledError,
+  CallError,
+  CallTimeoutError,
+  type Permits,
+  QueueFullError,
+  QueueTimeoutError,
+  RateLimitedError,
+  SafeCaller,
+  type SafeCallerOptions,
+} from "gopark/http";
+import { Limiter } from "gopark/rate";
+import { Weighted } from "gopark/semaphore";
+import { now } from "gopark/time";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import { counters } from "../src/leak.ts";
+import { collectReported } from "./support/reported.ts";
+import { turn } from "./support/turn.ts";
+import { unhandledDuring } from "./support/unhandled.ts";
+import { errorOf, fetchFailed, Upstream } from "./support/upstream.ts";
+
+const URL = "http://stock.example/tea";
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_700_000_000_000 });
+});
+
+function made(options: SafeCallerOptions = {}) {
+  const upstream = new Upstream();
+  return { upstream, caller: new SafeCaller({ fetch: upstream.fetch, ...options }) };
+}
+
+describe("a breaker", () => {
+  const breaker = { readyToTrip: () => true, timeout: 1000 };
+  const state = (caller: SafeCaller) => caller.stats().hosts["stock.example"]?.breaker;
+
+  test("opens by time-outs, network errors and 5xx, and says when it lets calls through again", async () => {
+    for (const how of ["timeout", "network", "500", "timeout in the body", "network in the body"]) {
+      const { caller, upstream } = made({ breaker, timeout: 100 });
+      const call = caller.fetch(URL).then((response) => response.text());
+      call.catch(() => {});
+      await turn();
+      if (how === "network") upstream.last.fail(fetchFailed("ECONNRESET"));
+      if (how === "500") upstream.last.answer("x", { status: 500 });
+      const body = new ReadableStream({
+        start: (controller) => {
+          upstream.last.signal.addEventListener("abort", () => controller.error(upstream.last.signal.reason));
+          if (how === "network in the body") controller.error(fetchFailed("ECONNRESET"));
+        },
+      });
+      if (how.endsWith("body")) upstream.last.answer(body);
+      await vi.advanceTimersByTimeAsync(100);
+      await call.catch(() => {});
+      expect([how, state(caller)]).toEqual([how, "open"]);
+      const error = await errorOf(caller.fetch(URL));
+      expect(error).toBeInstanceOf(BreakerOpenError);
+      expect(error).toMatchObject({ phase: "queue", sent: "no", name: "BreakerOpenError" });
+      const openedAt = now() - (how.startsWith("timeout") ? 0 : 100);
+      expect(error.retryAt).toBe(openedAt + 1000);
+      expect(upstream.arrived.length).toBe(1);
+      expect(caller.stats().running).toBe(0);
+    }
+  });
+
+  test("stays closed by 4xx, a cancel, refusals, and bodies that the caller does not want", async () => {
+    const { caller, upstream } = made({ breaker, perHost: 1, queue: 0, timeout: 1000 });
+    upstream.script = (request) => request.answer("x", { status: 404 });
+    await (await caller.fetch(URL)).text();
+    await (await caller.fetch(URL)).body?.cancel();
+    await caller.fetch(URL);
+    await vi.advanceTimersByTimeAsync(1000); // Nobody has read it.
+    upstream.script = undefined;
+    const [ctx, cancel] = withCancel(background());
+    const call = errorOf(caller.fetch(URL, { ctx }));
+    await turn();
+    expect(await errorOf(caller.fetch(URL))).toBeInstanceOf(QueueFullError);
+    cancel();
+    expect(await call).toBeInstanceOf(CallCanceledError);
+    upstream.script = (request) => request.answer("<html>");
+    expect((await errorOf((await caller.fetch(URL)).json())).name).toBe("SyntaxError");
+    expect(state(caller)).toBe("closed");
+  });
+
+  test("half-open: one probe, and the rest is refused; a success closes it", async () => {
+    const { caller, upstream } = made({ breaker });
+    upstream.script = (request) => request.answer("x", { status: 503 });
+    await (await caller.fetch(URL)).text();
+    upstream.script = undefined;
+    await vi.advanceTimersByTimeAsync(1001);
+    const probe = caller.fetch(URL);
+    await turn();
+    expect(state(caller)).toBe("half-open");
+    const error = await errorOf(caller.fetch(URL));
+    expect(error).toBeInstanceOf(BreakerOpenError);
+    expect(error.retryAt).toBeUndefined();
+    expect([upstream.arrived.length, caller.stats().running]).toEqual([2, 1]);
+    upstream.last.answer("fine");
+    await (await probe).text();
+    expect(state(caller)).toBe("closed");
+  });
+
+  test("a cancelled probe gives its place to the next call", async () => {
+    const { caller, upstream } = made({ breaker });
+    upstream.script = (request) => request.answer("x", { status: 503 });
+    await (await caller.fetch(URL)).text();
+    upstream.script = undefined;
+    await vi.advanceTimersByTimeAsync(1001);
+    for (let i = 0; i < 3; i++) {
+      const [ctx, cancel] = withCancel(background());
+      const probe = errorOf(caller.fetch(URL, { ctx }));
+      await turn();
+      cancel();
+      expect(await probe).toBeInstanceOf(CallCanceledError);
+    }
+    expect([state(caller), upstream.arrived.length]).toEqual(["half-open", 4]);
+  });
+
+  test("a result from before it opened does not count", async () => {
+    const { caller, upstream } = made({ breaker, timeout: 60_000 });
+    const slow = [caller.fetch(URL), caller.fetch(URL)].map((call) => call.then((response) => response.text()));
+    await turn();
+    const failing = caller.fetch(URL).then((response) => response.text());
+    await turn();
+    upstream.last.answer("x", { status: 500 });
+    await failing;
+    await vi.advanceTimersByTimeAsync(1001);
+    const probe = caller.fetch(URL);
+    await turn();
+    upstream.arrived[0]?.answer("late success");
+    upstream.arrived[1]?.fail(fetchFailed("ECONNRESET"));
+    await Promise.allSettled(slow);
+    expect(state(caller)).toBe("half-open");
+    upstream.last.answer(null);
+    await probe;
+    expect(state(caller)).toBe("closed");
+  });
+
+  test("a call that waited for a slot while it opened is refused, and its slot goes on", async () => {
+    const { caller, upstream } = made({ breaker, perHost: 1 });
+    const first = caller.fetch(URL);
+    const waiting = [caller.fetch(URL), caller.fetch(URL)].map(errorOf);
+    await turn();
+    upstream.last.answer("x", { status: 500 });
+    await (await first).text();
+    for (const error of await Promise.all(waiting)) expect(error).toBeInstanceOf(BreakerOpenError);
+    expect([upstream.arrived.length, caller.stats().running]).toEqual([1, 0]);
+  });
+
+  test("each host has one", async () => {
+    const { caller, upstream } = made({ breaker });
+    upstream.script = (request) => request.answer(null, { status: request.url.includes("bad") ? 500 : 200 });
+    await caller.fetch("http://bad.example/");
+    expect(await errorOf(caller.fetch("http://bad.example/"))).toBeInstanceOf(BreakerOpenError);
+    expect((await caller.fetch("http://good.example/")).status).toBe(200);
+  });
+
+  test("what its functions throw is reported, and no call suffers", async () => {
+    const reported = collectReported();
+    const oops = new Error("oops");
+    const readyToTrip = (): never => {
+      throw oops;
+    };
+    const { caller, upstream } = made({ breaker: { readyToTrip } });
+    upstream.script = (request) => request.answer("x", { status: 500 });
+    expect(await (await caller.fetch(URL)).text()).toBe("x");
+    expect(reported).toEqual([oops]);
+    expect(caller.stats().running).toBe(0);
+  });
+
+  test("a clock that throws rejects the call, and nothing is held", async () => {
+    let broken = false;
+    const { caller, upstream } = made({
+      breaker: {
+        interval: 1000,
+        now: () => {
+          if (broken) throw new Error("no clock");
+          return 1;
+        },
+      },
+    });
+    upstream.script = (request) => request.answer(null);
+    await caller.fetch(URL);
+    broken = true;
+    expect((await errorOf(caller.fetch(URL))).message).toBe("no clock");
+    expect([caller.stats().running, counters().context]).toEqual([0, 0]);
+  });
+});
+
+describe("a rate", () => {
+  test("refuses at once what exceeds it, for each host, and says when there is a token again", async () => {
+    const { caller, upstream } = made({ rate: { limit: 2, burst: 2 } });
+    upstream.script = (request) => request.answer(null);
+    await caller.fetch(URL);
+    await caller.fetch(URL);
+    const error = await errorOf(caller.fetch(URL));
+    expect(error).toBeInstanceOf(RateLimitedError);
+    expect(error).toBeInstanceOf(CallError);
+    expect(error).toMatchObject({ phase: "queue", sent: "no", retryAt: now() + 500 });
+    expect((await caller.fetch("http://other.example/")).ok).toBe(true);
+    await vi.advanceTimersByTimeAsync(500);
+    expect((await caller.fetch(URL)).ok).toBe(true);
+    expect(upstream.arrived.length).toBe(4);
+  });
+
+  test.each([
+    [{ limit: 0, burst: 0 }, undefined],
+    [{ limit: 0, burst: 1 }, undefined],
+  ])("of %o has no next token", async (rate, retryAt) => {
+    const { caller, upstream } = made({ rate });
+    upstream.script = (request) => request.answer(null);
+    for (let i = 0; i < rate.burst; i++) await caller.fetch(URL);
+    expect((await errorOf(caller.fetch(URL))).retryAt).toBe(retryAt);
+  });
+
+  test("may be a limiter of the caller's own, which counts all calls; or one that has to be asked", async () => {
+    for (const limits of [new Limiter(0, 1), { left: 1, allow: async (): Promise<boolean> => limitsLeft-- > 0 }]) {
+      limitsLeft = 1;
+      const { caller, upstream } = made({ rate: limits });
+      upstream.script = (request) => request.answer(null);
+      await caller.fetch(URL);
+      const error = await errorOf(caller.fetch("http://other.example/"));
+      expect(error).toBeInstanceOf(RateLimitedError);
+      expect(error.retryAt).toBeUndefined();
+      expect(upstream.arrived.length).toBe(1);
+    }
+  });
+  let limitsLeft = 1;
+
+  test("that cannot be asked rejects the call with that error", async () => {
+    const oops = new Error("no limiter");
+    for (const allow of [
+      () => {
+        throw oops;
+      },
+      () => Promise.reject(oops),
+    ]) {
+      const { caller, upstream } = made({ rate: { allow } });
+      expect(await errorOf(caller.fetch(URL))).toBe(oops);
+      expect([upstream.arrived.length, counters().context, caller.stats().running]).toEqual([0, 0, 0]);
+    }
+  });
+
+  test("that never answers is waited for until the deadline, or until the caller is closed", async () => {
+    const seen = await unhandledDuring(async () => {
+      const late: ((error: unknown) => void)[] = [];
+      const { caller } = made({ timeout: 1000, rate: { allow: () => new Promise((_, reject) => late.push(reject)) } });
+      const call = errorOf(caller.fetch(URL));
+      await vi.advanceTimersByTimeAsync(1000);
+      expect(await call).toBeInstanceOf(CallTimeoutError);
+      const second = errorOf(caller.fetch(URL));
+      await turn();
+      await caller.close();
+      expect(await second).toMatchObject({ name: "AbortError", phase: "queue", sent: "no" });
+      expect(counters().context).toBe(0);
+      for (const reject of late) reject(new Error("late"));
+    });
+    expect(seen).toEqual([]);
+  });
+
+  test("each attempt needs a token", async () => {
+    const { caller, upstream } = made({ rate: { limit: 0, burst: 1 }, retry: { base: 0 } });
+    upstream.script = (request) => request.fail(fetchFailed("ECONNREFUSED"));
+    const call = errorOf(caller.fetch(URL));
+    await vi.advanceTimersByTimeAsync(1);
+    expect(await call).toMatchObject({ name: "RateLimitedError", attempt: 2 });
+    expect(upstream.arrived.length).toBe(1);
+  });
+});
+
+describe("permits of the caller's own", () => {
+  test("are shared with other code, for a host and for all", async () => {
+    const all = new Weighted(2);
+    const hosts: string[] = [];
+    const { caller, upstream } = made({
+      concurrency: all,
+      perHost: (host) => {
+        hosts.push(host);
+        return new Weighted(2, { maxWaiting: 0 });
+      },
+    });
+    await all.acquire(background());
+    const first = caller.fetch(URL);
+    const second = caller.fetch(URL);
+    await turn();
+    expect([upstream.arrived.length, hosts]).toEqual([1, ["stock.example"]]);
+    const third = await errorOf(caller.fetch(URL));
+    expect(third).toBeInstanceOf(QueueFullError);
+    expect(third).toBeInstanceOf(CallError);
+    all.release();
+    await turn();
+    expect(upstream.arrived.length).toBe(2);
+    for (const { answer } of upstream.arrived) answer(null);
+    await Promise.all([first, second]);
+    expect(all.held()).toBe(0);
+  });
+
+  /** Permits that a fleet might share: granted by hand, heeding nothing. */
+  function byHand() {
+    const asked: { grant: (permit?: unknown) => void; refuse: (error: unknown) => void; n: number | undefined }[] = [];
+    let released = 0;
+    const permit = { release: () => void released++ };
+    const permits: Permits = {
+      permit: (_, n) =>
+        new Promise((resolve, reject) => {
+          asked.push({ grant: (given = permit) => resolve(given as typeof permit), refuse: reject, n });
+        }),
+    };
+    return { permits, asked, released: () => released };
+  }
+
+  test("are asked for the weight, and released once with the body", async () => {
+    const { permits, asked, released } = byHand();
+    const { caller, upstream } = made({ concurrency: permits });
+    const call = caller.fetch(URL, { weight: 3 });
+    await turn();
+    expect([asked.length, asked[0]?.n, upstream.arrived.length, caller.stats().queued]).toEqual([1, 3, 0, 1]);
+    asked[0]?.grant();
+    await turn();
+    upstream.last.answer("x");
+    const response = await call;
+    expect(released()).toBe(0);
+    await response.text();
+    expect([released(), caller.stats().running]).toEqual([1, 0]);
+  });
+
+  test("that heed no context: the call is answered on time, and units that come late are given back", async () => {
+    const { permits, asked, released } = byHand();
+    const { caller } = made({ concurrency: permits, timeout: 1000 });
+    const call = errorOf(caller.fetch(URL));
+    await vi.advanceTimersByTimeAsync(500);
+    expect(await call).toBeInstanceOf(QueueTimeoutError);
+    expect([caller.stats().queued, counters().context, counters()["semaphore unit"]]).toEqual([0, 0, 0]);
+    asked[0]?.grant();
+    await turn();
+    expect(released()).toBe(1);
+  });
+
+  test("that throw, reject, or are none: the call rejects with that, and nothing is held", async () => {
+    const oops = new Error("no permits");
+    for (const permit of [
+      () => {
+        throw oops;
+      },
+      () => Promise.reject(oops),
+    ]) {
+      const { caller } = made({ concurrency: { permit } });
+      expect(await errorOf(caller.fetch(URL))).toBe(oops);
+    }
+    const { caller } = made({ concurrency: { permit: async () => ({}) as never } });
+    expect((await errorOf(caller.fetch(URL))).message).toBe(
+      "permit must resolve to an object with release, got an object (Object)",
+    );
+    const { caller: second } = made({ perHost: () => 5 as never });
+    expect(await errorOf(second.fetch(URL))).toBeInstanceOf(TypeError);
+    const { caller: third } = made({
+      perHost: () => {
+        throw oops;
+      },
+    });
+    expect(await errorOf(third.fetch(URL))).toBe(oops);
+    expect([counters().context, counters()["semaphore unit"]]).toEqual([0, 0]);
+  });
+
+  test("whose release throws or rejects: that is reported, and the call goes on", async () => {
+    const reported = collectReported();
+    const oops = new Error("oops");
+    for (const release of [
+      (): never => {
+        throw oops;
+      },
+      () => Promise.reject(oops),
+    ]) {
+      const { caller, upstream } = made({ concurrency: { permit: async () => ({ release }) } });
+      upstream.script = (request) => request.answer("x");
+      expect(await (await caller.fetch(URL)).text()).toBe("x");
+      expect(caller.stats().running).toBe(0);
+    }
+    await turn();
+    expect(reported).toEqual([oops, oops]);
+  });
+});
+
+describe("hosts", () => {
+  test("`key` says what a URL is counted under; what it throws, or another type, rejects the call", async () => {
+    const { caller, upstream } = made({ key: (url) => url.pathname });
+    upstream.script = (request) => request.answer(null);
+    await caller.fetch("http://a.example/__proto__");
+    await caller.fetch("http://b.example/__proto__");
+    expect(Object.keys(caller.stats().hosts)).toEqual(["/__proto__"]);
+    const oops = new Error("oops");
+    const throwing = (): never => {
+      throw oops;
+    };
+    expect(await errorOf(made({ key: throwing }).caller.fetch(URL))).toBe(oops);
+    expect((await errorOf(made({ key: () => 5 as never }).caller.fetch(URL))).message).toBe(
+      "SafeCaller: key must return a string, got 5",
+    );
+    expect(counters().context).toBe(0);
+  });
+
+  test("a key like a name of Object.prototype is a key", async () => {
+    const { caller, upstream } = made({ key: () => "__proto__" });
+    upstream.script = (request) => request.answer(null);
+    await caller.fetch(URL);
+    expect(Object.entries(caller.stats().hosts)).toEqual([
+      ["__proto__", { running: 0, queued: 0, breaker: undefined }],
+    ]);
+  });
+
+  test("of many thousand hosts only `maxHosts` are known, and those in use stay", async () => {
+    const { caller, upstream } = made({ maxHosts: 100 });
+    const held = caller.fetch("http://held.example/");
+    await turn();
+    upstream.script = (request) => request.answer(null);
+    for (let i = 0; i < 5000; i++) await caller.fetch(`http://host${i}.example/`);
+    const { hosts } = caller.stats();
+    expect(Object.keys(hosts).length).toBeLessThanOrEqual(101);
+    expect(hosts["held.example"]).toMatchObject({ running: 1 });
+    upstream.arrived[0]?.answer(null);
+    await held;
+  });
+
+  test("while all of them are in use, further ones share one host without a breaker", async () => {
+    const { caller, upstream } = made({ maxHosts: 2, perHost: 1, queue: 0, breaker: { readyToTrip: () => true } });
+    const held = ["a", "b"].map((name) => caller.fetch(`http://${name}.example/`));
+    const third = caller.fetch("http://c.example/");
+    await turn();
+    expect(await errorOf(caller.fetch("http://d.example/"))).toMatchObject({
+      name: "QueueFullError",
+      host: "(others)",
+    });
+    upstream.last.answer(null, { status: 500 });
+    await third;
+    expect(caller.stats().hosts["(others)"]).toEqual({ running: 0, queued: 0, breaker: undefined });
+    upstream.arrived[0]?.answer(null);
+    upstream.arrived[1]?.answer(null);
+    await Promise.all(held);
+    upstream.script = (request) => request.answer(null);
+    await caller.fetch("http://e.example/");
+    expect(Object.keys(caller.stats().hosts)).toContain("e.example");
+  });
+
+  test("one whose breaker is open is not forgotten", async () => {
+    const { caller, upstream } = made({ maxHosts: 2, breaker: { readyToTrip: () => true } });
+    upstream.script = (request) => request.answer(null, { status: 500 });
+    await caller.fetch("http://down.example/");
+    upstream.script = (request) => request.answer(null);
+    for (let i = 0; i < 50; i++) await caller.fetch(`http://host${i}.example/`);
+    expect(await errorOf(caller.fetch("http://down.example/"))).toBeInstanceOf(BreakerOpenError);
+  });
+});

@@ -1,0 +1,427 @@
+/** SafeCaller: retries, their waits and their budget; hedges. With a fetch that is answered by hand, in fake time. */
+import { background, withCancel } from "gopark/context";
+import {
+  BreakerOpenError,
+  CallCanceledError,
+  CallTimeoutError,
+  NetworkError,
+  SafeCaller,
+  type SafeCallerOptions,
+} from "gopark/http";
+import { now } from "gopark/time";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { counters } from "../src/leak.ts";
+import { turn } from "./support/turn.ts";
+import { type Arrived, errorOf, fetchFailed, Upstream } from "./support/upstream.ts";
+
+const URL = "http://stock.example/tea";
+const START = 1_700_000_000_000;
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: START });
+  vi.spyOn(Math, "random").mockReturnValue(0.5);
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+/** A caller whose upstream answers by this script, request by request; the last entry repeats. */
+function scripted(answers: ((request: Arrived) => void)[], options: SafeCallerOptions = {}) {
+  const upstream = new Upstream();
+  const at: number[] = [];
+  const begin = now();
+  upstream.script = (request, n) => {
+    at.push(Math.round(now() - begin));
+    (answers[n - 1] ?? (answers.at(-1) as (request: Arrived) => void))(request);
+  };
+  return { upstream, at, caller: new SafeCaller({ fetch: upstream.fetch, retry: {}, ...options }) };
+}
+
+const ok = (request: Arrived): void => request.answer("ok");
+const status =
+  (code: number, headers: Record<string, string> = {}) =>
+  (request: Arrived): void =>
+    request.answer(`status ${code}`, { status: code, headers });
+const fails =
+  (code: string, more: object = {}) =>
+  (request: Arrived): void =>
+    request.fail(fetchFailed(code, more));
+
+/** Lets time pass until the promise has settled. */
+async function settled<T>(promise: Promise<T>): Promise<T> {
+  let over = false;
+  const end = () => {
+    over = true;
+  };
+  promise.then(end, end);
+  for (let i = 0; i < 1000 && !over; i++) {
+    await turn();
+    if (!over) await vi.advanceTimersToNextTimerAsync();
+  }
+  return promise;
+}
+
+describe("what is tried again", () => {
+  test.each([429, 502, 503, 504])("an answer of %d, once, and then the caller gets it with its body", async (code) => {
+    const { caller, at } = scripted([status(code)]);
+    const response = await settled(caller.fetch(URL));
+    expect([response.status, await response.text(), at]).toEqual([code, `status ${code}`, [0, 50]]);
+    expect([caller.stats().running, counters().context]).toEqual([0, 0]);
+  });
+
+  test.each([400, 404, 500, 501])("not an answer of %d", async (code) => {
+    const { caller, at } = scripted([status(code)]);
+    expect(await (await caller.fetch(URL)).text()).toBe(`status ${code}`);
+    expect(at).toEqual([0]);
+  });
+
+  test("what `statuses` says", async () => {
+    const { caller, at } = scripted([status(500), ok], { retry: { statuses: [500] } });
+    expect(await (await settled(caller.fetch(URL))).text()).toBe("ok");
+    expect(at).toEqual([0, 50]);
+  });
+
+  test.each(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "put"])("a network error of a %s", async (method) => {
+    const { caller, at } = scripted([fails("ECONNRESET"), (request) => request.answer(null)]);
+    await settled(caller.fetch(URL, { method }));
+    expect(at).toEqual([0, 50]);
+  });
+
+  test("not one of a POST or PATCH, unless it says that it is idempotent", async () => {
+    for (const [method, idempotent, times] of [
+      ["POST", undefined, 1],
+      ["PATCH", undefined, 1],
+      ["POST", true, 2],
+      ["GET", false, 1],
+    ] as const) {
+      const { caller, at } = scripted([fails("UND_ERR_SOCKET")]);
+      const init = idempotent === undefined ? { method } : { method, idempotent };
+      const error = await errorOf(settled(caller.fetch(URL, init)));
+      expect(error).toMatchObject({ name: "NetworkError", attempt: times, sent: "maybe" });
+      expect(at.length).toBe(times);
+    }
+    const { caller, at } = scripted([status(503)]);
+    expect((await settled(caller.fetch(URL, { method: "POST" }).then((r) => r.text().then(() => r)))).status).toBe(503);
+    expect(at).toEqual([0]);
+  });
+
+  test.each([
+    ["ECONNREFUSED", {}],
+    ["ENOTFOUND", {}],
+    ["EAI_AGAIN", {}],
+    ["UND_ERR_CONNECT_TIMEOUT", {}],
+    ["EHOSTUNREACH", { syscall: "connect" }],
+    ["CERT_HAS_EXPIRED", {}],
+    ["ETIMEDOUT", { errors: [{ syscall: "connect" }, { syscall: "connect" }] }],
+  ])("a POST that was surely not sent: %s %o", async (code, more) => {
+    const { caller, at } = scripted([fails(code, more), ok]);
+    expect(await (await settled(caller.fetch(URL, { method: "POST", body: "x" }))).text()).toBe("ok");
+    expect(at).toEqual([0, 50]);
+  });
+
+  test.each([
+    ["ECONNRESET", { syscall: "read" }],
+    ["EPIPE", { syscall: "write" }],
+    ["ETIMEDOUT", { errors: [{ syscall: "connect" }, { syscall: "read" }] }],
+    ["ETIMEDOUT", { errors: [] }],
+  ])("not a POST that was perhaps sent: %s %o", async (code, more) => {
+    const { caller } = scripted([fails(code, more)]);
+    expect(await errorOf(caller.fetch(URL, { method: "POST" }))).toMatchObject({ code, sent: "maybe", attempt: 1 });
+  });
+
+  test("a Request, which is cloned first, with its body", async () => {
+    const bodies: string[] = [];
+    const fetch = async (input: unknown, init?: RequestInit) => {
+      bodies.push(await new Request(input as Request, init).text());
+      if (bodies.length < 3) throw fetchFailed("ECONNRESET");
+      return new Response(null);
+    };
+    const caller = new SafeCaller({ fetch, retry: { attempts: 3 } });
+    await settled(caller.fetch(new Request(URL, { method: "PUT", body: "all of it" })));
+    expect(bodies).toEqual(["all of it", "all of it", "all of it"]);
+  });
+
+  test.each([
+    ["a stream", () => new ReadableStream()],
+    ["an async iterable", async function* () {}],
+  ])("not %s, which cannot be sent twice", async (_, body) => {
+    const { caller, at } = scripted([fails("ECONNREFUSED")]);
+    const init = { method: "PUT", body: body() as never, duplex: "half" as const };
+    expect(await errorOf(caller.fetch(URL, init))).toMatchObject({ attempt: 1, sent: "no" });
+    expect(at).toEqual([0]);
+  });
+
+  test.each(["text", new Uint8Array(2), new ArrayBuffer(2), new URLSearchParams("a=1"), new Blob(["x"])])(
+    "a body that can be sent twice: %o",
+    async (body) => {
+      const { caller, at } = scripted([fails("ECONNRESET"), ok]);
+      await (await settled(caller.fetch(URL, { method: "PUT", body }))).text();
+      expect(at).toEqual([0, 50]);
+    },
+  );
+
+  test("not what an attempt ran out of time for, nor what is refused", async () => {
+    const { caller, at } = scripted([() => {}], { timeout: 100, perHost: 1, queue: 0 });
+    const first = errorOf(settled(caller.fetch(URL)));
+    expect(await errorOf(caller.fetch(URL))).toMatchObject({ name: "QueueFullError", attempt: 1 });
+    expect(await first).toBeInstanceOf(CallTimeoutError);
+    expect(at).toEqual([0]);
+  });
+
+  test("nothing without `retry`, and nothing after a bad argument", async () => {
+    const { caller, at } = scripted([fails("ECONNREFUSED")], { retry: false });
+    expect(await errorOf(caller.fetch(URL))).toBeInstanceOf(NetworkError);
+    expect(at).toEqual([0]);
+    const { caller: second, at: seen } = scripted([(request) => request.fail(new TypeError("bad init"))]);
+    expect((await errorOf(second.fetch(URL, { method: "GET", body: "x" }))).message).toBe("bad init");
+    expect(seen).toEqual([0]);
+  });
+});
+
+describe("the wait", () => {
+  test("doubles, and is a random part of that, up to the cap", async () => {
+    const { caller, at } = scripted([status(503)], { retry: { attempts: 5, base: 100, cap: 300 } });
+    await (await settled(caller.fetch(URL))).text();
+    expect(at).toEqual([0, 50, 150, 300, 450]);
+  });
+
+  const date = (ms: number) => new Date(ms).toUTCString();
+
+  test.each([
+    ["120", 120_000],
+    ["0", 0],
+    [date(START + 7000), 7000],
+    [date(START - 7000), 0],
+    ["Tuesday, 14-Nov-23 22:13:27 GMT", 7000],
+    ["Tue Nov 14 22:13:27 2023", 7000],
+    ["-5", 0],
+    ["1.5", 0],
+    ["1e3", 0],
+    ["soon", 0],
+    ["", 0],
+    ["12345678901", 0],
+  ])("Retry-After %j is %d ms more", async (value, ms) => {
+    const { caller, at } = scripted([status(503, { "retry-after": value }), ok], { timeout: 200_000 });
+    await (await settled(caller.fetch(URL))).text();
+    expect(at).toEqual([0, 50 + ms]);
+  });
+
+  test.each([date(253_402_300_799_000), "120", "10"])(
+    "Retry-After %j is over the time left: the 503 with its body",
+    async (value) => {
+      const { caller, at } = scripted([status(503, { "retry-after": value })]);
+      const response = await caller.fetch(URL);
+      expect([response.status, await response.text(), at]).toEqual([503, "status 503", [0]]);
+    },
+  );
+
+  test("Retry-After beyond maxRetryAfter is not waited for", async () => {
+    for (const [maxRetryAfter, times] of [
+      [999, 1],
+      [1000, 2],
+    ] as const) {
+      const { caller, at } = scripted([status(503, { "retry-after": "1" })], { retry: { maxRetryAfter } });
+      await (await settled(caller.fetch(URL))).text();
+      expect(at.length).toBe(times);
+    }
+  });
+
+  test("the body of an answer that is tried again is cancelled before the wait, and its slot is free in it", async () => {
+    const canceled: unknown[] = [];
+    const body = new ReadableStream({ cancel: (reason) => void canceled.push(reason) });
+    const { caller, upstream } = scripted([(request) => request.answer(body, { status: 503 }), ok]);
+    const call = caller.fetch(URL);
+    await turn();
+    expect([canceled.length, caller.stats().running, upstream.arrived.length]).toEqual([1, 0, 1]);
+    expect(await (await settled(call)).text()).toBe("ok");
+  });
+
+  test("a cancel in it is seen at once", async () => {
+    const { caller } = scripted([fails("ECONNREFUSED")]);
+    const [ctx, cancel] = withCancel(background());
+    const call = errorOf(caller.fetch(URL, { ctx }));
+    await turn();
+    cancel();
+    const error = await call;
+    expect(error).toBeInstanceOf(CallCanceledError);
+    expect(error).toMatchObject({ phase: "backoff", attempt: 1, sent: "no", cause: ctx.err(), elapsed: 0 });
+    expect(vi.getTimerCount()).toBe(0);
+    expect([counters().context, counters().sleep]).toEqual([0, 0]);
+  });
+
+  test("so is closing the caller", async () => {
+    const { caller } = scripted([status(503)]);
+    const call = errorOf(caller.fetch(URL));
+    await turn();
+    await caller.close();
+    expect(await call).toMatchObject({ name: "AbortError", phase: "backoff", sent: "yes" });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("each attempt waits for a slot of its own", async () => {
+    const { caller, upstream } = scripted([fails("ECONNRESET"), () => {}, ok], { perHost: 1 });
+    const first = caller.fetch(URL);
+    await turn();
+    const second = errorOf(caller.fetch(URL, { timeout: 500 }));
+    await vi.advanceTimersByTimeAsync(50);
+    expect([upstream.arrived.length, caller.stats().queued]).toEqual([2, 1]);
+    await vi.advanceTimersByTimeAsync(450);
+    await second;
+    expect(await (await settled(first)).text()).toBe("ok");
+  });
+});
+
+describe("the budget", () => {
+  test("is 10 and a tenth of what succeeds, for all calls of the caller", async () => {
+    const { caller, at } = scripted([status(503)], { perHost: 200 });
+    for (let i = 0; i < 30; i++) await (await settled(caller.fetch(URL))).text();
+    expect(at.length).toBe(40);
+  });
+
+  test("an answer that is not tried any more earns nothing; one that succeeds does", async () => {
+    const { caller, upstream, at } = scripted([status(503)], { retry: { budget: { ratio: 0.5, min: 0 } } });
+    for (let i = 0; i < 5; i++) await (await caller.fetch(URL)).text();
+    expect(at.length).toBe(5);
+    upstream.script = ok;
+    for (let i = 0; i < 2; i++) await (await caller.fetch(URL)).text();
+    upstream.script = (request) => request.answer("", { status: 503 });
+    const before = upstream.arrived.length;
+    for (let i = 0; i < 3; i++) await (await settled(caller.fetch(URL))).text();
+    expect(upstream.arrived.length - before).toBe(4);
+  });
+
+  test("a breaker that has opened ends the retries: the answer is the caller's", async () => {
+    const { caller, at } = scripted([status(503)], { breaker: { readyToTrip: () => true }, retry: { attempts: 5 } });
+    const response = await settled(caller.fetch(URL));
+    expect([response.status, await response.text(), at]).toEqual([503, "status 503", [0]]);
+    expect(await errorOf(caller.fetch(URL))).toBeInstanceOf(BreakerOpenError);
+  });
+});
+
+describe("a hedge", () => {
+  const hedge = { after: 100 };
+
+  test("is sent while the first goes unanswered; the loser is aborted", async () => {
+    const { caller, at, upstream } = scripted([() => {}, ok], { retry: false, hedge });
+    const response = await settled(caller.fetch(URL));
+    expect(at).toEqual([0, 100]);
+    expect(upstream.arrived.map(({ signal }) => signal.aborted)).toEqual([true, false]);
+    expect(upstream.arrived[0]?.signal.reason).toBeInstanceOf(CallCanceledError);
+    expect(caller.stats().running).toBe(1);
+    expect(await response.text()).toBe("ok");
+    expect([caller.stats().running, vi.getTimerCount(), counters().context, counters().timer]).toEqual([0, 0, 0, 0]);
+  });
+
+  test("is not sent if the first is answered or fails before, and then leaves no timer", async () => {
+    for (const answer of [ok, fails("ECONNRESET")]) {
+      const { caller, at } = scripted([answer], { retry: false, hedge });
+      await caller.fetch(URL).then(
+        (response) => response.text(),
+        () => {},
+      );
+      expect([at, vi.getTimerCount()]).toEqual([[0], 0]);
+    }
+  });
+
+  test("loses if the first is answered meanwhile, and its late answer is dropped", async () => {
+    const { caller, upstream } = scripted([() => {}], { retry: false, hedge });
+    upstream.heeds = false;
+    const call = caller.fetch(URL);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(caller.stats().running).toBe(2);
+    upstream.arrived[0]?.answer("first");
+    expect(await (await call).text()).toBe("first");
+    expect(caller.stats().running).toBe(1);
+    const canceled: unknown[] = [];
+    upstream.arrived[1]?.answer(new ReadableStream({ cancel: (reason) => void canceled.push(reason) }));
+    await turn();
+    expect([canceled.length, caller.stats().running]).toEqual([1, 0]);
+  });
+
+  test.each(["POST", "PUT", "DELETE"])("is never sent for a %s", async (method) => {
+    const { caller, at } = scripted([() => {}], { retry: false, hedge, timeout: 1000 });
+    for (const idempotent of [true, false]) {
+      expect(await errorOf(settled(caller.fetch(URL, { method, idempotent })))).toBeInstanceOf(CallTimeoutError);
+    }
+    expect(at).toEqual([0, 1000]);
+  });
+
+  test("a failure does not win while another attempt runs; of two failures the call has the last", async () => {
+    for (const [second, wanted] of [
+      [ok, 200],
+      [status(502), 502],
+    ] as const) {
+      const { caller, upstream } = scripted([() => {}], { retry: false, hedge });
+      const call = caller.fetch(URL);
+      await vi.advanceTimersByTimeAsync(100);
+      upstream.arrived[0]?.answer("broken", { status: 503 });
+      await turn();
+      expect(caller.stats().running).toBe(2);
+      second(upstream.arrived[1] as Arrived);
+      const response = await call;
+      expect(response.status).toBe(wanted);
+      await response.text();
+      expect(caller.stats().running).toBe(0);
+    }
+  });
+
+  test("an error does not end the call while another attempt runs; of two errors the call has the first", async () => {
+    const { caller, upstream } = scripted([() => {}], { retry: false, hedge });
+    const call = errorOf(caller.fetch(URL));
+    await vi.advanceTimersByTimeAsync(100);
+    upstream.arrived[1]?.fail(fetchFailed("ECONNREFUSED"));
+    await turn();
+    expect(caller.stats().running).toBe(1);
+    upstream.arrived[0]?.fail(fetchFailed("ECONNRESET"));
+    expect(await call).toMatchObject({ code: "ECONNREFUSED" });
+  });
+
+  test("`max` says how many, each `after` later", async () => {
+    const { caller, at } = scripted([() => {}], { retry: false, hedge: { after: 100, max: 3 }, timeout: 1000 });
+    expect(await errorOf(settled(caller.fetch(URL)))).toBeInstanceOf(CallTimeoutError);
+    expect(at).toEqual([0, 100, 200, 300]);
+    expect([caller.stats().running, counters().timer]).toEqual([0, 0]);
+  });
+
+  test("is paid from a budget of its own: 10, and a tenth of what succeeds", async () => {
+    const { caller, at } = scripted([() => {}], { retry: false, hedge, timeout: 1000 });
+    for (let i = 0; i < 20; i++) await errorOf(settled(caller.fetch(URL)));
+    expect(at.length).toBe(30);
+    const { caller: second, upstream } = scripted([ok], {
+      retry: false,
+      hedge: { after: 100, budget: { min: 0, ratio: 0.1 } },
+    });
+    for (let i = 0; i < 100; i++) await (await second.fetch(URL)).text();
+    upstream.script = () => {};
+    for (let i = 0; i < 20; i++) await errorOf(settled(second.fetch(URL, { timeout: 200 })));
+    expect(upstream.arrived.length).toBe(100 + 20 + 10);
+  });
+
+  test("is not sent where there is no slot, and its token is given back", async () => {
+    const { caller, at } = scripted([() => {}], {
+      retry: false,
+      perHost: 1,
+      timeout: 1000,
+      hedge: { after: 100, budget: { min: 1, ratio: 0 } },
+    });
+    await errorOf(settled(caller.fetch(URL)));
+    expect(at).toEqual([0]);
+    const wide = scripted([() => {}], {
+      retry: false,
+      timeout: 1000,
+      hedge: { after: 100, budget: { min: 1, ratio: 0 } },
+    });
+    await errorOf(settled(wide.caller.fetch(URL)));
+    expect(wide.at).toEqual([0, 100]);
+  });
+
+  test("goes with retries: an attempt of two that fail is tried again", async () => {
+    const { caller, upstream, at } = scripted([() => {}, () => {}, ok], { hedge });
+    const call = caller.fetch(URL);
+    await vi.advanceTimersByTimeAsync(100);
+    for (const { fail } of upstream.arrived) fail(fetchFailed("ECONNRESET"));
+    expect(await (await settled(call)).text()).toBe("ok");
+    expect(at).toEqual([0, 100, 150]);
+  });
+});
