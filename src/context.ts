@@ -62,6 +62,7 @@ import { AfterFuncCall } from "./internal/wait/dependents.ts";
 import { Canceled, causeOf, DeadlineExceeded, isContextError, someError } from "./internal/wait/endings.ts";
 import { isSignal, SOURCE_KEY, sourceOf } from "./internal/wait/foreign.ts";
 import { MergedContext } from "./internal/wait/merged.ts";
+import { scopeWith } from "./internal/wait/scope.ts";
 import { contextOf, contextOfSignal } from "./internal/wait/signalcontext.ts";
 import { type Cancel, SOURCE, Source } from "./internal/wait/source.ts";
 
@@ -296,10 +297,5 @@ function scopeOf(ctx: CancelContext): CancelScope {
   // A bound function takes fewer bytes than a closure.
   const cancel: CancelFunc = ctx.cancelByFunction.bind(ctx);
   ctx.count(cancel, entryPoints);
-  // A true array: an iterable class, or a prototype of its own, would cost more than the context.
-  const scope = [ctx, cancel] as unknown as { ctx: Context; cancel: CancelFunc; [Symbol.dispose]: CancelFunc };
-  scope.ctx = ctx;
-  scope.cancel = cancel;
-  if (Symbol.dispose !== undefined) scope[Symbol.dispose] = cancel;
-  return scope as unknown as CancelScope;
+  return scopeWith(ctx, cancel);
 }

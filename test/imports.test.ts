@@ -8,6 +8,7 @@ import { ROOT } from "./support/examples.ts";
 
 /** The modules each module may import values from, besides `internal/`. Types are exempt. */
 const MODULES: Record<string, readonly string[]> = {
+  admission: ["context", "rate", "semaphore", "time"],
   time: [],
   channel: [],
   select: [],
@@ -22,6 +23,7 @@ const MODULES: Record<string, readonly string[]> = {
   pool: [],
   retry: ["context", "time"],
   shardmap: [],
+  signal: ["context"],
   singleflight: ["context"],
   sync: [],
   workers: [],
@@ -63,6 +65,8 @@ const LAYERS: Record<string, readonly string[]> = {
   track: ["data", "host"],
   wait: ["data", "host", "time", "track"],
   breaker: ["data", "host", "time"],
+  http: [],
+  admission: ["data", "host", "time", "track", "wait"],
   pipeline: ["data", "host", "time", "track", "wait"],
   trace: ["track"],
   pprof: ["data", "host", "time", "track", "wait"],

@@ -22,7 +22,8 @@
  */
 
 import { optionsOf, wholeNumber } from "../internal/data/args.ts";
-import { builtin, host } from "../internal/host/host.ts";
+import { warn } from "../internal/host/async.ts";
+import { builtin } from "../internal/host/host.ts";
 import { type HandlerOptions, handler, isLocal } from "../pprof.ts";
 
 /** A request as `node:http` and `node:http2` hand it to a handler. */
@@ -69,7 +70,7 @@ export function nodeHandler(options: HandlerOptions): (req: NodeRequest, res: No
         await send(await answer(request), res, left.signal);
       }
     } catch (error) {
-      warn(error);
+      warn(error, "pprof");
       if (res.headersSent) {
         res.destroy(); // Its end would look like that of a whole answer.
       } else {
@@ -128,10 +129,6 @@ function drained(res: NodeResponse): Promise<void> {
   });
 }
 
-function warn(error: unknown): void {
-  host.process?.emitWarning?.(error instanceof Error ? error : new Error(`pprof: ${String(error)}`));
-}
-
 /** A server that {@link listen} has started. */
 export interface Server {
   /** The port that it listens on. */
@@ -162,7 +159,7 @@ export async function listen(port: number, options?: Partial<HandlerOptions>): P
     server.on("error", reject);
     server.listen(port, "127.0.0.1", resolve);
   });
-  server.on("error", warn); // `accept` failed: too many open files.
+  server.on("error", (error) => warn(error, "pprof")); // `accept` failed: too many open files.
   server.unref();
   return {
     port: server.address().port,

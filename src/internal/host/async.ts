@@ -64,6 +64,13 @@ export function report(error: unknown): void {
   }, 0);
 }
 
+/** Says an error that concerns nobody's call, as a warning of the process; where there is none, by {@link report}. */
+export function warn(error: unknown, what: string): void {
+  const warning = error instanceof Error ? error : new Error(`${what}: ${String(error)}`);
+  if (typeof host.process?.emitWarning === "function") host.process.emitWarning(warning);
+  else report(warning);
+}
+
 /** Calls `fn`; an error it throws is reported, and the caller goes on. */
 export function guarded(fn: () => void): void {
   try {

@@ -1,0 +1,56 @@
+/** Whom a request counts for. */
+import { callable, show, wholeNumber } from "../data/args.ts";
+import { clientOf, keyOfAddress, type Network, parseNetwork } from "./address.ts";
+import type { RequestInfoLite } from "./exchange.ts";
+
+/**
+ * Whom a request counts for. `address` is that of the client as `trust` gives it: an IPv4 address, or an IPv6 network;
+ * empty if it is not known. Undefined, and a key of more than 512 characters: for its address.
+ */
+export type KeyFn = (r: RequestInfoLite, address: string) => string | undefined;
+
+/** The longest key. */
+const MAX_KEY = 512;
+
+/** The function that gives the key of a request. It throws what a `key` throws, and if there is none. */
+export function keyFunction(
+  key: KeyFn | "global" | undefined,
+  trust: readonly string[] | number,
+  prefix: number,
+): (r: RequestInfoLite) => string {
+  if (key === "global") return () => "global";
+  if (key !== undefined) callable(key, 'rateLimit: key, if it is not "global",');
+  const trusted = trustOf(trust);
+  const addressOf = (r: RequestInfoLite): string => {
+    const { address } = r;
+    // The system has written this one, and an IPv4 address has one form.
+    if (trusted === 0 && address.includes(".") && !address.includes(":")) return address;
+    const client = clientOf(address, trusted === 0 ? undefined : r.header("x-forwarded-for"), trusted);
+    return client === undefined ? "" : keyOfAddress(client, prefix);
+  };
+  return (r) => {
+    const address = addressOf(r);
+    const own = key?.(r, address);
+    if (own !== undefined) {
+      if (typeof own !== "string") throw new TypeError(`rateLimit: key must return a string, got ${show(own)}`);
+      // With what makes it another than any address. A new string, too: the key may be a part of a longer one.
+      if (own.length <= MAX_KEY) return `key:${own}`;
+    }
+    if (address !== "") return address;
+    throw new Error("rateLimit: the address of the client is not known: set `key`, or the `address` of the adapter");
+  };
+}
+
+function trustOf(trust: readonly string[] | number): number | readonly Network[] {
+  if (typeof trust === "number") return wholeNumber(trust, "rateLimit: trust");
+  if (!Array.isArray(trust)) {
+    throw new TypeError(`rateLimit: trust must be a number or an array of networks, got ${show(trust)}`);
+  }
+  return trust.map((text) => {
+    const network = typeof text === "string" ? parseNetwork(text) : undefined;
+    if (network === undefined) {
+      throw new RangeError(`rateLimit: trust must be addresses and networks such as "10.0.0.0/8", got ${show(text)}`);
+    }
+    return network;
+  });
+}

@@ -1,0 +1,122 @@
+/**
+ * Exchanges over the requests and responses of `node:http`, which Express, Fastify and Hono on Node hand on.
+ *
+ * The end of an answer is the `close` of the response. It comes after `finish` where the answer was sent whole, and
+ * without it where the client has gone. The `close` of the request comes as soon as its body has been read, so it says
+ * nothing. A response that waits for an earlier one of the same connection (pipelining) has no socket yet, and where the
+ * client goes, it has no event on Node 20 and 22. Only for such a one the socket is listened to, until its end.
+ */
+import type { CancelScope, Context } from "../../context.ts";
+import { Exchange, type Refusal } from "./exchange.ts";
+
+/** A request as `node:http` and `node:http2` hand it to a handler. */
+export interface NodeRequest {
+  readonly method?: string | undefined;
+  readonly url?: string | undefined;
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  readonly socket: NodeSocket;
+}
+
+/** The socket of a request. */
+export interface NodeSocket {
+  readonly remoteAddress?: string | undefined;
+  on(event: "close", listener: () => void): unknown;
+  off(event: "close", listener: () => void): unknown;
+}
+
+/** The response to it. */
+export interface NodeResponse {
+  statusCode: number;
+  readonly headersSent: boolean;
+  readonly writableEnded: boolean;
+  readonly writableFinished: boolean;
+  readonly socket: unknown;
+  getHeader(name: string): unknown;
+  setHeader(name: string, value: string): unknown;
+  end(text: string): unknown;
+  on(event: "close", listener: () => void): unknown;
+  destroy(): unknown;
+}
+
+export class NodeExchange extends Exchange {
+  protected readonly handles: readonly object[];
+  private readonly req: NodeRequest;
+  private readonly res: NodeResponse;
+
+  /** `handles`: the objects under which a handler knows the request. */
+  constructor(
+    newScope: (parent: Context | undefined) => CancelScope,
+    req: NodeRequest,
+    res: NodeResponse,
+    handles: readonly object[],
+  ) {
+    super(newScope);
+    this.req = req;
+    this.res = res;
+    this.handles = handles;
+  }
+
+  get method(): string {
+    return this.req.method ?? "";
+  }
+
+  get url(): string {
+    // Express cuts what a router has matched off `url`.
+    return (this.req as { originalUrl?: string }).originalUrl ?? this.req.url ?? "";
+  }
+
+  get address(): string {
+    return this.req.socket.remoteAddress ?? "";
+  }
+
+  header(name: string): string | undefined {
+    const value = this.req.headers[name.toLowerCase()] as unknown;
+    return typeof value === "string" ? value : Array.isArray(value) ? value.join(", ") : undefined;
+  }
+
+  protected watch(): void {
+    const { res } = this;
+    const { socket } = this.req;
+    res.on("close", () => {
+      const whole = res.writableFinished && res.writableEnded; // One of HTTP/2 that was cut off is only finished.
+      this.end(whole && res.statusCode < 500, !whole);
+    });
+    if (res.socket !== null) return;
+    const onClose = () => this.end(false, true);
+    socket.on("close", onClose);
+    res.on("close", () => socket.off("close", onClose));
+  }
+
+  protected addHeader(name: string, value: string): void {
+    const { res } = this;
+    if (!res.headersSent) res.setHeader(name, listOf(res.getHeader(name), value));
+  }
+}
+
+/** A value after the one that is there, if any, as items of one list. */
+export function listOf(before: unknown, value: string): string {
+  return before === undefined ? value : `${before}, ${value}`;
+}
+
+const TEXTS: Readonly<Record<number, string>> = {
+  429: "Too Many Requests",
+  500: "Internal Server Error",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+};
+
+/** What stands in the body of a refusal. */
+export function textOf(status: number): string {
+  return `${TEXTS[status] ?? status}\n`;
+}
+
+export const TEXT_TYPE = "text/plain; charset=utf-8";
+
+/** Answers a request that was refused, unless it has an answer. */
+export function refuse(res: NodeResponse, { status, headers }: Refusal): void {
+  if (res.headersSent || res.writableEnded) return;
+  res.statusCode = status;
+  for (const [name, value] of Object.entries(headers)) res.setHeader(name, listOf(res.getHeader(name), value));
+  res.setHeader("Content-Type", TEXT_TYPE);
+  res.end(textOf(status));
+}
