@@ -103,7 +103,7 @@ export interface RateLimitOptions {
   /** How many requests a key may make at once, and in each `window`: a whole number from 1. */
   readonly limit: number;
 
-  /** In how many milliseconds a bucket that was emptied is full again. Above 0, finite. */
+  /** In how many milliseconds a bucket that was emptied is full again. From 1 to 10¹². */
   readonly window: number;
 
   /** Whom a request counts for: one bucket for each key, or one for all with "global". The address if left out. */
@@ -143,6 +143,9 @@ export interface RateLimitOptions {
   readonly limits?: { at(key: string): Limits };
 }
 
+/** In milliseconds: 31 years. */
+const MAX_WINDOW = 1e12;
+
 /**
  * Bounds how often each client may ask. Over the limit a request is answered with 429, with a `Retry-After`.
  *
@@ -157,7 +160,10 @@ export function rateLimit(options: RateLimitOptions): Check {
   const given = optionsOf(options, "rateLimit: options");
   const { name = "default", ipv6Prefix = 64, maxKeys = 100_000, onError = "open", limits } = given;
   const limit = wholeNumber(given.limit as number, "rateLimit: limit", 1);
-  const window = positive(given.window as number, "rateLimit: window");
+  const window = duration(given.window as number, "rateLimit: window");
+  if (!(window >= 1 && window <= MAX_WINDOW)) {
+    throw new RangeError(`rateLimit: window must be from 1 to ${MAX_WINDOW} milliseconds, got ${window}`);
+  }
   if (limit > MAX_INTEGER) throw new RangeError(`rateLimit: limit must be at most ${MAX_INTEGER}, got ${limit}`);
   if (wholeNumber(ipv6Prefix, "rateLimit: ipv6Prefix", 1) > 128) {
     throw new RangeError(`rateLimit: ipv6Prefix must be at most 128, got ${ipv6Prefix}`);
@@ -170,7 +176,7 @@ export function rateLimit(options: RateLimitOptions): Check {
   const report = reporter(given.report);
   const onFailure = (error: unknown): Verdict => {
     report(error);
-    return onError === "open" ? { admit: true } : { admit: false, headers: { "Retry-After": later() } };
+    return onError === "open" ? { admit: true } : unavailable();
   };
   const refusal = (tokens: number): Verdict => ({
     admit: false,
@@ -185,7 +191,7 @@ export function rateLimit(options: RateLimitOptions): Check {
   if (limits !== undefined) {
     callable(limits?.at, "rateLimit: limits.at");
     const told: Verdict = { admit: true, headers: { "RateLimit-Policy": fields.policy } };
-    const verdictOf = (allowed: boolean) => (allowed ? told : refusal(0));
+    const verdictOf = (allowed: boolean) => (allowed === true ? told : refusal(0));
     return {
       check(r) {
         try {
@@ -266,13 +272,12 @@ export function shed(options?: ShedOptions): Check {
   const { name, max = 1000, queue = 50, adaptive = {}, ...rest } = optionsOf(options, "shed: options");
   const { queueTimeout = 100, maxLoopDelay = 200 } = rest;
   wholeNumber(max, "shed: max", 1);
-  positive(queueTimeout, "shed: queueTimeout", true);
-  positive(maxLoopDelay, "shed: maxLoopDelay", true);
+  positive(queueTimeout, "shed: queueTimeout");
+  positive(maxLoopDelay, "shed: maxLoopDelay");
   const limit = adaptive === false ? undefined : AdaptiveLimit.of(adaptive, max);
   const slots = new Weighted(limit?.value ?? max, { maxWaiting: queue, ...(name !== undefined && { name }) });
   const loop = maxLoopDelay === Number.POSITIVE_INFINITY ? undefined : new LoopDelay();
 
-  const refusal = (): Verdict => ({ admit: false, status: 503, headers: { "Retry-After": later() } });
   const admitted = (start: number): Verdict => {
     loop?.enter(start);
     return {
@@ -293,7 +298,7 @@ export function shed(options?: ShedOptions): Check {
     try {
       await slots.acquire(ctx);
     } catch (error) {
-      if (error instanceof QueueFullError || ctx.err() !== undefined) return refusal();
+      if (error instanceof QueueFullError || ctx.err() !== undefined) return unavailable();
       throw error;
     } finally {
       cancel();
@@ -303,16 +308,16 @@ export function shed(options?: ShedOptions): Check {
   return {
     check(r) {
       const t = now();
-      if (loop !== undefined && loop.delay(t) > maxLoopDelay) return refusal();
+      if (loop !== undefined && loop.delay(t) > maxLoopDelay) return unavailable();
       if (slots.tryAcquire()) return admitted(t);
-      return slots.waiting() >= queue ? refusal() : queued(r);
+      return slots.waiting() >= queue ? unavailable() : queued(r);
     },
   };
 }
 
-/** In how many seconds to come back: 1 to 3. */
-function later(): string {
-  return String(1 + Math.floor(Math.random() * 3));
+/** A refusal, with the advice to come back in 1 to 3 seconds. */
+function unavailable(): Verdict {
+  return { admit: false, status: 503, headers: { "Retry-After": String(1 + Math.floor(Math.random() * 3)) } };
 }
 
 /** The time that a {@link deadline} gives. */
@@ -337,7 +342,7 @@ export interface DeadlineOptions {
  */
 export function deadline(options: DeadlineOptions): RequestScope {
   const { timeout, header } = optionsOf(options, "deadline: options");
-  const most = positive(timeout as number, "deadline: timeout", true);
+  const most = positive(timeout as number, "deadline: timeout");
   if (header !== undefined && !(typeof header === "string" && /^[\w!#$%&'*+.^`|~-]+$/.test(header))) {
     throw new TypeError(`deadline: header must be the name of a header field, got ${show(header)}`);
   }
@@ -367,7 +372,7 @@ export function contextOf(req: object): Context {
  *
  * `handler` is called if all steps admit the request. If it throws or rejects, with
  * - DeadlineExceeded, its own or that of a call: the answer is 504;
- * - Canceled, when the client has gone: nothing is left to answer;
+ * - Canceled, when the client has gone, or the error of an upload that has broken off: nothing is left to answer;
  * - anything else, as also a check that fails: the answer is 500, and the error is thrown or an unhandled rejection.
  *
  * An answer that has begun is cut off instead. Throws TypeError if a step is none, or `handler` is not a function.
@@ -382,6 +387,7 @@ export function nodeHandler<Req extends NodeRequest, Res extends NodeResponse>(
     const exchange = new NodeExchange(withCancel, req, res, [req]);
     const failed = (error: unknown) => {
       if (exchange.gone && is(error, Canceled)) return;
+      if (isObject(error) && error === req.errored) return; // The upload has broken off.
       const late = is(error, DeadlineExceeded);
       if (res.headersSent) res.destroy();
       else refuse(res, { status: late ? 504 : 500, headers: {} });
@@ -509,8 +515,8 @@ export function web<Args extends readonly unknown[]>(
   };
 }
 
-/** Returns the milliseconds if they are above 0, and finite unless `orInfinity`. */
-function positive(ms: number, what: string, orInfinity = false): number {
-  if (duration(ms, what) > 0 && (orInfinity || ms !== Number.POSITIVE_INFINITY)) return ms;
-  throw new RangeError(`${what} must be above 0${orInfinity ? "" : " and finite"}, got ${ms}`);
+/** Returns the milliseconds if they are above 0. */
+function positive(ms: number, what: string): number {
+  if (duration(ms, what) > 0) return ms;
+  throw new RangeError(`${what} must be above 0, got ${ms}`);
 }

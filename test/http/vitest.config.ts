@@ -1,7 +1,7 @@
-/** The tests with HTTP clients and frameworks of other projects: `npm run http`. */
+/** The tests with frameworks and clients of other projects: `npm run http`. */
 
-// Without "module", which OpenTelemetry has files for that only a bundler can load.
-const conditions = ["gopark-source", "node", "import", "default"];
+// Without "import", which would make an ES module of what Express requires.
+const conditions = ["gopark-source", "node", "default"];
 
 export default {
   resolve: { conditions },

@@ -9,9 +9,11 @@
  * 2. *The baseline* is the least of the last HISTORY medians. (An average would follow an overload that lasts, and the
  *    limit would grow with it without end.)
  * 3. *Down, by a factor:* if the median is more than `tolerance` times the baseline, the limit is multiplied by the
- *    root of what it is too long by, but at least by LEAST_FACTOR.
+ *    root of what it is too long by, but at least by LEAST_FACTOR. That is, if half of it was used: otherwise it is not
+ *    the limit that lets wait, and where latencies vary much, a service with little to do would lose its limit by
+ *    chance.
  * 4. *Up, by a step:* otherwise, if as much ran at once as SATURATED of the limit, it grows by the half of its root, at
- *    least by 1. A limit that is not used says nothing, and stays.
+ *    least by 1.
  * 5. *Probes.* A service may become slower for good. Then the old baseline is too low, and the limit would stay at its
  *    least. So every 30 to 40 seconds, if the limit is used, a quarter of it is let through until a window has been
  *    measured in which nothing waited, and that is the new baseline. The time is random, so that the processes of a
@@ -126,7 +128,8 @@ export class AdaptiveLimit {
   }
 
   private endWindow(median: number, at: number): void {
-    const isUsed = this.peak >= SATURATED * this.value;
+    const { peak } = this;
+    const isUsed = peak >= SATURATED * this.value;
     if (this.probe !== undefined) {
       this.medians.length = 0;
       this.endProbe(at);
@@ -137,6 +140,7 @@ export class AdaptiveLimit {
     this.newWindow(at);
     const bound = this.tolerance * this.baseline;
     if (median > bound) {
+      if (peak < this.limit / 2) return;
       this.limit = Math.max(this.min, this.limit * Math.max(LEAST_FACTOR, Math.sqrt(bound / median)));
     } else if (isUsed) {
       this.limit = Math.min(this.max, this.limit + Math.max(1, Math.sqrt(this.limit) / 2));

@@ -1,7 +1,6 @@
 /**
- * Addresses of clients: read from text that a stranger may have sent, and turned into keys.
- *
- * A key is a new string and never a part of the text: a part would keep all of the text alive.
+ * Addresses of clients: read from text that a stranger may have sent, and turned into keys. A key is made anew from the
+ * numbers: a part of the text would keep all of it alive.
  */
 
 /** The eight groups of an IPv6 address. An IPv4 address is the one that stands for it: ::ffff:1.2.3.4. */
@@ -90,9 +89,9 @@ export interface Network {
 /** The network that a text is: `10.0.0.0/8`, `2001:db8::/32`, or one address. Undefined if it is none. */
 export function parseNetwork(text: string): Network | undefined {
   const [, before = "", bits] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
-  const address = before.includes("[") || before.includes("%") ? undefined : parseAddress(before);
-  if (address === undefined) return undefined;
   const v4 = !before.includes(":");
+  const address = v4 ? parseV4(before) : parseV6(before);
+  if (address === undefined || before.includes("%")) return undefined;
   const prefix = bits === undefined ? 128 : Number(bits) + (v4 ? 96 : 0);
   return prefix <= 128 ? { address, prefix } : undefined;
 }

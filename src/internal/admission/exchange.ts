@@ -91,6 +91,8 @@ export function contextOfRequest(request: object): Context | undefined {
   return contexts.get(request);
 }
 
+const ADMITTED: Verdict = { admit: true };
+
 const NO_HEADERS: Readonly<Record<string, string>> = {};
 
 /** What is decided when the client has gone, or the answer has ended, before the steps had decided. */
@@ -180,7 +182,7 @@ export abstract class Exchange implements RequestInfoLite {
           this.lookForEnd(); // The client may go while the step waits.
           return this.decideLater(steps, i, answer as Promise<Verdict>);
         }
-        const refusal = this.apply(answer as Verdict | undefined);
+        const refusal = this.apply(answer as Verdict);
         if (refusal !== undefined) return refusal;
       }
       return undefined;
@@ -229,20 +231,20 @@ export abstract class Exchange implements RequestInfoLite {
   }
 
   /** Asks a check, or enters a scope. */
-  private ask(step: Step): Verdict | undefined | Promise<Verdict> {
+  private ask(step: Step): Verdict | Promise<Verdict> {
     if ("check" in step) return step.check(this);
     const ctx = this.hold(step.open(this, this.contextSoFar()));
     for (const handle of this.handles) contexts.set(handle, ctx);
     const err = ctx.err();
-    return err === undefined ? undefined : { admit: false, status: err instanceof DeadlineExceeded ? 504 : 503 };
+    return err === undefined ? ADMITTED : { admit: false, status: err instanceof DeadlineExceeded ? 504 : 503 };
   }
 
   /** Does what a verdict says; returns the refusal, if it is one. */
-  private apply(verdict: Verdict | undefined): Refusal | undefined {
-    if (verdict !== undefined && typeof verdict?.admit !== "boolean") {
+  private apply(verdict: Verdict): Refusal | undefined {
+    if (typeof verdict?.admit !== "boolean") {
       throw new TypeError(`check: must return { admit: boolean }, got ${show(verdict)}`);
     }
-    const { admit = true, status = 503, headers = NO_HEADERS, done } = verdict ?? {};
+    const { admit, status = 503, headers = NO_HEADERS, done } = verdict;
     if (admit && done !== undefined) this.callAtEnd(done);
     if (this.ended) return UNANSWERED;
     if (!admit) {

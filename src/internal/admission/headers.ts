@@ -37,6 +37,6 @@ export class RateFields {
 
   /** After how many seconds, rounded up, a bucket that has less than one token has one. */
   wait(tokens: number): number {
-    return Math.min(Math.max(Math.ceil((1 - tokens) * this.secondsPerToken), 1), MAX_INTEGER);
+    return Math.max(Math.ceil((1 - tokens) * this.secondsPerToken), 1);
   }
 }

@@ -15,6 +15,8 @@ export interface NodeRequest {
   readonly url?: string | undefined;
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   readonly socket: NodeSocket;
+  /** What its body has failed with. */
+  readonly errored?: Error | null;
 }
 
 /** The socket of a request. */
@@ -78,7 +80,7 @@ export class NodeExchange extends Exchange {
     const { res } = this;
     const { socket } = this.req;
     res.on("close", () => {
-      const whole = res.writableFinished && res.writableEnded; // One of HTTP/2 that was cut off is only finished.
+      const whole = isWhole(res);
       this.end(whole && res.statusCode < 500, !whole);
     });
     if (res.socket !== null) return;
@@ -91,6 +93,14 @@ export class NodeExchange extends Exchange {
     const { res } = this;
     if (!res.headersSent) res.setHeader(name, listOf(res.getHeader(name), value));
   }
+}
+
+/** Whether a response that is closed was sent to its end. */
+function isWhole(res: NodeResponse): boolean {
+  // One of HTTP/2 that was cut off is finished, and not ended. One that was ended on a connection that was broken already,
+  // as by a handler of errors, is both. A response that was sent has left its socket.
+  const { destroyed } = (res.socket ?? {}) as { destroyed?: boolean };
+  return res.writableEnded && res.writableFinished && destroyed !== true;
 }
 
 /** A value after the one that is there, if any, as items of one list. */
