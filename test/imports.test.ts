@@ -65,7 +65,6 @@ const LAYERS: Record<string, readonly string[]> = {
   track: ["data", "host"],
   wait: ["data", "host", "time", "track"],
   breaker: ["data", "host", "time"],
-  http: [],
   admission: ["data", "host", "time", "track", "wait"],
   pipeline: ["data", "host", "time", "track", "wait"],
   trace: ["track"],
