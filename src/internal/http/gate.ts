@@ -70,7 +70,6 @@ export class Gate {
 
   private readonly permits: Permits;
   private readonly queueTimeout: number | undefined;
-  private readonly queue: number;
   private readonly what: string;
 
   // The calls that hold no slot and wait for something.
@@ -81,11 +80,10 @@ export class Gate {
   private readonly closes = new Waiters<void>(CLOSE);
 
   constructor(policy: LimitPolicy) {
-    const { concurrency, queueTimeout, queue, what } = policy;
+    const { concurrency, queueTimeout, what } = policy;
     this.hosts = new Hosts(policy);
     this.permits = typeof concurrency === "number" ? new Weighted(concurrency) : concurrency;
     this.queueTimeout = queueTimeout;
-    this.queue = queue;
     this.what = what;
   }
 
@@ -170,6 +168,8 @@ export class Gate {
   }
 
   private async waitForSlot(call: Call, host: Host, n: number): Promise<Slot> {
+    // Not `maxWaiting` of the host's permits: calls that wait for one of all slots count too.
+    if (host.queued >= host.queue) throw queueFull(call, `${host.queue} calls wait already`);
     const { ctx, cancel } = withTimeout(call.ctx, this.queueTimeout ?? call.timeLeft() / 2);
     host.queued++;
     try {
@@ -196,9 +196,7 @@ export class Gate {
       const message = `call to ${details.host} waited ${details.elapsed} ms for a slot`;
       return withoutStack(() => new QueueTimeoutError(message, details));
     }
-    if (!(error instanceof QueueFullError)) return error;
-    const message = `call to ${details.host} refused: ${this.queue} calls wait already`;
-    return withoutStack(() => new CallQueueFullError(message, details));
+    return error instanceof QueueFullError ? queueFull(call, error.message) : error;
   }
 
   private async whileParked<T>(call: Call, fn: () => Promise<T>): Promise<T> {
@@ -266,6 +264,11 @@ function giveBack(permit: Permit): void {
     const released = permit.release();
     if (released instanceof Promise) released.catch(report);
   });
+}
+
+function queueFull(call: Call, why: string): CallError {
+  const details = call.details("queue", "no");
+  return withoutStack(() => new CallQueueFullError(`call to ${details.host} refused: ${why}`, details));
 }
 
 function breakerOpen(call: Call, { breaker }: Host): CallError {

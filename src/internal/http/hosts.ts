@@ -14,6 +14,8 @@ export const NOT_COUNTED: unique symbol = Symbol("not counted");
 export class Host {
   readonly key: string;
   readonly permits: Permits;
+  /** How many calls may wait; Infinity where permits of somebody else's say that. */
+  readonly queue: number;
   readonly breaker: Machine | undefined;
 
   /** Calls to it that have not been answered. */
@@ -26,9 +28,10 @@ export class Host {
   constructor(key: string, policy: LimitPolicy, hasBreaker = true) {
     const { perHost, queue, breaker } = policy;
     this.key = key;
-    const permits = typeof perHost === "number" ? new Weighted(perHost, { maxWaiting: queue }) : perHost(key);
+    const permits = typeof perHost === "number" ? new Weighted(perHost) : perHost(key);
     if (!isPermits(permits)) throw new TypeError(`${policy.what}: perHost must return permits, got ${show(permits)}`);
     this.permits = permits;
+    this.queue = typeof perHost === "number" ? queue : Number.POSITIVE_INFINITY;
     this.breaker = breaker === undefined || !hasBreaker ? undefined : newBreaker(policy, breaker);
   }
 
