@@ -208,6 +208,14 @@ describe("the stream", () => {
     expect([caller.stats().running, counters().context]).toEqual([0, 0]);
   });
 
+  test("cancel of a body that has failed rejects with a NetworkError, and ends the call", async () => {
+    const { feed, caller, response } = await answered();
+    feed.fail(fetchFailed("ECONNRESET"));
+    const error = await errorOf((response.body as ReadableStream).cancel());
+    expect(error).toMatchObject({ name: "NetworkError", code: "ECONNRESET", phase: "body" });
+    expect([caller.stats().running, counters().context]).toEqual([0, 0]);
+  });
+
   test("fails with a NetworkError, or with the error of the deadline or the cancel", async () => {
     vi.useFakeTimers();
     for (const how of ["network", "deadline", "cancel"]) {
@@ -321,6 +329,29 @@ describe("a clone", () => {
     const [one, two] = await Promise.all(reads);
     expect(one).toBeInstanceOf(CallTimeoutError);
     expect(two).toBe(one);
+    expect(caller.stats().running).toBe(0);
+  });
+
+  test("that is made after the end of the call fails as the Response does", async () => {
+    vi.useFakeTimers();
+    const { caller, response } = await answered("some", { timeout: 1000 });
+    await vi.advanceTimersByTimeAsync(1000);
+    const copy = response.clone();
+    const error = await errorOf(copy.text());
+    expect(error).toBeInstanceOf(CallTimeoutError);
+    expect(await errorOf(response.text())).toBe(error);
+    expect(caller.stats().running).toBe(0);
+  });
+
+  test("that is made after the body has failed fails with a NetworkError too", async () => {
+    const { feed, caller, response } = await answered();
+    const copy = response.clone();
+    const first = errorOf(copy.text());
+    feed.fail(fetchFailed("ECONNRESET"));
+    await first;
+    const late = response.clone();
+    expect(await errorOf(late.text())).toMatchObject({ name: "NetworkError", code: "ECONNRESET" });
+    expect(await errorOf(response.text())).toMatchObject({ name: "NetworkError", code: "ECONNRESET" });
     expect(caller.stats().running).toBe(0);
   });
 

@@ -30,6 +30,9 @@ export class Body {
   private readonly live = new Set<Branch>();
   private collected = true;
 
+  // Whether the owner has ended the body, or has been told its end. A branch that is made later ends nothing.
+  private over = false;
+
   constructor(owner: BodyOwner) {
     this.owner = owner;
   }
@@ -46,6 +49,7 @@ export class Body {
 
   /** Rejects the readers with the reason of the call's abort. The owner ends the body. */
   abort(reason: Error): void {
+    this.over = true;
     for (const branch of this.live) branch.abort(reason);
     this.live.clear();
   }
@@ -55,6 +59,7 @@ export class Body {
     const branch = new Branch(this);
     Object.defineProperties(response, shadows(response));
     (response as Watched)[BRANCH] = branch;
+    if (this.over) return;
     this.live.add(branch);
     registry.register(response, branch, branch);
   }
@@ -64,7 +69,9 @@ export class Body {
     if (!this.live.delete(branch)) return;
     registry.unregister(branch);
     if (how !== "collected") this.collected = false;
-    if (this.live.size === 0) this.owner.bodyEnded(this.collected ? "collected" : how === "collected" ? "whole" : how);
+    if (this.live.size > 0) return;
+    this.over = true;
+    this.owner.bodyEnded(this.collected ? "collected" : how === "collected" ? "whole" : how);
   }
 
   errorOf(error: unknown): unknown {
@@ -223,7 +230,7 @@ function isOfContent(error: unknown, name: Reader): boolean {
 function clone(this: Watched): Response {
   const { body } = this[BRANCH] as Branch;
   const copy = withLock(this, () => original(this, "clone"));
-  if (body.reason === undefined) body.addBranch(copy);
+  body.addBranch(copy);
   return copy;
 }
 
@@ -271,9 +278,13 @@ function streamOver(response: Watched, body: ReadableStream): ReadableStream {
     controller.close();
     (controller as Partial<ReadableByteStreamController>).byobRequest?.respond(0);
   };
-  const cancel = (reason: unknown): Promise<void> => {
+  const cancel = async (reason: unknown): Promise<void> => {
     branch.end("cancelled");
-    return readerOf().cancel(reason);
+    try {
+      await readerOf().cancel(reason);
+    } catch (error) {
+      throw branch.body.errorOf(error); // It had failed before.
+    }
   };
   const source = { pull, cancel };
   if (isOfBytes(body)) return new ReadableStream({ ...source, type: "bytes" });
