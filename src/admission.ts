@@ -22,7 +22,11 @@
  * import { contextOf, deadline, nodeHandler, rateLimit, shed } from "gopark/admission";
  * import { time } from "gopark";
  *
- * const steps = [deadline({ timeout: 2000 }), rateLimit({ limit: 2, window: 60_000 }), shed({ max: 500 })];
+ * const steps = [
+ *   deadline({ timeout: 5000 }),
+ *   rateLimit({ limit: 2, window: 60_000 }),
+ *   shed({ max: 500, maxLoopDelay: 2000 }),
+ * ];
  * const server = createServer(
  *   nodeHandler(steps, async (req, res) => {
  *     await time.sleep(1, contextOf(req)); // Stands for a call: fetch(url, { signal: contextOf(req).signal }).
@@ -73,7 +77,16 @@ import { type KeyFn, keyFunction } from "./internal/admission/keys.ts";
 import { LoopDelay } from "./internal/admission/loop.ts";
 import { NodeExchange, type NodeRequest, type NodeResponse, refuse } from "./internal/admission/node.ts";
 import { addressOf, responseOf, WebExchange } from "./internal/admission/web.ts";
-import { callable, duration, isObject, isThenable, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
+import {
+  callable,
+  duration,
+  isObject,
+  isThenable,
+  optionsOf,
+  show,
+  validName,
+  wholeNumber,
+} from "./internal/data/args.ts";
 import { warn } from "./internal/host/async.ts";
 import type { Limits } from "./internal/http/limits.ts";
 import { KeyedLimiter, Sometimes } from "./rate.ts";
@@ -168,6 +181,7 @@ export function rateLimit(options: RateLimitOptions): Check {
   if (wholeNumber(ipv6Prefix, "rateLimit: ipv6Prefix", 1) > 128) {
     throw new RangeError(`rateLimit: ipv6Prefix must be at most 128, got ${ipv6Prefix}`);
   }
+  wholeNumber(maxKeys, "rateLimit: maxKeys", 1);
   if (onError !== "open" && onError !== "closed") {
     throw new RangeError(`rateLimit: onError must be "open" or "closed", got ${show(onError)}`);
   }
@@ -239,7 +253,7 @@ export interface ShedOptions {
   /** How many requests may run at once at most: a whole number from 1. 1000 if left out. */
   readonly max?: number;
 
-  /** How many requests may wait for a slot: a whole number from 0. 50 if left out. */
+  /** How many requests may wait for a slot: a whole number from 0, or Infinity. 50 if left out. */
   readonly queue?: number;
 
   /** How many milliseconds a request waits for a slot at most. Above 0; 100 if left out. */
@@ -259,19 +273,21 @@ export interface ShedOptions {
  * Bounds how much runs at once, and refuses the rest at once, with 503 and a `Retry-After` of 1 to 3 seconds, at
  * random, so that clients do not come back together.
  *
- * A request holds a slot from its admission until its answer has been sent, or its client has gone. If there is none, it
- * waits in a short queue, in the order of arrival. Unless `adaptive` is false, the number of slots finds itself: it
- * grows while it is used up and answers come as fast as ever, and falls when they come later. So use one `shed` for each
- * class of requests that take about the same time. See docs/admission.md for the algorithm.
+ * A request holds a slot from its admission until its answer has been sent, or its client has gone. If there is none,
+ * it waits in a short queue, in the order of arrival. Unless `adaptive` is false, the number of slots finds itself: it
+ * grows while it is used up and answers come as fast as ever, and falls when they come later. So use one `shed` for
+ * each class of requests that take about the same time. See docs/admission.md for the algorithm.
  *
- * An idle check has no timer. While requests run, a timer ticks every 20 milliseconds, unless `maxLoopDelay` is Infinity.
- * A request costs two readings of the clock. Throws RangeError or TypeError for an option outside its range or of
- * another type.
+ * An idle check has no timer. While requests run, a timer ticks every 20 milliseconds, unless `maxLoopDelay` is
+ * Infinity. A request costs two readings of the clock. Throws RangeError or TypeError for an option outside its range
+ * or of another type.
  */
 export function shed(options?: ShedOptions): Check {
   const { name, max = 1000, queue = 50, adaptive = {}, ...rest } = optionsOf(options, "shed: options");
   const { queueTimeout = 100, maxLoopDelay = 200 } = rest;
+  if (name !== undefined) validName(name, "shed: name");
   wholeNumber(max, "shed: max", 1);
+  if (queue !== Number.POSITIVE_INFINITY) wholeNumber(queue, "shed: queue");
   positive(queueTimeout, "shed: queueTimeout");
   positive(maxLoopDelay, "shed: maxLoopDelay");
   const limit = adaptive === false ? undefined : AdaptiveLimit.of(adaptive, max);
@@ -337,8 +353,8 @@ export interface DeadlineOptions {
  * when the answer has been sent, or when the client has gone; then its cause is a {@link ClientGoneError}. It has the
  * values and the end of a context that an earlier step has made for the request.
  *
- * A request whose caller says that no time is left is answered with 504. Costs a context for each request; a signal only
- * if `ctx.signal` is read. Throws RangeError or TypeError for an option outside its range or of another type.
+ * A request whose caller says that no time is left is answered with 504. Costs a context for each request; a signal
+ * only if `ctx.signal` is read. Throws RangeError or TypeError for an option outside its range or of another type.
  */
 export function deadline(options: DeadlineOptions): RequestScope {
   const { timeout, header } = optionsOf(options, "deadline: options");
@@ -368,7 +384,8 @@ export function contextOf(req: object): Context {
 }
 
 /**
- * A handler of `node:http`, `node:https`, or `node:http2` with its compatible requests: `createServer(nodeHandler(...))`.
+ * A handler of `node:http`, `node:https`, or `node:http2` with its compatible requests:
+ * `createServer(nodeHandler(...))`.
  *
  * `handler` is called if all steps admit the request. If it throws or rejects, with
  * - DeadlineExceeded, its own or that of a call: the answer is 504;
@@ -426,8 +443,8 @@ export function express(
 }
 
 /**
- * A hook of Fastify 5: `app.addHook("onRequest", fastify(deadline({ timeout: 2000 }), shed()))`, or the `onRequest` of a
- * route. What a check throws goes to the error handler. Throws TypeError if a step is none.
+ * A hook of Fastify 5: `app.addHook("onRequest", fastify(deadline({ timeout: 2000 }), shed()))`, or the `onRequest` of
+ * a route. What a check throws goes to the error handler. Throws TypeError if a step is none.
  */
 export function fastify(
   ...steps: readonly Step[]

@@ -38,21 +38,20 @@
  * - `notifyContext` without signals takes SIGINT and SIGTERM. In Go it takes all.
  * - The second value of the pair, Go's `stop`, takes a cause, and is the disposer of the scope.
  * - Waiting for a signal does not keep the process alive. In Go the program ends with `main`.
- * - `drain` is called when the server starts, and not when it is to stop: it waits for the end of its context by itself.
- *   `Shutdown` waits without a limit unless its context has a deadline, and leaves what still runs then. `drain` closes
- *   that after its `grace`, and says what it was.
+ * - `drain` is called when the server starts, and not when it is to stop: it waits for the end of its context by
+ *   itself. `Shutdown` waits without a limit unless its context has a deadline, and leaves what still runs then.
+ *   `drain` closes that after its `grace`, and says what it was.
  * - Connections that were taken over, such as WebSockets, are closed too, at the end of the grace. `Shutdown` leaves
  *   them.
  */
-import { constants } from "node:os";
-import process from "node:process";
 import { type Cancel, type CancelFunc, type CancelScope, withCancel, withTimeout } from "./context.ts";
 import { duration, isObject, optionsOf, show } from "./internal/data/args.ts";
 import { brand } from "./internal/host/errors.ts";
-import { now } from "./internal/time/clock.ts";
+import { builtin, host } from "./internal/host/host.ts";
 import { registerOuter } from "./internal/track/tracker.ts";
 import { scopeWith } from "./internal/wait/scope.ts";
 import { contextOf } from "./internal/wait/signalcontext.ts";
+import { afterFunc, now } from "./time.ts";
 
 // Contexts and waits that are made inside these functions were made by their callers.
 registerOuter(() => [notifyContext, drain]);
@@ -72,6 +71,12 @@ export class SignalError extends Error {
   }
 }
 
+/** What is used of Node's process. */
+interface Process {
+  on(name: string, listener: (name: string) => void): unknown;
+  off(name: string, listener: (name: string) => void): unknown;
+}
+
 const UNCATCHABLE = ["SIGKILL", "SIGSTOP"];
 
 /**
@@ -81,11 +86,13 @@ const UNCATCHABLE = ["SIGKILL", "SIGSTOP"];
  * `stop`, the second of the pair, ends the context and lets the signals do again what they did before. Until then they
  * end nothing but the context. Call it on every path, as that of `withCancel`; twice is harmless.
  *
- * Throws as `withCancel`, TypeError if a signal is not a string, and RangeError if the system has no such signal, or
- * does not let programs catch it.
+ * Throws as `withCancel`, TypeError if a signal is not a string, RangeError if the system has no such signal, or does
+ * not let programs catch it, and an Error where there is no process.
  */
 export function notifyContext(parent: Cancel | undefined, ...signals: readonly string[]): CancelScope {
   const names = signals.length === 0 ? ["SIGINT", "SIGTERM"] : signals.map(validSignal);
+  const process = host.process as Process | undefined;
+  if (typeof process?.on !== "function") throw new Error("notifyContext: needs the process of Node");
   const { ctx, cancel } = withCancel(parent);
   const onSignal = (name: string) => cancel(new SignalError(name));
   for (const name of names) process.on(name, onSignal);
@@ -98,7 +105,10 @@ export function notifyContext(parent: Cancel | undefined, ...signals: readonly s
 
 function validSignal(name: string): string {
   if (typeof name !== "string") throw new TypeError(`notifyContext: a signal must be a string, got ${show(name)}`);
-  if (Object.hasOwn(constants.signals, name) && !UNCATCHABLE.includes(name)) return name;
+  // Node before 20.16 does not say which there are.
+  const signals = builtin<{ constants: { signals: object } }>("node:os")?.constants?.signals;
+  const isThere = signals === undefined ? /^SIG[A-Z\d]+$/.test(name) : Object.hasOwn(signals, name);
+  if (isThere && !UNCATCHABLE.includes(name)) return name;
   throw new RangeError(`notifyContext: a signal must be one that can be caught, such as "SIGTERM", got ${show(name)}`);
 }
 
@@ -108,7 +118,7 @@ export interface DrainableServer {
   closeIdleConnections(): void;
   closeAllConnections(): void;
   on(event: "connection", listener: (socket: DrainableSocket) => void): unknown;
-  on(event: "request", listener: (req: DrainableRequest, res: DrainableResponse) => void): unknown;
+  prependListener(event: "request", listener: (req: DrainableRequest, res: DrainableResponse) => void): unknown;
   off(event: "connection", listener: (socket: DrainableSocket) => void): unknown;
   off(event: "request", listener: (req: DrainableRequest, res: DrainableResponse) => void): unknown;
 }
@@ -161,9 +171,15 @@ export interface Drained {
 const CLOSING = 1000;
 
 /**
+ * After how many milliseconds a connection that has not sent anything counts as one on which nothing runs, as in Go.
+ */
+const SILENT = 5000;
+
+/**
  * Lets a server run until `ctx` ends, and drains it then: now, if it has ended.
  *
- * To drain is: to accept no connection any more, to close those on which nothing runs, to answer what runs with
+ * To drain is: to accept no connection any more, to close those on which nothing runs (one that has not sent anything
+ * yet: when it is five seconds old), to answer what runs with
  * `Connection: close`, and after the `grace` to close what is left, which ends the contexts of those requests
  * (`gopark/admission`). Resolves when all connections have been closed. It knows the requests and the connections that
  * came after its call. Of others it counts neither, and a WebSocket among them stays open.
@@ -214,13 +230,22 @@ interface Served {
   readonly since: number;
 }
 
+/** A connection: since when it is known, and what runs on it. */
+interface Connection {
+  readonly since: number;
+  readonly served: Set<Served>;
+}
+
 /** The connections of a server, and what runs on them. */
 class Traffic {
   private readonly server: DrainableServer;
 
-  // What runs, by connection. A connection is here until it is closed. One of TLS is here twice: by the socket of the
-  // system, and from its first request on by its own.
-  private readonly running = new Map<DrainableSocket, Set<Served>>();
+  // A connection is here until it is closed. One of TLS is here twice: by the socket of the system, and from its first
+  // request on by its own.
+  private readonly connections = new Map<DrainableSocket, Connection>();
+
+  // Ends connections that send nothing. Armed while there are any during the drain.
+  private silence: ReturnType<typeof afterFunc> | undefined = undefined;
 
   private draining = false;
   private serverClosed = false;
@@ -231,17 +256,18 @@ class Traffic {
   constructor(server: DrainableServer) {
     this.server = server;
     server.on("connection", this.onConnection);
-    server.on("request", this.onRequest);
+    server.prependListener("request", this.onRequest); // A handler may answer at once.
   }
 
   unlisten(): void {
     this.server.off("connection", this.onConnection);
     this.server.off("request", this.onRequest);
+    this.silence?.stop();
   }
 
   /** Whether the server and all connections are closed. */
   get isClosed(): boolean {
-    return this.serverClosed && this.running.size === 0;
+    return this.serverClosed && this.connections.size === 0;
   }
 
   /** Accepts nothing any more, and closes each connection when nothing runs on it. Calls `closed` when all are. */
@@ -254,22 +280,31 @@ class Traffic {
       this.look();
     });
     this.server.closeIdleConnections();
-    for (const [socket, served] of this.running) {
-      // Node counts one that has not sent anything among those that are busy.
-      if (served.size === 0 && socket.bytesRead === 0) socket.destroy();
-      for (const { res } of served) askToClose(res);
+    this.closeSilent();
+    for (const { served } of this.connections.values()) for (const { res } of served) askToClose(res);
+  }
+
+  /** Node counts a connection that has not sent anything among those that are busy. */
+  private closeSilent(): void {
+    const at = now();
+    let next = Number.POSITIVE_INFINITY;
+    for (const [socket, { since, served }] of this.connections) {
+      if (served.size > 0 || socket.bytesRead > 0) continue;
+      if (at - since >= SILENT) socket.destroy();
+      else next = Math.min(next, since + SILENT);
     }
+    if (next < Number.POSITIVE_INFINITY) this.silence = afterFunc(next - at, () => this.closeSilent());
   }
 
   /** Closes what is left, and says what that is. */
   cut(closed: () => void): Drained {
-    const left = [...this.running.values()].flatMap((served) => [...served]).sort((a, b) => a.since - b.since);
+    const left = [...this.connections.values()].flatMap(({ served }) => [...served]).sort((a, b) => a.since - b.since);
     const at = now();
     const cut = left.map(({ req, since }) => ({ method: req.method ?? "", url: req.url ?? "", age: at - since }));
-    const connections = this.running.size;
+    const connections = this.connections.size;
     this.onClosed = closed;
     this.server.closeAllConnections();
-    for (const socket of this.running.keys()) socket.destroy();
+    for (const socket of this.connections.keys()) socket.destroy();
     this.look();
     return { cut, connections };
   }
@@ -294,15 +329,14 @@ class Traffic {
   };
 
   private servedOn(socket: DrainableSocket): Set<Served> {
-    let served = this.running.get(socket);
-    if (served === undefined) {
-      served = new Set();
-      this.running.set(socket, served);
-      socket.on("close", () => {
-        this.running.delete(socket);
-        this.look();
-      });
-    }
+    const known = this.connections.get(socket);
+    if (known !== undefined) return known.served;
+    const served = new Set<Served>();
+    this.connections.set(socket, { since: now(), served });
+    socket.on("close", () => {
+      this.connections.delete(socket);
+      this.look();
+    });
     return served;
   }
 }

@@ -23,7 +23,7 @@ const MODULES: Record<string, readonly string[]> = {
   pool: [],
   retry: ["context", "time"],
   shardmap: [],
-  signal: ["context"],
+  signal: ["context", "time"],
   singleflight: ["context"],
   sync: [],
   workers: [],

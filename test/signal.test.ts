@@ -130,14 +130,34 @@ describe("drain", () => {
 
   test("the server runs until the context ends; an idle one is closed at once, with connections that wait", async () => {
     const { server, port, cancel, drained, result } = await start((_, res) => res.end("x"));
-    const [used, silent] = [await clientOf(port), await clientOf(port)];
-    await used.ask(request("GET /"));
-    await until(() => server.listeners("connection").length > 0);
+    const client = await clientOf(port);
+    await client.ask(request("GET /"));
     expect(result()).toBeUndefined();
     cancel();
     expect(await drained).toEqual({ cut: [], connections: 0 });
-    await until(() => used.closed && silent.closed);
+    await until(() => client.closed);
     expect(server.listening).toBe(false);
+  });
+
+  test("a connection that sends nothing is closed when it is five seconds old; one that sends in time is served", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
+    let connections = 0;
+    const { server, port, cancel, drained, result } = await start((_, res) => res.end("x"), 60_000);
+    server.on("connection", () => connections++);
+    const old = await clientOf(port);
+    await until(() => connections === 1);
+    await vi.advanceTimersByTimeAsync(5000);
+    const [silent, late] = [await clientOf(port), await clientOf(port)];
+    await until(() => connections === 3);
+    await vi.advanceTimersByTimeAsync(1000);
+    cancel();
+    await until(() => old.closed);
+    await vi.advanceTimersByTimeAsync(3999);
+    expect((await late.ask(request("GET /"))).headers.connection).toBe("close");
+    expect([silent.closed, result()]).toEqual([false, undefined]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(await drained).toEqual({ cut: [], connections: 0 });
+    await until(() => silent.closed && late.closed);
   });
 
   test("what runs ends by itself, with `Connection: close`; the drain waits for it", async () => {

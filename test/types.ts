@@ -2,8 +2,9 @@
  * What the types guarantee. Nothing here runs: the gate compiles this file. A line that must not compile has
  * `@ts-expect-error` above it, which is an error itself if the line compiles.
  */
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createServer2 } from "node:http2";
+import { createServer as createServerTls } from "node:https";
 import { Readable } from "node:stream";
 import {
   after,
@@ -18,16 +19,19 @@ import {
   go,
   pipeline,
   type Received,
+  rate,
   retry,
   select,
   type singleflight,
   trySelect,
   type workers,
 } from "gopark";
+import * as admission from "gopark/admission";
 import type { ReceiveChannel, SendChannel } from "gopark/channel";
 import * as pprof from "gopark/pprof";
 import { nodeHandler } from "gopark/pprof/node";
 import type { Selectable } from "gopark/select";
+import * as signal from "gopark/signal";
 import * as synctest from "gopark/synctest";
 import { expectTypeOf } from "vitest";
 
@@ -357,4 +361,31 @@ export function profiles(request: Request, signal: AbortSignal, ctx: Context): u
   expectTypeOf(pprof.handler({ allow })(request)).toEqualTypeOf<Promise<Response>>();
   const handle = nodeHandler({ allow: async () => true, maxSeconds: 10 });
   return [createServer(handle), createServer2(handle), createServer((req, res) => void handle(req, res))];
+}
+
+/** The adapters fit the servers of Node, and the limiters of the library the interfaces of limits. */
+export function servers(ctx: Context): unknown[] {
+  const steps: admission.Step[] = [admission.deadline({ timeout: 1 }), admission.shed()];
+  const handle = (req: IncomingMessage, res: ServerResponse) => void req.pipe(res);
+  const plain = createServer(admission.nodeHandler(steps, handle));
+  const compatible = createServer2(admission.nodeHandler(steps, (req, res) => res.end(req.url ?? "")));
+  const short = createServer(
+    admission.nodeHandler(steps, async (req, res) => res.end(String(admission.contextOf(req)))),
+  );
+  admission.rateLimit({ limit: 1, window: 1, limits: { at: () => new rate.Limiter(1, 1) } });
+  // @ts-expect-error: a limit needs its window.
+  admission.rateLimit({ limit: 1 });
+  // @ts-expect-error: a check that was not called.
+  admission.express(admission.shed);
+  // @ts-expect-error: the answer to a request of the web is a Response.
+  admission.web(steps, () => "ok");
+  const served = admission.web(steps, (_: Request, info: { port: number }) => new Response(`${info.port}`), {
+    address: (_, { port }) => String(port),
+  });
+  expectTypeOf(served).parameters.toEqualTypeOf<[Request, { port: number }]>();
+  expectTypeOf(signal.notifyContext(ctx, "SIGTERM")).toEqualTypeOf<context.CancelScope>();
+  expectTypeOf(signal.drain(createServerTls(), ctx)).toEqualTypeOf<Promise<signal.Drained>>();
+  // @ts-expect-error: a server of HTTP/2 has sessions.
+  void signal.drain(compatible, ctx);
+  return [plain, compatible, short, signal.drain(plain, ctx.signal, { grace: 1 })];
 }

@@ -3,10 +3,12 @@
  * with several settings, none with `esnext.disposable` in its `lib`, and runs it.
  */
 import { after, Channel, context, errgroup, go, leak, rate, select, semaphore, time } from "gopark";
+import { type Check, contextOf, deadline, rateLimit, web } from "gopark/admission";
 import { Channel as SameChannel } from "gopark/channel";
 import { background, type CancelScope, type Context, contextKey, withTimeout, withValue } from "gopark/context";
 import type { Group } from "gopark/errgroup";
 import { type Permit, Weighted } from "gopark/semaphore";
+import type { Drained, drain } from "gopark/signal";
 
 const user = contextKey<string>("user");
 const scope: CancelScope = withTimeout(withValue(background(), user, "ada"), 60_000);
@@ -50,8 +52,17 @@ const limiter = new rate.Limiter(rate.every(10), 1);
 const allowed: boolean = limiter.allow();
 const name: string | undefined = ctx.value(user);
 
+const once: Check = rateLimit({ limit: 1, window: 60_000, key: "global" });
+const serve: (request: Request) => Promise<Response> = web(
+  [deadline({ timeout: 1000 }), once],
+  (request) => new Response(String(contextOf(request).err())),
+);
+const drained: Awaited<ReturnType<typeof drain>> | Drained = { cut: [], connections: 0 };
+const answers = [await serve(new Request("http://host/")), await serve(new Request("http://host/"))];
+const said = `${await answers[0]?.text()} ${answers[1]?.status} ${drained.cut.length}`;
+
 cancel();
 const canceled: boolean = context.is(ctx.err(), context.Canceled);
 const left: number = leak.find().length;
 
-console.log(JSON.stringify({ product, same, allowed, name, canceled, left }));
+console.log(JSON.stringify({ product, same, allowed, name, canceled, left, said }));

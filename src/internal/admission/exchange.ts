@@ -52,7 +52,9 @@ export interface Check {
 
 /** Gives each request a context. Made by `deadline`. */
 export interface RequestScope {
-  /** The context of the request, below `parent` if an earlier step has made one. Cancelled at the end of the request. */
+  /**
+   * The context of the request, below `parent` if an earlier step has made one. Cancelled at the end of the request.
+   */
   open(r: RequestInfoLite, parent: Context | undefined): CancelScope;
 }
 

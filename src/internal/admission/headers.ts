@@ -12,7 +12,9 @@ export function fieldString(text: string, what: string): string {
   return `"${text.replaceAll(/["\\]/g, "\\$&")}"`;
 }
 
-/** What a client is told of a bucket of `limit` tokens that is full again after `window` milliseconds without a call. */
+/**
+ * What a client is told of a bucket of `limit` tokens that is full again after `window` milliseconds without a call.
+ */
 export class RateFields {
   /** The value of `RateLimit-Policy`. Its window is rounded up to whole seconds, which promises less. */
   readonly policy: string;

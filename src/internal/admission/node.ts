@@ -3,8 +3,8 @@
  *
  * The end of an answer is the `close` of the response. It comes after `finish` where the answer was sent whole, and
  * without it where the client has gone. The `close` of the request comes as soon as its body has been read, so it says
- * nothing. A response that waits for an earlier one of the same connection (pipelining) has no socket yet, and where the
- * client goes, it has no event on Node 20 and 22. Only for such a one the socket is listened to, until its end.
+ * nothing. A response that waits for an earlier one of the same connection (pipelining) has no socket yet, and where
+ * the client goes, it has no event on Node 20 and 22. Only for such a one the socket is listened to, until its end.
  */
 import type { CancelScope, Context } from "../../context.ts";
 import { Exchange, type Refusal } from "./exchange.ts";
@@ -97,8 +97,8 @@ export class NodeExchange extends Exchange {
 
 /** Whether a response that is closed was sent to its end. */
 function isWhole(res: NodeResponse): boolean {
-  // One of HTTP/2 that was cut off is finished, and not ended. One that was ended on a connection that was broken already,
-  // as by a handler of errors, is both. A response that was sent has left its socket.
+  // One of HTTP/2 that was cut off is finished, and not ended. One that was ended on a connection that was broken
+  // already, as by a handler of errors, is both. A response that was sent has left its socket.
   const { destroyed } = (res.socket ?? {}) as { destroyed?: boolean };
   return res.writableEnded && res.writableFinished && destroyed !== true;
 }

@@ -1,14 +1,16 @@
 /**
  * Exchanges over the Request and Response of the web.
  *
- * The client has gone when the request's signal is aborted, or the host cancels the body of the response. The answer has
- * ended when its body has been read to the end; one without a body, when the handler has returned it. To know the end of
- * a body, it is handed on by a stream of ours. That is done only if something waits for the end.
+ * The client has gone when the request's signal is aborted, or the host cancels the body of the response. The answer
+ * has ended when its body has been read to the end; one without a body, when the handler has returned it. To know the
+ * end of a body, it is handed on by a stream of ours. That is done only if something waits for the end.
  */
 import type { CancelScope, Context } from "../../context.ts";
 import { isObject } from "../data/args.ts";
 import { Exchange, type Refusal } from "./exchange.ts";
 import { listOf, TEXT_TYPE, textOf } from "./node.ts";
+
+type Body = NonNullable<Response["body"]>;
 
 export class WebExchange extends Exchange {
   readonly address: string;
@@ -88,9 +90,9 @@ export class WebExchange extends Exchange {
   }
 
   /** The same bytes. The exchange ends with them, or when the host stops reading. */
-  private toItsEnd(body: ReadableStream<Uint8Array>, ok: boolean): ReadableStream<Uint8Array> {
+  private toItsEnd(body: Body, ok: boolean): Body {
     const reader = body.getReader();
-    return new ReadableStream<Uint8Array>(
+    return new ReadableStream(
       {
         pull: async (controller) => {
           try {

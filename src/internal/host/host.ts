@@ -79,7 +79,8 @@ type Builtin =
   | "node:events"
   | "node:fs"
   | "node:http"
-  | "node:inspector/promises";
+  | "node:inspector/promises"
+  | "node:os";
 
 /** A module of Node, Bun or Deno; undefined where there is none. (A static `import` would be an error there.) */
 export function builtin<M>(name: Builtin): Partial<M> | undefined {
