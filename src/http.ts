@@ -79,7 +79,8 @@ export type { Cancel } from "./internal/wait/source.ts";
 registerOuter(() => [SafeCaller.prototype.close]);
 
 /**
- * When the breaker of a host opens, and when it closes again: as in `gopark/breaker`. What counts as a failure is
+ * When the breaker of a host opens, and when it closes again: as in `gopark/breaker`, but that calls which find it
+ * half-open, with no place for a further probe, wait in the queue for what the probe finds. What counts as a failure is
  * fixed: time-outs, network errors and answers of 500 and more. Cancelled and refused calls are not counted.
  */
 export type BreakerOptions = Omit<Settings, "name" | "isSuccessful" | "isExcluded">;

@@ -1,5 +1,6 @@
 /** SafeCaller: breakers, rates, permits of the caller's own, and how many hosts it knows. */
 import { background, withCancel } from "gopark/context";
+import * as errgroup from "gopark/errgroup";
 import {
   BreakerOpenError,
   CallCanceledError,
@@ -84,7 +85,7 @@ describe("a breaker", () => {
     expect(state(caller)).toBe("closed");
   });
 
-  test("half-open: one probe, and the rest is refused; a success closes it", async () => {
+  test("half-open: one probe, and the rest waits for what it finds; a success lets all through", async () => {
     const { caller, upstream } = made({ breaker });
     upstream.script = (request) => request.answer("x", { status: 503 });
     await (await caller.fetch(URL)).text();
@@ -93,13 +94,71 @@ describe("a breaker", () => {
     const probe = caller.fetch(URL);
     await turn();
     expect(state(caller)).toBe("half-open");
-    const error = await errorOf(caller.fetch(URL));
-    expect(error).toBeInstanceOf(BreakerOpenError);
-    expect(error.retryAt).toBeUndefined();
-    expect([upstream.arrived.length, caller.stats().running]).toEqual([2, 1]);
+    const waiting = [caller.fetch(URL), caller.fetch(URL)];
+    await turn();
+    expect([upstream.arrived.length, caller.stats()]).toMatchObject([2, { running: 1, queued: 2 }]);
     upstream.last.answer("fine");
     await (await probe).text();
     expect(state(caller)).toBe("closed");
+    await turn();
+    expect([upstream.arrived.length, caller.stats()]).toMatchObject([4, { running: 2, queued: 0 }]);
+    for (const request of upstream.arrived.slice(2)) request.answer("fine");
+    for (const response of await Promise.all(waiting)) await response.text();
+  });
+
+  test("half-open: those that wait for a probe that fails are refused, and open it is again", async () => {
+    const { caller, upstream } = made({ breaker });
+    upstream.script = (request) => request.answer("x", { status: 503 });
+    await (await caller.fetch(URL)).text();
+    upstream.script = undefined;
+    await vi.advanceTimersByTimeAsync(1001);
+    const probe = caller.fetch(URL);
+    await turn();
+    const waiting = [caller.fetch(URL), caller.fetch(URL)].map(errorOf);
+    await turn();
+    upstream.last.answer("x", { status: 500 });
+    await (await probe).text();
+    for (const error of await Promise.all(waiting)) {
+      expect(error).toBeInstanceOf(BreakerOpenError);
+      expect(error.retryAt).toBe(now() + 1000);
+    }
+    expect([upstream.arrived.length, caller.stats().queued]).toEqual([2, 0]);
+  });
+
+  test("half-open: the wait for a probe is one in the queue, with its length, its time and its end", async () => {
+    const { caller, upstream } = made({ breaker, queue: 1, queueTimeout: 200 });
+    upstream.script = (request) => request.answer("x", { status: 503 });
+    await (await caller.fetch(URL)).text();
+    upstream.script = undefined;
+    await vi.advanceTimersByTimeAsync(1001);
+    const probe = caller.fetch(URL).then((response) => response.text());
+    await turn();
+    const late = errorOf(caller.fetch(URL));
+    await turn();
+    expect(await errorOf(caller.fetch(URL))).toBeInstanceOf(QueueFullError);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(await late).toBeInstanceOf(QueueTimeoutError);
+    const [ctx, cancel] = withCancel(background());
+    const cancelled = errorOf(caller.fetch(URL, { ctx }));
+    await turn();
+    cancel();
+    expect(await cancelled).toBeInstanceOf(CallCanceledError);
+    expect([upstream.arrived.length, caller.stats()]).toMatchObject([2, { running: 1, queued: 0 }]);
+    upstream.last.answer("fine");
+    await probe;
+  });
+
+  test("half-open: calls in groups, of which the failure of one cancels the others, close it", async () => {
+    const { caller, upstream } = made({ breaker });
+    upstream.script = (request) => request.answer("x", { status: 503 });
+    await (await caller.fetch(URL)).text();
+    await vi.advanceTimersByTimeAsync(1001);
+    upstream.script = (request) => request.answer("fine");
+    const page = errgroup.scope(background(), async (g, ctx) => {
+      for (let i = 0; i < 3; i++) await g.go(async () => void (await (await caller.fetch(URL, { ctx })).text()));
+    });
+    await page;
+    expect([state(caller), upstream.arrived.length]).toEqual(["closed", 4]);
   });
 
   test("a cancelled probe gives its place to the next call", async () => {
@@ -116,6 +175,19 @@ describe("a breaker", () => {
       expect(await probe).toBeInstanceOf(CallCanceledError);
     }
     expect([state(caller), upstream.arrived.length]).toEqual(["half-open", 4]);
+
+    const [ctx, cancel] = withCancel(background());
+    const probe = errorOf(caller.fetch(URL, { ctx }));
+    const waiting = [caller.fetch(URL), caller.fetch(URL)].map((call) => call.then((response) => response.text()));
+    await turn();
+    cancel();
+    expect(await probe).toBeInstanceOf(CallCanceledError);
+    await turn();
+    expect([state(caller), upstream.arrived.length, caller.stats().queued]).toEqual(["half-open", 6, 1]);
+    upstream.script = (request) => request.answer("fine");
+    upstream.last.answer("fine");
+    await Promise.all(waiting);
+    expect(state(caller)).toBe("closed");
   });
 
   test("a result from before it opened does not count", async () => {

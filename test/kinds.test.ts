@@ -13,7 +13,7 @@ const LOCKING = [
   ...["withLock", "guard", "lock", "tryLock", "withRLock", "rGuard", "rLock", "tryRLock"], // RWMutex
   ...["lock", "withLock", "guard", "lock", "tryLock"], // KeyedMutex, and what its `of` returns
 ];
-const SEMAPHORE = ["withPermit", "permit", "acquire", "tryAcquire"];
+const SEMAPHORE = ["withPermit", "permit", "tryPermit", "acquire", "tryAcquire"];
 const STAGE = ["next", "return", "throw"];
 
 const KINDS: Record<string, [kindClass: string, entryPoints: string[]]> = {

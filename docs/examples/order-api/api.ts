@@ -77,7 +77,7 @@ export function orderApi({ warehouse, payments }: Upstreams): { app: FastifyInst
   // However many orders ask for a price, one call is made for it, and its answer serves all for a second.
   const prices = new shardmap.ShardMap<string, number>();
   async function priceOf(ctx: Context, sku: string): Promise<number> {
-    const load = async (signal: AbortSignal) => {
+    const load = async (_: string, signal: AbortSignal) => {
       const { cents } = await ask<{ cents: number }>(context.fromSignal(signal), `${warehouse}/price/${sku}`);
       time.afterFunc(PRICE_MS, () => prices.delete(sku));
       return cents;

@@ -231,7 +231,7 @@ export class Attempt implements Dependent, BodyOwner {
   private count(end: unknown): void {
     const { counted } = this;
     this.counted = undefined;
-    if (counted !== undefined) guarded(() => this.host.breaker?.end(counted, end));
+    if (counted !== undefined) this.host.count(counted, end);
   }
 
   private end(end: unknown): void {

@@ -2,10 +2,12 @@
  * What lets calls through: the rate, the queue for a slot, the breaker.
  *
  * 1. The host's breaker, if it is open, and the rate refuse at once.
- * 2. The call waits for a slot of its host, then for one of all hosts. In this order, so that calls to a host that
- * hangs
+ * 2. The call waits for a slot of its host, then for one of all hosts. In this order, so that calls to a host that hangs
  *    hold no slots that the others need.
  * 3. The breaker is asked again, now for a place: a probe must not wait in a queue.
+ * 4. While a half-open breaker has no place, the call waits for what the probe finds. To refuse it would keep the breaker
+ *    half-open for ever where calls are made in groups: the refusal of one cancels the others, of which one is the probe,
+ *    and a cancelled probe finds nothing.
  */
 import { afterFunc, type Context, withTimeout } from "../../context.ts";
 import { QueueFullError, Weighted } from "../../semaphore.ts";
@@ -130,14 +132,17 @@ export class Gate {
     const asked = this.hosts.refusal(host);
     const limited = asked instanceof Promise ? await this.whileParked(call, () => orEnd(asked, call)) : asked;
     if (limited !== undefined) throw rateLimited(call, limited.retryAt);
-    const slot = this.trySlot(host, n) ?? (await this.whileParked(call, () => this.waitForSlot(call, host, n)));
-    if (call.ctx.err() !== undefined) {
-      slot.release();
-      throw call.endError("queue", "no");
+    for (;;) {
+      const slot = this.trySlot(host, n) ?? (await this.whileParked(call, () => this.waitForSlot(call, host, n)));
+      if (call.ctx.err() !== undefined) {
+        slot.release();
+        throw call.endError("queue", "no");
+      }
+      const entry = this.begin(host, slot);
+      if (entry !== undefined) return entry;
+      if (!this.isOpen(host)) await this.whileParked(call, () => this.waitForProbe(call, host));
+      if (this.isOpen(host)) throw breakerOpen(call, host);
     }
-    const entry = this.begin(host, slot);
-    if (entry === undefined) throw breakerOpen(call, host);
-    return entry;
   }
 
   /** Takes a place in the breaker, if there is one; otherwise gives the slot back. */
@@ -167,12 +172,8 @@ export class Gate {
     return undefined;
   }
 
-  private async waitForSlot(call: Call, host: Host, n: number): Promise<Slot> {
-    // Not `maxWaiting` of the host's permits: calls that wait for one of all slots count too.
-    if (host.queued >= host.queue) throw queueFull(call, `${host.queue} calls wait already`);
-    const { ctx, cancel } = withTimeout(call.ctx, this.queueTimeout ?? call.timeLeft() / 2);
-    host.queued++;
-    try {
+  private waitForSlot(call: Call, host: Host, n: number): Promise<Slot> {
+    return this.queued(call, host, async (ctx) => {
       const ofHost = await permitOf(host.permits, ctx, n);
       try {
         return new Slot(this, host, ofHost, await permitOf(this.permits, ctx, n));
@@ -180,6 +181,26 @@ export class Gate {
         giveBack(ofHost);
         throw error;
       }
+    });
+  }
+
+  private waitForProbe(call: Call, host: Host): Promise<void> {
+    return this.queued(call, host, async (ctx) => {
+      const source = sourceOf(ctx);
+      const ending = source.poll();
+      if (ending !== undefined) throw ending.error();
+      await host.probed.park(source, undefined);
+    });
+  }
+
+  /** Runs `wait` as a place in the host's queue, for the time that a call may stay there. */
+  private async queued<T>(call: Call, host: Host, wait: (ctx: Context) => Promise<T>): Promise<T> {
+    // Not `maxWaiting` of the host's permits: calls that wait for one of all slots count too.
+    if (host.queued >= host.queue) throw queueFull(call, `${host.queue} calls wait already`);
+    const { ctx, cancel } = withTimeout(call.ctx, this.queueTimeout ?? call.timeLeft() / 2);
+    host.queued++;
+    try {
+      return await wait(ctx);
     } catch (error) {
       throw this.queueError(call, ctx, error);
     } finally {

@@ -1,11 +1,16 @@
 /** What a caller knows of each host: its slots, its breaker, and how many calls run and wait. */
 import { KeyedLimiter } from "../../rate.ts";
 import { Weighted } from "../../semaphore.ts";
-import { Machine } from "../breaker/machine.ts";
+import { Machine, type Request } from "../breaker/machine.ts";
 import { show } from "../data/args.ts";
+import { guarded } from "../host/async.ts";
 import { now } from "../time/clock.ts";
+import { Kind } from "../track/tracker.ts";
+import { Waiters } from "../wait/wait.ts";
 import type { Permits } from "./limits.ts";
 import { isLimits, isPermits, type LimitPolicy } from "./options.ts";
+
+const PROBE = new Kind("http probe", "wait");
 
 /** With this a call's end is excluded from the counts of its breaker. */
 export const NOT_COUNTED: unique symbol = Symbol("not counted");
@@ -17,6 +22,9 @@ export class Host {
   /** How many calls may wait; Infinity where permits of somebody else's say that. */
   readonly queue: number;
   readonly breaker: Machine | undefined;
+
+  /** Calls that wait for what the probe of a half-open breaker finds. */
+  readonly probed: Waiters<void> = new Waiters(PROBE);
 
   /** Calls to it that have not been answered. */
   users = 0;
@@ -33,6 +41,17 @@ export class Host {
     this.permits = permits;
     this.queue = typeof perHost === "number" ? queue : Number.POSITIVE_INFINITY;
     this.breaker = breaker === undefined || !hasBreaker ? undefined : newBreaker(policy, breaker);
+  }
+
+  /** Tells the breaker how a request ended, and those that waited for that: undefined for a success. Never throws. */
+  count(counted: Request, end: unknown): void {
+    const { breaker, probed } = this;
+    if (breaker === undefined) return;
+    guarded(() => breaker.end(counted, end));
+    // A probe that has found nothing makes a place for one.
+    if (probed.size === 0) return;
+    if (breaker.peekState() === "half-open") probed.wakeOne(undefined);
+    else probed.wakeAll(undefined);
   }
 
   /** Whether it may be forgotten: nobody uses it, and its breaker refuses nobody. */

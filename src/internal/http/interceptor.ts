@@ -230,7 +230,7 @@ class Exchange implements Dependent {
     const counted = this.entry?.counted;
     if (this.entry === undefined || counted === undefined) return;
     this.entry = { ...this.entry, counted: undefined };
-    guarded(() => this.host.breaker?.end(counted, end));
+    this.host.count(counted, end);
   }
 
   private answered(status: number): void {
