@@ -278,7 +278,7 @@ export interface ShedOptions {
  * grows while it is used up and answers come as fast as ever, and falls when they come later. So use one `shed` for
  * each class of requests that take about the same time. See docs/admission.md for the algorithm.
  *
- * An idle check has no timer. While requests run, a timer ticks every 20 milliseconds, unless `maxLoopDelay` is
+ * An idle check has no timer. While requests come and go, a timer ticks every 20 milliseconds, unless `maxLoopDelay` is
  * Infinity. A request costs two readings of the clock. Throws RangeError or TypeError for an option outside its range
  * or of another type.
  */

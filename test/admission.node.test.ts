@@ -219,6 +219,57 @@ describe("the end of a request", () => {
 });
 
 describe("the steps", () => {
+  test("of a request whose client has gone already hold nothing, and the handler is not called", async () => {
+    let go: (() => void) | undefined;
+    const ends: boolean[] = [];
+    const handler = vi.fn();
+    const inner = nodeHandler([within, noting(ends)], handler);
+    const requests: [IncomingMessage, ServerResponse][] = [];
+    const port = await serve([], async (req, res) => {
+      requests.push([req, res]);
+      req.resume().on("error", () => {});
+      await new Promise<void>((resolve) => (go = resolve)); // As a middleware that waits.
+      inner(req, res);
+    });
+    const client = await clientOf(port);
+    client.send(request("POST /", {}, "abc") + request("POST /", {}, "abc"));
+    await until(() => requests.length === 2 && requests.every(([req]) => req.complete));
+    client.destroy();
+    await until(() => requests.every(([req]) => req.socket.destroyed));
+    for (const [req, res] of requests) {
+      inner(req, res);
+      expect(() => contextOf(req)).not.toThrow();
+      expect(contextOf(req).err()).toBeInstanceOf(Canceled);
+    }
+    expect(handler).not.toHaveBeenCalled();
+    expect(ends).toEqual([]);
+    go?.();
+  });
+
+  test("a refusal with a header that is none fails the request, and what was taken is given back", async () => {
+    const ends: boolean[] = [];
+    const bad: Check = { check: ({ url }) => ({ admit: false, headers: { "bad name": url } }) };
+    const slowly: Check = { check: async (r) => bad.check(r) };
+    const thrown: unknown[] = [];
+    const unhandled = await unhandledDuring(async () => {
+      for (const check of [bad, slowly]) {
+        const answered: string[] = [];
+        const wrapped = nodeHandler([noting(ends), check], () => {});
+        try {
+          wrapped({ headers: {}, socket: fakeSocket } as never, fakeResponse(answered) as never);
+        } catch (error) {
+          thrown.push(error);
+        }
+        await until(() => answered.length === 1);
+        expect(answered).toEqual(["500 Internal Server Error\n"]);
+      }
+    });
+    expect([...thrown, ...unhandled].map((error) => (error as Error).message)).toEqual(
+      new Array(2).fill('Header name must be a valid HTTP token ["bad name"]'),
+    );
+    expect(ends).toEqual([false, false]);
+  });
+
   test("run in their order; the first that refuses answers, and those after it are not asked", async () => {
     const asked: string[] = [];
     const named = (name: string, verdict: { admit: boolean; status?: number }): Check => ({

@@ -204,6 +204,23 @@ describe("a loop that is late", () => {
     for (const verdict of running) verdict?.done?.(true);
   });
 
+  test("the timer stops after a second in which no request came or went, and goes on with the next one", async () => {
+    const before = armed();
+    const check = shed({ ...fixed });
+    const first = now(check);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(armed()).toBe(before + 1);
+    await vi.advanceTimersByTimeAsync(20);
+    expect(armed()).toBe(before);
+    block(1000);
+    const second = now(check); // Nobody has looked: as if there had been no request before.
+    expect([second?.admit, armed()]).toEqual([true, before + 1]);
+    block(300);
+    expect(now(check)).toEqual(refused);
+    for (const verdict of [first, second]) verdict?.done?.(true);
+    expect(armed()).toBe(before);
+  });
+
   test("with Infinity nothing is looked at, and there is no timer", () => {
     const before = armed();
     const check = shed({ ...fixed, maxLoopDelay: Number.POSITIVE_INFINITY });

@@ -159,7 +159,7 @@ export abstract class Exchange implements RequestInfoLite {
   start(steps: readonly Step[], outcome: Outcome): void {
     const goOn = (refusal: Refusal | undefined) => {
       if (refusal === undefined) outcome.admitted();
-      else if (refusal !== UNANSWERED) outcome.refused(refusal);
+      else if (refusal !== UNANSWERED) this.handOver(refusal, outcome);
     };
     let decision: Refusal | undefined | Promise<Refusal | undefined>;
     try {
@@ -170,6 +170,14 @@ export abstract class Exchange implements RequestInfoLite {
     }
     if (decision instanceof Promise) void decision.then(goOn, (error) => outcome.failed(error));
     else goOn(decision);
+  }
+
+  private handOver(refusal: Refusal, outcome: Outcome): void {
+    try {
+      outcome.refused(refusal);
+    } catch (error) {
+      outcome.failed(error); // A header of a check that is none.
+    }
   }
 
   /**

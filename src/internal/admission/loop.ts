@@ -4,21 +4,26 @@
  * A timer ticks while there are users. The delay is how much later than due it came, or, before it has come, how much
  * later than due it is already: a check that runs inside a long block, or right after it and before the timers, sees
  * the block too. (A histogram of `monitorEventLoopDelay` is written when the timer comes, so that it misses this one.)
- * Without users there is no timer.
+ * Without users there is no timer, nor after a second in which none came or went.
  */
-
 import { now } from "../time/clock.ts";
 import { type Alarm, arm, disarm } from "../time/timers.ts";
 
 /** Every so many milliseconds the timer ticks, and for so long a delay that has been seen counts. */
-export const TICK = 20;
+const TICK = 20;
+
+/** After so many ticks in which no user came or went, it stops. */
+const QUIET_TICKS = 50;
 
 export class LoopDelay implements Alarm {
   when = 0;
   index = -1;
 
-  // Between any two calls: the alarm is armed if and only if there are users.
   private users = 0;
+
+  // Whether the alarm is armed, or is firing.
+  private ticking = false;
+  private quietTicks = 0;
 
   // The greatest delay that was seen, and when it was last seen.
   private seen = 0;
@@ -26,15 +31,18 @@ export class LoopDelay implements Alarm {
 
   /** One user more, at t. */
   enter(t: number): void {
-    if (this.users++ > 0) return;
-    this.when = t + TICK;
-    arm(this);
+    this.users++;
+    this.quietTicks = 0;
+    if (!this.ticking) this.tickAfter(t);
   }
 
   /** One user less, at t. */
   leave(t: number): void {
     this.look(t);
-    if (--this.users === 0) disarm(this);
+    this.quietTicks = 0;
+    if (--this.users > 0) return;
+    this.ticking = false;
+    disarm(this);
   }
 
   /** The delay at t, in milliseconds; 0 if nothing is known. */
@@ -46,12 +54,18 @@ export class LoopDelay implements Alarm {
   fire(): void {
     const t = now();
     this.look(t);
+    this.ticking = false;
+    if (this.quietTicks++ < QUIET_TICKS) this.tickAfter(t);
+  }
+
+  private tickAfter(t: number): void {
+    this.ticking = true;
     this.when = t + TICK;
     arm(this);
   }
 
   private look(t: number): void {
-    const late = this.users === 0 ? 0 : t - this.when;
+    const late = this.ticking ? t - this.when : 0;
     if (late <= 0 || (late < this.seen && t - this.seenAt <= TICK)) return;
     this.seen = late;
     this.seenAt = t;

@@ -22,6 +22,7 @@ export interface NodeRequest {
 /** The socket of a request. */
 export interface NodeSocket {
   readonly remoteAddress?: string | undefined;
+  readonly destroyed?: boolean;
   on(event: "close", listener: () => void): unknown;
   off(event: "close", listener: () => void): unknown;
 }
@@ -33,6 +34,7 @@ export interface NodeResponse {
   readonly writableEnded: boolean;
   readonly writableFinished: boolean;
   readonly socket: unknown;
+  readonly destroyed?: boolean;
   getHeader(name: string): unknown;
   setHeader(name: string, value: string): unknown;
   end(text: string): unknown;
@@ -79,6 +81,10 @@ export class NodeExchange extends Exchange {
   protected watch(): void {
     const { res } = this;
     const { socket } = this.req;
+    if (res.destroyed || socket.destroyed) {
+      this.end(false, true); // It has gone before the steps, and its events have come.
+      return;
+    }
     res.on("close", () => {
       const whole = isWhole(res);
       this.end(whole && res.statusCode < 500, !whole);
