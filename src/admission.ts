@@ -133,7 +133,7 @@ export interface RateLimitOptions {
 
   /**
    * How many keys have a bucket of their own at most: see `KeyedLimiter` of `gopark/rate`. 100 000 if left out, for
-   * which a key takes about 150 bytes.
+   * which an address takes some 160 to 180 bytes.
    */
   readonly maxKeys?: number;
 

@@ -311,7 +311,7 @@ describe("the steps", () => {
     const later: Check = {
       check: () => {
         expect(ends).toEqual([]);
-        return { admit: false };
+        return { admit: false, status: 429 }; // Below 500: at the end of the answer it would count as ok.
       },
     };
     const early: Check = {
@@ -370,6 +370,39 @@ describe("the steps", () => {
     expect(ends).toEqual([false, false]);
     expect(next).not.toHaveBeenCalled();
     expect(handler).not.toHaveBeenCalled();
+  });
+
+  test("a client that goes while the only check waits, which has taken nothing: the handler is not called", async () => {
+    let admit: (() => void) | undefined;
+    const slow: Check = {
+      check: async () => {
+        await new Promise<void>((resolve) => {
+          admit = resolve;
+        });
+        return { admit: true };
+      },
+    };
+    const handler = vi.fn((_: IncomingMessage, res: ServerResponse) => res.end());
+    const port = await serve([slow], handler);
+    const client = await clientOf(port);
+    client.send(request("GET /"));
+    await until(() => admit !== undefined);
+    client.destroy();
+    let connections = 1;
+    await until(() => {
+      server?.getConnections((_, count) => {
+        connections = count;
+      });
+      return connections === 0;
+    });
+    admit?.();
+    admit = undefined;
+    const asking = (await clientOf(port)).ask(request("GET /"));
+    await until(() => admit !== undefined);
+    expect(handler).not.toHaveBeenCalled();
+    (admit as (() => void) | undefined)?.();
+    await asking;
+    expect(handler).toHaveBeenCalledTimes(1);
   });
 
   test("a check that waits under the context, and rejects with its error when the client goes, is no failure", async () => {

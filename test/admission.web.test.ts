@@ -1,6 +1,7 @@
 /** web: the steps before a function from Request to Response, and when its answer has ended. */
 import { type Check, ClientGoneError, contextOf, deadline, rateLimit, type Step, shed, web } from "gopark/admission";
 import { Canceled, type Context, cause, DeadlineExceeded } from "gopark/context";
+import { test as bubble } from "gopark/synctest";
 import { sleep } from "gopark/time";
 import { describe, expect, test, vi } from "vitest";
 import { turn } from "./support/turn.ts";
@@ -70,6 +71,18 @@ describe("what a check sees", () => {
     );
     await serve(get(), beside);
     expect(seen).toEqual([address]);
+  });
+});
+
+test("in virtual time: a deadline of a second, while the timer of shed ticks", async () => {
+  await bubble(async () => {
+    const serve = web([within, deadline({ timeout: 1000 }), shed()], async (request) => {
+      await sleep(60_000, contextOf(request));
+      return new Response();
+    });
+    const start = performance.now();
+    expect((await serve(get())).status).toBe(504);
+    expect(performance.now() - start).toBe(1000);
   });
 });
 
@@ -232,6 +245,30 @@ describe("the end", () => {
     finish?.();
     expect((await first).status).toBe(200);
     expect(handler).toHaveBeenCalledTimes(1);
+  });
+
+  test("one that is aborted while a check of one's own waits under its context: no failure", async () => {
+    const waits: Check = {
+      check: async (r) => {
+        await sleep(60_000, r.ctx);
+        return { admit: true };
+      },
+    };
+    const fails: Check = {
+      check: async (r) => {
+        await sleep(60_000, r.ctx).catch(() => {});
+        throw new Error("other");
+      },
+    };
+    const answers = [waits, fails].map(async (step) => {
+      const controller = new AbortController();
+      const answer = web([step], () => new Response())(new Request(url, { signal: controller.signal }));
+      await turn();
+      controller.abort();
+      return answer;
+    });
+    expect((await answers[0])?.status).toBe(499);
+    await expect(answers[1]).rejects.toThrow("other");
   });
 
   test("a request that is only limited is not listened to", async () => {
