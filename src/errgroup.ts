@@ -237,15 +237,15 @@ export class Group {
   }
 
   async #dispose(): Promise<void> {
-    const hadFailed = this.#failure !== undefined;
     const wasReported = this.#reported;
     const ctx = this.#cancelScope?.ctx;
+    // A group that has failed has ended its context.
     const wasLive = ctx !== undefined && ctx.err() === undefined;
     this.#cancelScope?.cancel();
     try {
       await this.wait();
     } catch (error) {
-      const isFromThisCancel = !hadFailed && wasLive && comesFrom(error, ctx.err());
+      const isFromThisCancel = wasLive && comesFrom(error, ctx.err());
       if (!wasReported && !isFromThisCancel) throw error;
     }
   }

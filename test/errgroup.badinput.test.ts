@@ -26,6 +26,21 @@ describe("arguments", () => {
     },
   );
 
+  test.each<[limit: unknown, shown: string]>([
+    ["2", '"2"'],
+    [null, "null"],
+    [undefined, "undefined"],
+    [2n, "2"],
+  ])("a limit of %o is a TypeError, and the old one stays", async (limit, shown) => {
+    const g = new Group();
+    g.setLimit(1);
+    expect(() => g.setLimit(limit as number)).toThrow(
+      new TypeError(`setLimit: n must be a whole number or Infinity, got ${shown}`),
+    );
+    expect([g.tryGo(turn), g.tryGo(turn)]).toEqual([true, false]);
+    await g.wait();
+  });
+
   test("an argument that is not a function is a TypeError, and takes no slot", async () => {
     const g = new Group();
     g.setLimit(1);

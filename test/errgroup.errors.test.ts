@@ -132,6 +132,23 @@ describe("leaving a block with `await using`", () => {
       ),
     ).rejects.toBe(failure);
   });
+
+  test("passes on what a task makes of the parent's end, which came before the cancel", async () => {
+    const parent = withCancel(background());
+    const block = async () => {
+      const [g, ctx] = withContext(parent.ctx);
+      await using _ = g;
+      await g.go(async () => {
+        await ctx.done()?.receive();
+        await turn();
+        throw ctx.err();
+      });
+      parent.cancel(doom);
+    };
+    const error = await block().catch((error: unknown) => error);
+    expect(error).toBeInstanceOf(Canceled);
+    expect(error).toBe(parent.ctx.err());
+  });
 });
 
 /** The error of a context that has nothing to do with any group. */

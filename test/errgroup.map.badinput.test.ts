@@ -82,9 +82,16 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
     }
   });
 
-  test.each([[undefined], [null], [{}], ["fn"]])("rejects with TypeError for %o in place of fn", async (fn) => {
+  test.each<[fn: unknown, shown: string]>([
+    [undefined, "undefined"],
+    [null, "null"],
+    [{}, "an object (Object)"],
+    ["fn", '"fn"'],
+  ])("rejects with TypeError for %o in place of fn", async (fn, shown) => {
     const [source, use] = counted([1, 2]);
-    await expect(run(background(), source, wrong(fn), { limit: 2 })).rejects.toThrow(TypeError);
+    await expect(run(background(), source, wrong(fn), { limit: 2 })).rejects.toThrow(
+      new TypeError(`${name}: fn must be a function, got ${shown}`),
+    );
     expect(use.opened).toBe(0);
   });
 

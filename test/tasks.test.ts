@@ -293,6 +293,29 @@ describe("heldByItself", () => {
 });
 
 describe("what a wait is for", () => {
+  test("a slot is that of a task under the limit, not one that started before there was a limit", async () => {
+    const gates = [new Channel<void>(), new Channel<void>()] as const;
+    const group = new Group();
+    async function unlimited() {
+      await group.go(() => gates[0].receive());
+    }
+    async function limited() {
+      await group.go(() => gates[1].receive());
+    }
+    await unlimited();
+    group.setLimit(1);
+    await limited();
+    const waiting = group.go(() => {});
+    const holder = () => /unlimited|limited/.exec(recordsOf("errgroup go").at(-1)?.holder?.stack ?? "")?.toString();
+    expect(holder()).toBe("limited");
+    gates[0].close();
+    await turn();
+    expect(holder()).toBe("limited");
+    gates[1].close();
+    await waiting;
+    await group.wait();
+  });
+
   test("changes with its holder: the update that runs, the work, the task with the slot", async () => {
     setTasks(false);
     const gates = [new Channel<void>(), new Channel<void>()] as const;
