@@ -6,7 +6,7 @@ import { background, type Context, withCancel } from "gopark/context";
 import { counters } from "gopark/leak";
 import { Group } from "gopark/singleflight";
 import { describe, expect, test, vi } from "vitest";
-import { foreign } from "./support/foreign.ts";
+import { type ForeignContext, foreign } from "./support/foreign.ts";
 import { turn, turns } from "./support/turn.ts";
 import { unhandledDuring } from "./support/unhandled.ts";
 import { watch } from "./support/watch.ts";
@@ -55,6 +55,22 @@ describe("arguments", () => {
     expect(seen.map((reason) => reason instanceof TypeError)).toEqual([true, true, false]);
   });
 });
+
+/** A foreign context that calls `onLook` whenever its `err` is looked for, with how many looks there were. */
+function looked(onLook: (look: number) => void): ForeignContext {
+  let looks = 0;
+  const ctx = foreign();
+  const { err } = ctx;
+  return Object.defineProperty(ctx, "err", {
+    get() {
+      onLook(++looks);
+      return err;
+    },
+  });
+}
+
+// A call looks that often at least.
+const LOOKS = [1, 2, 3, 4, 5];
 
 describe("hostile contexts", () => {
   test("one that throws when asked is refused, and leaves the work as it is", async () => {
@@ -117,6 +133,46 @@ describe("hostile contexts", () => {
     await turns(3);
     expect(first.state === "fulfilled" || first.reason === boom).toBe(true);
     expect(joined.state).toBe("fulfilled");
+  });
+
+  test.each(LOOKS)(
+    "one that throws at look %d alone: its call fails, or its work gets the whole context",
+    async (at) => {
+      const group = new Group<string, unknown>();
+      const ctx = looked((look) => {
+        if (look === at) throw boom;
+      });
+      const call = watch(group.do("key", (own) => own.value("any"), ctx));
+      await turns(3);
+      expect(call.state === "fulfilled" || call.reason === boom).toBe(true);
+      expect(counted()).toEqual([0, 0]);
+    },
+  );
+
+  test.each(LOOKS)("one that calls back into the group at look %d: the work of the key runs once", async (at) => {
+    const group = new Group<string, number>();
+    const work = vi.fn(() => turn().then(() => 1));
+    let inner: Promise<unknown> | undefined;
+    const ctx = looked((look) => {
+      if (look === at) inner = group.do("key", work);
+    });
+    const calls = [group.do("key", work, ctx), inner];
+    expect(await Promise.all(calls)).toEqual(Array(2).fill({ value: 1, shared: true }));
+    expect(work).toHaveBeenCalledTimes(1);
+  });
+
+  test.each(LOOKS)("one that ends at look %d, as another operation sees: the work does not start", async (at) => {
+    const group = new Group<string, number>();
+    const work = vi.fn(() => 1);
+    let other: Promise<unknown> | undefined;
+    const ctx = looked((look) => {
+      if (look !== at) return;
+      ctx.end(boom);
+      other = group.do("other", work, ctx).catch((error: unknown) => error);
+    });
+    await expect(group.do("key", work, ctx)).rejects.toBe(boom);
+    expect([await other, work.mock.calls.length]).toEqual([boom, 0]);
+    expect(counted()).toEqual([0, 0]);
   });
 
   test("one whose values throw: the work that asks for them gets the error", async () => {
