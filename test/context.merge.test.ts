@@ -155,6 +155,34 @@ test("it has the values of the first, and the earliest deadline of all", () => {
   endAll([a, b]);
 });
 
+test.each([0, 1, 2])(
+  "a deadline of parent %d alone is its own, and is seen by a look before the loop turns",
+  (which) => {
+    vi.useFakeTimers();
+    const soon = withTimeout(bg, 50);
+    const [first, ...others] = [0, 1, 2].map((i) => (i === which ? soon.ctx : bg));
+    const merged = merge(first, ...others);
+    expect(merged.ctx.deadline()).toBe(soon.ctx.deadline());
+    vi.spyOn(performance, "now").mockReturnValue(performance.now() + 60);
+    expect(merged.ctx.err()).toBeInstanceOf(DeadlineExceeded);
+    expect(soon.ctx.err()).toBe(merged.ctx.err());
+  },
+);
+
+test.each(["a look", "the event loop"])(
+  "of two deadlines at one instant it has the cause of the first, by %s",
+  (by) => {
+    vi.useFakeTimers();
+    const at = now() + 50;
+    const [a, b] = [withDeadline(bg, at, "a"), withDeadline(bg, at, "b")];
+    const merged = merge(a.ctx, b.ctx);
+    if (by === "a look") vi.spyOn(performance, "now").mockReturnValue(performance.now() + 60);
+    else vi.advanceTimersByTime(60);
+    expect(cause(merged.ctx)).toBe("a");
+    endAll([a, b]);
+  },
+);
+
 test("with one parent, or undefined, it is a child as any", () => {
   const parent = withCancel(bg);
   const merged = [merge(parent.ctx), merge(undefined, parent.ctx), merge(parent.ctx, undefined, todo())];
@@ -197,9 +225,11 @@ test("when its cancel function is lost, that is a proved leak only if no parent 
   const ignore = current();
   lose(todo());
   lose(live.ctx);
+  lose(live.ctx, todo());
   const found = () => find({ ignore }).map(({ kind, proved, lostCancel }) => ({ kind, proved, lostCancel }));
   const wanted = [
     { kind: "context", proved: true, lostCancel: false },
+    { kind: "context", proved: false, lostCancel: true },
     { kind: "context", proved: false, lostCancel: true },
   ];
   await collectUntil(() => isDeepStrictEqual(found(), wanted));
