@@ -116,3 +116,42 @@ test("bad input, and a context that throws when it is asked, are errors of the c
   await turn();
   expect([fn.mock.calls.length, asked.listeners.size]).toEqual([0, 0]);
 });
+
+test("a context that cannot be listened to is an error of the call, and the function does not run", async () => {
+  const boom = new Error("boom");
+  const fn = vi.fn();
+  const deaf = foreign({
+    afterFunc: () => {
+      throw boom;
+    },
+  });
+  expect(() => afterFunc(deaf, fn)).toThrow(boom);
+  await turn();
+  expect(fn).not.toHaveBeenCalled();
+});
+
+test("a context that ends while it begins to be listened to has the function run", async () => {
+  const fn = vi.fn();
+  const ending = foreign({
+    afterFunc: () => {
+      ending.end(new Error("ended"));
+      return () => true;
+    },
+  });
+  const stop = afterFunc(ending, fn);
+  expect(stop()).toBe(false);
+  await turn();
+  expect(fn).toHaveBeenCalledTimes(1);
+});
+
+test("a context that throws when it has called back has ended, and the function runs", async () => {
+  const fn = vi.fn();
+  const ctx = foreign();
+  afterFunc(ctx, fn);
+  ctx.err = () => {
+    throw new Error("boom");
+  };
+  for (const callBack of ctx.listeners) callBack();
+  await turn();
+  expect(fn).toHaveBeenCalledTimes(1);
+});

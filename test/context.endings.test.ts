@@ -1,5 +1,5 @@
 /** Contexts: the calls of functions at an end, the reasons of signals, and chains of any depth. */
-import { Channel } from "gopark/channel";
+import { Channel, type ReceiveChannel } from "gopark/channel";
 import {
   afterFunc,
   background,
@@ -88,6 +88,19 @@ describe("a cancel function can be handed over as a function", () => {
     expect(cause(ctx)).toBe(ctx.err());
     expect(ctx.err()).not.toHaveProperty("cause");
   });
+});
+
+test("the done channel of a context that has ended is closed for every way to receive", async () => {
+  const { ctx, cancel } = withCancel(background());
+  const closed = { value: undefined, ok: false };
+  cancel(doom);
+  const done = ctx.done() as ReceiveChannel<never>;
+  for (let i = 0; i < 2; i++) {
+    expect(await done.receive()).toEqual(closed);
+    expect(done.tryReceive()).toEqual(closed);
+    expect(await select({ done })).toEqual({ case: "done", ...closed });
+    for await (const _ of done) expect.unreachable();
+  }
 });
 
 describe("the signal", () => {

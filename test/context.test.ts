@@ -177,7 +177,12 @@ describe("deadlines", () => {
       true,
     ]);
     const canceled = new Canceled();
-    expect([canceled.name, canceled.message, "cause" in canceled]).toEqual(["AbortError", "context canceled", false]);
+    expect([canceled.name, canceled.message]).toEqual(["AbortError", "context canceled"]);
+  });
+
+  test.each([Canceled, DeadlineExceeded])("%o has a cause if one is given, and no such property otherwise", (error) => {
+    for (const none of [new error(), new error(undefined), new error(null)]) expect("cause" in none).toBe(false);
+    for (const cause of [new Error("why"), "why", 0, false]) expect(new error(cause).cause).toBe(cause);
   });
 });
 

@@ -3,9 +3,10 @@
  * of stacks, breaks nothing.
  */
 import { Channel, type ReceiveChannel } from "gopark/channel";
-import { background, Canceled, fromSignal, withCancel } from "gopark/context";
+import { background, Canceled, cause, fromSignal, withCancel } from "gopark/context";
 import { select } from "gopark/select";
 import { afterEach, describe, expect, test } from "vitest";
+import { foreign } from "./support/foreign.ts";
 import { turns } from "./support/turn.ts";
 import { watch } from "./support/watch.ts";
 
@@ -79,6 +80,20 @@ test("a receive, a select and an iterator of done reject when its signal cannot 
   s.abort();
   await turns(1);
   expect(second.value).toEqual({ value: undefined, ok: false });
+});
+
+test("a receive from done of a context that ended by what a foreign one threw rejects with that, then and later", async () => {
+  const parent = foreign();
+  const { ctx } = withCancel(parent);
+  const done = ctx.done() as ReceiveChannel<never>;
+  const received = watch(done.receive());
+  parent.err = () => {
+    throw doom;
+  };
+  for (const callBack of parent.listeners) callBack();
+  await turns(1);
+  expect([received.reason, ctx.err(), cause(ctx)]).toEqual([doom, doom, doom]);
+  await expect(done.receive()).rejects.toBe(doom);
 });
 
 test("a receive from done, whose source cancels the receive's own context when it is asked, rejects and does not hang", async () => {

@@ -192,6 +192,14 @@ class Wrapper implements Context {
   }
 }
 
+test.each([why, undefined])("a wrapper with an error of its own has the cause of the context inside: %s", (given) => {
+  const { ctx, cancel } = withCancel(background());
+  const wrapper = Object.assign(new Wrapper(ctx, undefined), { err: () => ctx.err() && new Error("its own") });
+  expect(cause(wrapper)).toBeUndefined();
+  cancel(given);
+  expect(cause(wrapper)).toBe(given ?? ctx.err());
+});
+
 describe("a wrapper with a deadline of its own", () => {
   /** A limiter whose next event is a second away. */
   function spent(): Limiter {
