@@ -3,8 +3,10 @@ import { Channel, type ReceiveChannel } from "gopark/channel";
 import {
   afterFunc,
   background,
+  Canceled,
   type Context,
   cause,
+  DeadlineExceeded,
   fromSignal,
   is,
   withCancel,
@@ -101,6 +103,31 @@ test("the done channel of a context that has ended is closed for every way to re
     expect(await select({ done })).toEqual({ case: "done", ...closed });
     for await (const _ of done) expect.unreachable();
   }
+});
+
+describe("a context made of a signal", () => {
+  test("has no values", () => {
+    expect(fromSignal(new AbortController().signal).value("key")).toBeUndefined();
+  });
+
+  test.each([new Canceled("why"), new DeadlineExceeded("why")])(
+    "has the reason for its error if that is %s",
+    (reason) => {
+      const ctx = fromSignal(AbortSignal.abort(reason));
+      expect(ctx.err()).toBe(reason);
+      expect(cause(ctx)).toBe("why");
+    },
+  );
+
+  test("is cancelled, not late, if its reason throws when its name is read", () => {
+    const reason = {
+      get name() {
+        throw doom;
+      },
+    };
+    const ctx = fromSignal(AbortSignal.abort(reason));
+    expect([is(ctx.err(), Canceled), cause(ctx)]).toEqual([true, reason]);
+  });
 });
 
 describe("the signal", () => {

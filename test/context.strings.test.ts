@@ -2,6 +2,7 @@
 import {
   background,
   contextKey,
+  fromSignal,
   withCancel,
   withDeadline,
   withoutCancel,
@@ -53,4 +54,13 @@ test("keys and values", () => {
     "context.Background.WithCancel.WithValue(an object (Object), an object (Object))",
     "context.Background.WithCancel.WithValue(5, an object (Array))",
   ]);
+});
+
+test("a signal", () => {
+  const [ctx, cancel] = withCancel(new AbortController().signal);
+  expect([String(fromSignal(new AbortController().signal)), String(ctx)]).toEqual([
+    "context.fromSignal",
+    "context.fromSignal.WithCancel",
+  ]);
+  cancel();
 });

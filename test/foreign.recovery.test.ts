@@ -51,6 +51,20 @@ describe("a signal that throws once", () => {
     expect(second.reason).toBeInstanceOf(Canceled);
   });
 
+  test("while its context is asked is that look's error, and ends nothing", async () => {
+    const s = breakable("aborted");
+    const ctx = fromSignal(s.signal);
+    const waiting = watch(new Channel<number>().receive(ctx));
+    s.broken = true;
+    expect(ctx.err()).toBe(doom);
+    s.broken = false;
+    await turns(1);
+    expect([ctx.err(), waiting.state]).toEqual([undefined, "pending"]);
+    s.abort();
+    await turns(1);
+    expect(waiting.reason).toBe(ctx.err());
+  });
+
   test("while the done channel of its context is made leaves that channel alive", async () => {
     const s = breakable("aborted");
     const ctx = fromSignal(s.signal);
@@ -64,6 +78,18 @@ describe("a signal that throws once", () => {
     await turns(1);
     expect(received.state).toBe("fulfilled");
   });
+});
+
+test("a look that finds the end of a signal, of which no event has told, has the error of the waits", async () => {
+  const signal = { aborted: false, reason: undefined as unknown, addEventListener() {}, removeEventListener() {} };
+  const ctx = fromSignal(signal as unknown as AbortSignal);
+  const waiting = [new Channel<number>().receive(ctx), new Channel<number>().receive(withCancel(ctx).ctx)].map(watch);
+  Object.assign(signal, { aborted: true, reason: doom });
+  const error = ctx.err();
+  await turns(1);
+  expect(error).toBeInstanceOf(Canceled);
+  for (const { reason } of waiting) expect(reason).toBe(error);
+  expect(ctx.err()).toBe(error);
 });
 
 test("a receive, a select and an iterator of done reject when its signal cannot be listened to", async () => {

@@ -5,6 +5,7 @@ import { Channel } from "gopark/channel";
 import {
   afterFunc,
   background,
+  Canceled,
   type Context,
   cause,
   contextKey,
@@ -192,12 +193,20 @@ class Wrapper implements Context {
   }
 }
 
-test.each([why, undefined])("a wrapper with an error of its own has the cause of the context inside: %s", (given) => {
-  const { ctx, cancel } = withCancel(background());
-  const wrapper = Object.assign(new Wrapper(ctx, undefined), { err: () => ctx.err() && new Error("its own") });
-  expect(cause(wrapper)).toBeUndefined();
-  cancel(given);
-  expect(cause(wrapper)).toBe(given ?? ctx.err());
+describe("a wrapper with an error of its own has the cause of the context inside:", () => {
+  const around = (ctx: Context): Context =>
+    Object.assign(new Wrapper(ctx, undefined), { err: () => ctx.err() && new Error("its own") });
+
+  test.each([why, undefined])("one that was cancelled with %s", (given) => {
+    const { ctx, cancel } = withCancel(background());
+    expect(cause(around(ctx))).toBeUndefined();
+    cancel(given);
+    expect(cause(around(ctx))).toBe(given ?? ctx.err());
+  });
+
+  test("that of a signal, aborted with a context's error", () => {
+    expect(cause(around(fromSignal(AbortSignal.abort(new Canceled(why)))))).toBe(why);
+  });
 });
 
 describe("a wrapper with a deadline of its own", () => {
