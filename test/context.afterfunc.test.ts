@@ -52,6 +52,14 @@ describe("afterFunc", () => {
     expect(calls).toBe(0);
   });
 
+  test.each(["background", "a context"])("on %s, a stop in time says so once", (name) => {
+    const { ctx, cancel } = withCancel(background());
+    const fn = vi.fn();
+    const stop = afterFunc(name === "background" ? background() : ctx, fn);
+    expect([stop(), stop()]).toEqual([true, false]);
+    cancel();
+  });
+
   test("one that throws is reported, and keeps no other from running", async () => {
     const { ctx, cancel } = withCancel(background());
     const doom = new Error("doom");

@@ -260,6 +260,21 @@ describe("on the machine's clock, in a loop that never lets the event loop turn"
     await turns(1);
   });
 
+  test("the first look at a deadline sees it, however often another one has been looked at", () => {
+    const other = withTimeout(background(), 60_000);
+    const seen: boolean[] = [];
+    for (let i = 0; i < 8; i++) {
+      const { ctx } = withTimeout(background(), 1);
+      const at = ctx.deadline() as number;
+      while (now() < at) other.ctx.err();
+      // Where the looks at the other one stand in their count differs from round to round.
+      for (let j = 0; j < i; j++) other.ctx.err();
+      seen.push(ctx.err() !== undefined);
+    }
+    other.cancel();
+    expect(seen).toEqual(Array(8).fill(true));
+  });
+
   test("when DeadlineExceeded is seen, the instant has passed", async () => {
     const { ctx } = withTimeout(background(), 5);
     const from = performance.now();
