@@ -38,14 +38,14 @@
  * const { port } = server.address() as { port: number };
  * for (let i = 0; i < 3; i++) {
  *   const answer = await fetch(`http://127.0.0.1:${port}/`);
- *   console.log(answer.status, (await answer.text()).trim(), answer.headers.get("ratelimit"));
+ *   console.log(answer.status, (await answer.text()).trim(), answer.headers.get("ratelimit-policy"));
  * }
  * server.close();
  * server.closeAllConnections();
  * // Output:
- * // 200 done "default";r=1;t=30
- * // 200 done "default";r=0;t=30
- * // 429 Too Many Requests "default";r=0;t=30
+ * // 200 done "default";q=2;w=60
+ * // 200 done "default";q=2;w=60
+ * // 429 Too Many Requests "default";q=2;w=60
  * ```
  *
  * Does the job of the middleware that Go services put around `net/http` handlers (`http.TimeoutHandler`, x/time/rate,

@@ -1,0 +1,36 @@
+/**
+ * A server of `node:http` in a process of its own: `node server.js <what>`. Says on which port it listens, and, when it
+ * is asked, how much processor time it has used, in microseconds.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { deadline, nodeHandler, rateLimit, type Step, shed } from "gopark/admission";
+
+export type What = "bare" | "headers" | "rateLimit" | "shed" | "both" | "deadline" | "all";
+
+const limited = () => rateLimit({ limit: 1e9, window: 60_000 });
+const slots = () => shed({ maxLoopDelay: 10_000 }); // A busy machine may keep the loop waiting.
+const steps: Partial<Record<What, Step[]>> = {
+  rateLimit: [limited()],
+  shed: [slots()],
+  both: [limited(), slots()],
+  deadline: [deadline({ timeout: 10_000 })],
+  all: [deadline({ timeout: 10_000 }), limited(), slots()],
+};
+
+const what = process.argv[2] as What;
+const answer = (_: IncomingMessage, res: ServerResponse) => res.end("ok");
+const withHeaders = (req: IncomingMessage, res: ServerResponse) => {
+  res.setHeader("RateLimit-Policy", '"default";q=1000000000;w=60');
+  res.setHeader("RateLimit", '"default";r=999999999;t=60');
+  answer(req, res);
+};
+const own = steps[what];
+const server = createServer(own === undefined ? (what === "headers" ? withHeaders : answer) : nodeHandler(own, answer));
+server.keepAliveTimeout = 60_000;
+
+process.on("message", () => {
+  const { user, system } = process.cpuUsage();
+  process.send?.({ used: user + system });
+});
+process.on("disconnect", () => process.exit());
+server.listen(0, "127.0.0.1", () => process.send?.({ port: (server.address() as { port: number }).port }));
