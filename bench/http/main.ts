@@ -1,14 +1,21 @@
 /**
- * The benchmarks of the HTTP modules. Each writes its figures into docs/admission.md.
+ * The benchmarks of the HTTP modules.
  *
- *   npm run bench:http                 both
+ *   npm run bench:http                 all
+ *   npm run bench:http -- cost         the processor time of a call, beside that of `fetch` with a time-out
+ *   npm run bench:http -- storm        the simulation of an outage under several ways of retrying, and docs/http-storm.svg
  *   npm run bench:http -- requests     the processor time of a request behind the steps; under two minutes
  *   npm run bench:http -- limits       the simulation of four limits, and its chart, docs/admission.svg
+ *
+ * The last two write their figures into docs/admission.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { costs } from "./cost.ts";
 import { limitChart } from "./limitChart.ts";
 import { limitTable, simulateLimits } from "./limits.ts";
 import { measureRequests, requestTable } from "./requests.ts";
+import { storm } from "./storm.ts";
+import { stormChart } from "./stormChart.ts";
 
 const PAGE = "docs/admission.md";
 
@@ -23,6 +30,23 @@ function write(mark: string, lines: readonly string[]): void {
 }
 
 const benches: Readonly<Record<string, () => void | Promise<void>>> = {
+  async cost() {
+    console.log("processor time of a call");
+    for (const { title, micros, to, ratio, low, high } of await costs(40)) {
+      const quartiles = `quartiles ${low.toFixed(2)} to ${high.toFixed(2)}`;
+      const beside = title === to ? "" : `  ${ratio.toFixed(2)} × ${to} (${quartiles})`;
+      console.log(`${title.padEnd(46)} ${micros.toFixed(1).padStart(7)} µs${beside}`);
+    }
+  },
+  async storm() {
+    console.log("an outage of 60 seconds");
+    const runs = await storm();
+    for (const { name, load, recovery } of runs) {
+      const recovered = recovery === Number.POSITIVE_INFINITY ? "never" : `after ${recovery} s`;
+      console.log(`${name.padEnd(42)} load ${load.toFixed(2)} ×, served again ${recovered}`);
+    }
+    writeFileSync("docs/http-storm.svg", stormChart(runs));
+  },
   async requests() {
     const rows = await measureRequests(200, 480);
     write("## Costs", [

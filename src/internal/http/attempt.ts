@@ -25,13 +25,13 @@ import type { Outgoing } from "./outgoing.ts";
 import { type Sending, whileObserved } from "./phases.ts";
 
 /** How an attempt is sent. */
-export interface Sender {
+export interface Transport {
   /** Calls `fetch`. */
-  send(input: string | URL | Request, init: RequestInit): unknown;
+  callFetch(input: string | URL | Request, init: RequestInit): unknown;
   readonly phases: boolean;
 }
 
-type Settle = { resolve(response: Response): void; reject(reason: unknown): void };
+type Settle = { resolve(answered: Attempt): void; reject(reason: unknown): void };
 
 /** A request that has been let through by its host's breaker and holds a slot. */
 export class Attempt implements Dependent, BodyOwner {
@@ -41,6 +41,9 @@ export class Attempt implements Dependent, BodyOwner {
 
   /** Set by an abort. */
   reason: CallError | undefined = undefined;
+
+  // From the answer until it is delivered or dropped. Not longer: the collector must be able to take it.
+  private answer: Response | undefined = undefined;
 
   private readonly call: Call;
   private readonly host: Host;
@@ -67,11 +70,11 @@ export class Attempt implements Dependent, BodyOwner {
   }
 
   /**
-   * Calls `fetch`. Resolves to the answer, whatever its status; then call {@link deliver} or {@link drop}. Rejects,
-   * with nothing held but the slot of a fetch that ignores its signal, with a CallError, or with the TypeError of a bad
-   * argument. The context of the call has not ended.
+   * Calls `fetch`. Resolves to itself when it has an answer, whatever its status; then call {@link deliver} or
+   * {@link drop}. Rejects, with nothing held but the slot of a fetch that ignores its signal, with a CallError, or with
+   * the TypeError of a bad argument. The context of the call has not ended.
    */
-  send(outgoing: Outgoing, isLast: boolean, sender: Sender): Promise<Response> {
+  send(outgoing: Outgoing, isLast: boolean, transport: Transport): Promise<Attempt> {
     return new Promise((resolve, reject) => {
       this.settle = { resolve, reject };
       this.fetching = true;
@@ -79,7 +82,8 @@ export class Attempt implements Dependent, BodyOwner {
       let answer: unknown;
       try {
         const [input, init] = outgoing.next(this.controller.signal, isLast);
-        answer = sender.phases ? this.observed(() => sender.send(input, init)) : sender.send(input, init);
+        const send = () => transport.callFetch(input, init);
+        answer = transport.phases ? this.observed(send) : send();
       } catch (error) {
         answer = Promise.reject(error);
       }
@@ -103,8 +107,9 @@ export class Attempt implements Dependent, BodyOwner {
       this.settle?.reject(new TypeError("SafeCaller: fetch must resolve to a Response"));
     } else if (this.reason === undefined) {
       this.phase = "body";
+      this.answer = response;
       if (response.status >= 500) this.count(response);
-      this.settle?.resolve(response);
+      this.settle?.resolve(this);
     } else {
       discard(response);
       this.release();
@@ -125,8 +130,15 @@ export class Attempt implements Dependent, BodyOwner {
     this.settle = undefined;
   }
 
+  /** The answer, until it is delivered or dropped. */
+  get response(): Response {
+    return this.answer as Response;
+  }
+
   /** Hands the answer to the caller, with its body watched. Throws the reason if the attempt has been aborted. */
-  deliver(response: Response): Response {
+  deliver(): Response {
+    const { response } = this;
+    this.answer = undefined;
     if (this.reason !== undefined) {
       discard(response);
       throw this.reason;
@@ -147,8 +159,9 @@ export class Attempt implements Dependent, BodyOwner {
   }
 
   /** Gives the answer up. */
-  drop(response: Response): void {
-    discard(response);
+  drop(): void {
+    discard(this.response);
+    this.answer = undefined;
     this.end(undefined);
   }
 

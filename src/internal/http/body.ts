@@ -2,9 +2,10 @@
  * Watches the body of a Response: when it has ended, its call no longer holds anything.
  *
  * The Response itself is handed out, not a copy: a new one would lose its URL and type, and with a stream in between a
- * read costs half as much again. Its methods are shadowed, and `body` is replaced by a stream of ours when it is first
- * read. So what ends a body is seen: a method that has settled, a stream that has ended or was cancelled, an abort, and
- * the collector. A clone is watched too; the body has ended when all branches have.
+ * read costs half as much again. Its prototype gets a layer that shadows the methods, and in place of `body` there is a
+ * stream of ours when it is first asked for. So what ends a body is seen: a method that has settled, a stream that has
+ * ended or was cancelled, an abort, and the collector. A clone is watched too; the body has ended when all branches
+ * have.
  *
  * Nothing here refers to a Response from outside of it: {@link Branch} is what the registry holds, and what the call
  * holds. Only while somebody reads, a branch refers to the promise or to the stream of that reader.
@@ -57,7 +58,7 @@ export class Body {
   /** Shadows the Response of a new branch. Throws, with nothing changed, if it is frozen. */
   addBranch(response: Response): void {
     const branch = new Branch(this);
-    Object.defineProperties(response, shadows(response));
+    Object.setPrototypeOf(response, layerOver(Object.getPrototypeOf(response)));
     (response as Watched)[BRANCH] = branch;
     if (this.over) return;
     this.live.add(branch);
@@ -86,6 +87,9 @@ class Branch {
   // The reject function of a method that reads; the controller of a stream while a read of it is pending. Written when
   // that begins, and cleared when it ends.
   reject: ((reason: unknown) => void) | undefined = undefined;
+
+  // Whether a method has read it, or its stream was asked for. If not, it is unused: asking the host costs more.
+  touched = false;
   pulling: Controller | undefined = undefined;
 
   constructor(body: Body) {
@@ -120,26 +124,37 @@ const registry = new FinalizationRegistry<Branch>((branch) => {
 
 const BRANCH = Symbol("gopark.http.branch");
 
-type Watched = Response & { [BRANCH]?: Branch };
+type Watched = Response & { [BRANCH]: Branch; readonly [UNDER]: Response };
 
 const READERS = ["arrayBuffer", "blob", "bytes", "formData", "json", "text"] as const;
 type Reader = (typeof READERS)[number];
 
-const SHADOWS: PropertyDescriptorMap = { clone: method(clone), body: { get: bodyOf, configurable: true } };
-for (const name of READERS) {
-  SHADOWS[name] = method(function (this: Watched): Promise<unknown> {
-    return read(this, name);
-  });
+// The layer over each prototype: that of the host's class, and of others.
+const layers = new WeakMap<Response, Response>();
+
+// The prototype under the layer.
+const UNDER = Symbol("gopark.http.under");
+
+/** A prototype that shadows what is watched. To set the properties on each Response would cost microseconds. */
+function layerOver(proto: Response): Response {
+  let layer = layers.get(proto);
+  if (layer === undefined) {
+    const properties: PropertyDescriptorMap = { clone: method(clone), body: { get: bodyOf, configurable: true } };
+    properties[UNDER as never] = { value: proto };
+    for (const name of READERS) {
+      if (!(name in proto)) continue; // Older hosts have no `bytes`.
+      properties[name] = method(function (this: Watched): Promise<unknown> {
+        return read(this, name);
+      });
+    }
+    layer = Object.create(proto, properties) as Response;
+    layers.set(proto, layer);
+  }
+  return layer;
 }
-const { bytes: _, ...SHADOWS_WITHOUT_BYTES } = SHADOWS;
 
 function method(value: (this: Watched) => unknown): PropertyDescriptor {
   return { value, configurable: true, writable: true };
-}
-
-/** The properties to define. `bytes` is a method that older hosts do not have. */
-function shadows(response: Response): PropertyDescriptorMap {
-  return "bytes" in response ? SHADOWS : SHADOWS_WITHOUT_BYTES;
 }
 
 /**
@@ -149,7 +164,7 @@ function shadows(response: Response): PropertyDescriptorMap {
 export function isWatchable(response: Response): boolean {
   const { body } = response;
   if (body === null || typeof body?.getReader !== "function") return false;
-  if ((response as Watched)[BRANCH] !== undefined || response.headers.get("content-length") === "0") return false;
+  if (BRANCH in response || response.headers.get("content-length") === "0") return false;
   return typeof Object.getPrototypeOf(response).text === "function";
 }
 
@@ -163,14 +178,14 @@ export function discard(response: Response): void {
 }
 
 /** Calls a method of the Response's class. */
-function original(response: Response, name: Reader): Promise<unknown>;
-function original(response: Response, name: "clone"): Response;
-function original(response: Response, name: Reader | "clone"): unknown {
-  return (Object.getPrototypeOf(response)[name] as () => unknown).call(response);
+function original(response: Watched, name: Reader): Promise<unknown>;
+function original(response: Watched, name: "clone"): Response;
+function original(response: Watched, name: Reader | "clone"): unknown {
+  return (response[UNDER] as unknown as Record<string, () => unknown>)[name]?.call(response);
 }
 
-function originalBody(response: Response): ReadableStream {
-  return Reflect.get(Object.getPrototypeOf(response), "body", response) as ReadableStream;
+function originalBody(response: Watched): ReadableStream {
+  return Reflect.get(response[UNDER], "body", response) as ReadableStream;
 }
 
 /** Whether the stream that stands for the body, if there is one, has a reader. */
@@ -193,11 +208,12 @@ function withLock<T>(response: Watched, fn: () => T): T {
 }
 
 function read(response: Watched, name: Reader): Promise<unknown> {
-  const branch = response[BRANCH] as Branch;
+  const branch = response[BRANCH];
   // A body that is in use, or was used: the TypeError of the host, which ends nothing.
-  if (response.bodyUsed || originalBody(response).locked || isShownLocked(response)) {
+  if (branch.touched && (response.bodyUsed || originalBody(response).locked || isShownLocked(response))) {
     return withLock(response, () => original(response, name));
   }
+  branch.touched = true;
   const { reason } = branch.body;
   if (reason !== undefined) return Promise.reject(reason);
   return new Promise((resolve, reject) => {
@@ -228,7 +244,7 @@ function isOfContent(error: unknown, name: Reader): boolean {
 }
 
 function clone(this: Watched): Response {
-  const { body } = this[BRANCH] as Branch;
+  const { body } = this[BRANCH];
   const copy = withLock(this, () => original(this, "clone"));
   body.addBranch(copy);
   return copy;
@@ -237,7 +253,9 @@ function clone(this: Watched): Response {
 /** The getter of `body`: a stream in its place, made once. */
 function bodyOf(this: Watched): ReadableStream | null {
   const body = originalBody(this);
-  if (body.locked || this.bodyUsed) return body;
+  const branch = this[BRANCH];
+  if (branch.touched && (body.locked || this.bodyUsed)) return body;
+  branch.touched = true;
   const stream = streamOver(this, body);
   Object.defineProperty(this, "body", { value: stream, configurable: true });
   return stream;
@@ -248,7 +266,7 @@ function bodyOf(this: Watched): ReadableStream | null {
  * long as the stream does.
  */
 function streamOver(response: Watched, body: ReadableStream): ReadableStream {
-  const branch = response[BRANCH] as Branch;
+  const branch = response[BRANCH];
   let reader: ReadableStreamDefaultReader | undefined;
   const readerOf = () => {
     reader ??= originalBody(response).getReader(); // A clone has replaced the body meanwhile.

@@ -2,7 +2,7 @@
 import { type CancelScope, type Context, DeadlineExceeded, merge, withTimeout } from "../../context.ts";
 import { withoutStack } from "../host/errors.ts";
 import { now } from "../time/clock.ts";
-import { isSignal } from "../wait/foreign.ts";
+import { isSignal, sourceOf } from "../wait/foreign.ts";
 import type { Cancel } from "../wait/source.ts";
 import {
   CallCanceledError,
@@ -39,6 +39,11 @@ export class Call {
   /** Ends with the call. */
   get ctx(): Context {
     return this.scope.ctx;
+  }
+
+  /** Whether it has ended, as far as is known without a look at the clock. */
+  hasEnded(): boolean {
+    return sourceOf(this.ctx).ending !== undefined;
   }
 
   /** How many milliseconds are left; Infinity without a deadline. */

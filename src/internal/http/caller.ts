@@ -5,11 +5,11 @@ import { optionsOf, wholeNumber } from "../data/args.ts";
 import { now } from "../time/clock.ts";
 import { budgetWait } from "../time/turn.ts";
 import type { Cancel } from "../wait/source.ts";
-import { Attempt, type Sender } from "./attempt.ts";
+import { Attempt, type Transport } from "./attempt.ts";
 import { Call } from "./call.ts";
 import { CallError, NetworkError, type Sent } from "./errors.ts";
 import { type Entry, Gate } from "./gate.ts";
-import { type Answer, hedged } from "./hedge.ts";
+import { hedged } from "./hedge.ts";
 import type { Host } from "./hosts.ts";
 import { type HedgePolicy, type Policy, positive, type RetryPolicy } from "./options.ts";
 import { Outgoing, plainInit, sourcesOf } from "./outgoing.ts";
@@ -25,18 +25,16 @@ interface Job {
 }
 
 /** An answer that would be tried again, thrown so that `retry` decides. */
-class RetryableAnswer implements Answer {
+class RetryableAnswer {
   readonly attempt: Attempt;
-  readonly response: Response;
 
-  constructor({ attempt, response }: Answer) {
+  constructor(attempt: Attempt) {
     this.attempt = attempt;
-    this.response = response;
   }
 }
 
 /** What a SafeCaller does. */
-export class Caller implements Sender {
+export class Caller implements Transport {
   private readonly policy: Policy;
   private readonly gate: Gate;
 
@@ -50,7 +48,7 @@ export class Caller implements Sender {
     return this.policy.phases;
   }
 
-  send(input: string | URL | Request, init: RequestInit): unknown {
+  callFetch(input: string | URL | Request, init: RequestInit): unknown {
     const { fetch } = this.policy;
     // The host's is looked up now: tests replace it.
     return fetch === undefined ? globalThis.fetch(input, init) : fetch(input, init);
@@ -68,9 +66,10 @@ export class Caller implements Sender {
     let response: Response;
     host.users++;
     try {
-      if (call.ctx.err() !== undefined) throw call.endError("queue", "no");
-      const answer = await this.answerOf({ call, host, outgoing, weight });
-      response = answer.attempt.deliver(answer.response);
+      if (call.hasEnded()) throw call.endError("queue", "no");
+      const job = { call, host, outgoing, weight };
+      const attempt = await (this.policy.retry === undefined ? this.attempt(job, true) : this.withRetries(job));
+      response = attempt.deliver();
     } catch (error) {
       call.finish();
       const turn = budgetWait();
@@ -99,35 +98,23 @@ export class Caller implements Sender {
     return this.gate.close(cancel);
   }
 
-  private async answerOf(job: Job): Promise<Answer> {
-    const { retry: policy } = this.policy;
-    if (policy === undefined) return this.attempt(job, true);
-    try {
-      return await this.withRetries(job, policy);
-    } catch (error) {
-      if (error instanceof RetryableAnswer) return error; // It has given up: the answer is the caller's.
-      throw error;
-    } finally {
-      this.gate.unpark(job.call);
-    }
-  }
-
-  private async withRetries(job: Job, policy: RetryPolicy): Promise<Answer> {
+  private async withRetries(job: Job): Promise<Attempt> {
     const { call, outgoing } = job;
+    const policy = this.policy.retry as RetryPolicy;
     const { attempts, base, cap, statuses, budget } = policy;
     // Of the attempt that failed last, while the call waits for the next one.
     let sent: Sent | undefined;
     try {
       return await retry(
         call.ctx,
-        async (_, attempt) => {
+        async (_, n) => {
           sent = undefined;
           this.gate.unpark(call);
-          call.attempt = attempt;
-          const answer = await this.attempt(job, attempt === attempts || !outgoing.isReplayable);
+          call.attempt = n;
+          const attempt = await this.attempt(job, n === attempts || !outgoing.isReplayable);
           // Thrown even if it is the last one: it must not count as a success for the budget.
-          if (statuses.has(answer.response.status)) throw new RetryableAnswer(answer);
-          return answer;
+          if (statuses.has(attempt.response.status)) throw new RetryableAnswer(attempt);
+          return attempt;
         },
         {
           attempts: outgoing.isReplayable ? attempts : 1,
@@ -139,13 +126,16 @@ export class Caller implements Sender {
           onRetry: (error) => {
             sent = error instanceof CallError ? error.sent : "yes";
             this.gate.park(call);
-            if (error instanceof RetryableAnswer) error.attempt.drop(error.response);
+            if (error instanceof RetryableAnswer) error.attempt.drop();
           },
         },
       );
     } catch (error) {
+      if (error instanceof RetryableAnswer) return error.attempt; // It has given up: the answer is the caller's.
       if (error !== call.ctx.err()) throw error;
       throw sent === undefined ? call.endError("queue", "no") : call.endError("backoff", sent);
+    } finally {
+      this.gate.unpark(call);
     }
   }
 
@@ -154,18 +144,25 @@ export class Caller implements Sender {
     return this.gate.isClosed() || host.breaker?.state() === "open";
   }
 
-  private async attempt(job: Job, isLast: boolean): Promise<Answer> {
-    const entry = await this.gate.enter(job.call, job.host, job.weight);
+  /** Makes an attempt. Throws, or rejects, as the gate and `send` do; no async function, as most calls go through it. */
+  private attempt(job: Job, isLast: boolean): Promise<Attempt> {
+    const entered = this.gate.enter(job.call, job.host, job.weight);
+    if (entered instanceof Promise) return entered.then((entry) => this.send(job, entry, isLast));
+    return this.send(job, entered, isLast);
+  }
+
+  private send(job: Job, entry: Entry, isLast: boolean): Promise<Attempt> {
     const { hedge } = this.policy;
-    const isHedged = hedge !== undefined && job.outgoing.isSafe && job.outgoing.isReplayable;
     const attempt = this.begin(job, entry);
-    const answer = attempt.send(job.outgoing, isLast && !isHedged, this);
-    if (isHedged) return hedged(job.call, hedge, [attempt, answer], () => this.launch(job, hedge));
-    return { attempt, response: await answer };
+    if (hedge === undefined || !job.outgoing.isSafe || !job.outgoing.isReplayable) {
+      return attempt.send(job.outgoing, isLast, this);
+    }
+    const answer = attempt.send(job.outgoing, false, this);
+    return hedged(job.call, hedge, [attempt, answer], () => this.launch(job, hedge));
   }
 
   /** Begins a further attempt beside another, if there is a slot and a token for it. */
-  private launch(job: Job, { budget }: HedgePolicy): [Attempt, Promise<Response>] | undefined {
+  private launch(job: Job, { budget }: HedgePolicy): [Attempt, Promise<Attempt>] | undefined {
     if (!budget.spend()) return undefined;
     let entry: Entry | undefined;
     try {
@@ -191,6 +188,6 @@ function mayRetry(error: unknown, outgoing: Outgoing): boolean {
 
 function retryAfter(error: unknown, { maxRetryAfter }: RetryPolicy): number | undefined {
   if (!(error instanceof RetryableAnswer)) return undefined;
-  const ms = retryAfterOf(error.response.headers.get("retry-after"), now());
+  const ms = retryAfterOf(error.attempt.response.headers.get("retry-after"), now());
   return ms !== undefined && ms > maxRetryAfter ? Number.POSITIVE_INFINITY : ms;
 }

@@ -22,7 +22,7 @@ import type { Cancel } from "../wait/source.ts";
 import { Waiters } from "../wait/wait.ts";
 import type { Call } from "./call.ts";
 import { BreakerOpenError, type CallError, CallQueueFullError, QueueTimeoutError, RateLimitedError } from "./errors.ts";
-import { type Host, Hosts } from "./hosts.ts";
+import { type Host, Hosts, type RateRefusal } from "./hosts.ts";
 import type { Permits } from "./limits.ts";
 import type { LimitPolicy } from "./options.ts";
 
@@ -124,24 +124,42 @@ export class Gate {
   }
 
   /**
-   * Lets a request of the call through. Rejects, holding nothing, with a CallError, and with what the functions of the
-   * options throw.
+   * Lets a request of the call through, at once where it can. Throws, or rejects, holding nothing, with a CallError, and
+   * with what the functions of the options throw.
    */
-  async enter(call: Call, host: Host, n: number): Promise<Entry> {
+  enter(call: Call, host: Host, n: number): Entry | Promise<Entry> {
     if (this.isOpen(host)) throw breakerOpen(call, host);
-    const asked = this.hosts.refusal(host);
-    const limited = asked instanceof Promise ? await this.whileParked(call, () => orEnd(asked, call)) : asked;
+    const limited = this.hosts.refusal(host);
+    if (limited instanceof Promise) return this.enterLater(call, host, n, limited);
     if (limited !== undefined) throw rateLimited(call, limited.retryAt);
-    for (;;) {
-      const slot = this.trySlot(host, n) ?? (await this.whileParked(call, () => this.waitForSlot(call, host, n)));
-      if (call.ctx.err() !== undefined) {
-        slot.release();
-        throw call.endError("queue", "no");
+    const slot = this.trySlot(host, n);
+    const entry = slot === undefined ? undefined : this.begin(host, slot);
+    return entry ?? this.enterLater(call, host, n, undefined);
+  }
+
+  private async enterLater(
+    call: Call,
+    host: Host,
+    n: number,
+    asked: Promise<RateRefusal | undefined> | undefined,
+  ): Promise<Entry> {
+    this.park(call);
+    try {
+      const limited = asked && (await orEnd(asked, call));
+      if (limited !== undefined) throw rateLimited(call, limited.retryAt);
+      for (;;) {
+        const slot = this.trySlot(host, n) ?? (await this.waitForSlot(call, host, n));
+        if (call.ctx.err() !== undefined) {
+          slot.release();
+          throw call.endError("queue", "no");
+        }
+        const entry = this.begin(host, slot);
+        if (entry !== undefined) return entry;
+        if (!this.isOpen(host)) await this.waitForProbe(call, host);
+        if (this.isOpen(host)) throw breakerOpen(call, host);
       }
-      const entry = this.begin(host, slot);
-      if (entry !== undefined) return entry;
-      if (!this.isOpen(host)) await this.whileParked(call, () => this.waitForProbe(call, host));
-      if (this.isOpen(host)) throw breakerOpen(call, host);
+    } finally {
+      this.unpark(call);
     }
   }
 
@@ -218,15 +236,6 @@ export class Gate {
       return withoutStack(() => new QueueTimeoutError(message, details));
     }
     return error instanceof QueueFullError ? queueFull(call, error.message) : error;
-  }
-
-  private async whileParked<T>(call: Call, fn: () => Promise<T>): Promise<T> {
-    this.park(call);
-    try {
-      return await fn();
-    } finally {
-      this.unpark(call);
-    }
   }
 
   /** See SafeCaller.close. */

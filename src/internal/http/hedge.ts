@@ -8,28 +8,22 @@ import { CallCanceledError } from "./errors.ts";
 import { NOT_COUNTED } from "./hosts.ts";
 import type { HedgePolicy } from "./options.ts";
 
-/** An answer, and the attempt that it belongs to. */
-export interface Answer {
-  readonly attempt: Attempt;
-  readonly response: Response;
-}
-
 /**
- * Resolves to the first answer that is no failure, or to the last one of all; the other attempts are aborted. Rejects
+ * Resolves to the first attempt whose answer is no failure, or to the last one of all; the other attempts are aborted. Rejects
  * with the first error if no attempt is answered. `launch` begins a further attempt; it returns undefined where there
  * is no slot for one, or the budget has no token.
  */
 export function hedged(
   call: Call,
   policy: HedgePolicy,
-  first: [Attempt, Promise<Response>],
-  launch: () => [Attempt, Promise<Response>] | undefined,
-): Promise<Answer> {
+  first: [Attempt, Promise<Attempt>],
+  launch: () => [Attempt, Promise<Attempt>] | undefined,
+): Promise<Attempt> {
   return new Promise((resolve, reject) => {
     const running = new Set<Attempt>();
     let timer: FuncTimer | undefined;
     let sent = 0;
-    let failure: Answer | undefined;
+    let failure: Attempt | undefined;
     let error: unknown;
 
     const finish = (settle: () => void): void => {
@@ -44,19 +38,19 @@ export function hedged(
       const answer = failure;
       finish(() => (answer === undefined ? reject(error) : resolve(answer)));
     };
-    const add = ([attempt, answer]: [Attempt, Promise<Response>]): void => {
+    const add = ([attempt, answer]: [Attempt, Promise<Attempt>]): void => {
       running.add(attempt);
       answer.then(
-        (response) => {
+        () => {
           if (!running.has(attempt)) {
-            attempt.drop(response);
-          } else if (response.status < 500) {
+            attempt.drop();
+          } else if (attempt.response.status < 500) {
             running.delete(attempt);
-            failure?.attempt.drop(failure.response);
-            finish(() => resolve({ attempt, response }));
+            failure?.drop();
+            finish(() => resolve(attempt));
           } else {
-            failure?.attempt.drop(failure.response);
-            failure = { attempt, response };
+            failure?.drop();
+            failure = attempt;
             end(attempt);
           }
         },

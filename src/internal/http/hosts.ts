@@ -116,7 +116,7 @@ export class Hosts {
     const { rate } = this.policy;
     if (rate === undefined || !isLimits(rate)) return undefined;
     const allowed = rate.allow();
-    return typeof allowed === "boolean" ? refusalOf(allowed) : allowed.then(refusalOf);
+    return typeof allowed === "boolean" ? refusalOf(allowed) : Promise.resolve(allowed).then(refusalOf);
   }
 
   private add(key: string): Host {
