@@ -3,8 +3,9 @@ import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 
 const [name] = process.argv.slice(2);
-const files = readdirSync("docs/examples", { recursive: true });
-const names = files.flatMap((file) => /^(.+)\.ts$/.exec(file.replaceAll("\\", "/"))?.[1] ?? []).sort();
+const FOLDERS = ["", "faults/"];
+const files = FOLDERS.flatMap((folder) => readdirSync(`docs/examples/${folder}`).map((file) => `${folder}${file}`));
+const names = files.flatMap((file) => /^(.+)\.ts$/.exec(file)?.[1] ?? []).sort();
 
 if (names.includes(name)) {
   // The types are checked by the gate.

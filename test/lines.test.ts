@@ -7,11 +7,16 @@ import { expect, test } from "vitest";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const WIDTH = 120;
 
-const files = ["src", "test", "bench", "scripts"].flatMap((folder) =>
-  readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
-    .filter((name) => /\.(ts|mjs)$/.test(name) && !name.includes("node_modules"))
-    .map((name) => join(folder, name)),
-);
+/** The files of a folder. Not those of packages, one of which is a link to the repository. */
+function filesIn(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (!entry.isDirectory()) return /\.(ts|mjs)$/.test(entry.name) ? [path] : [];
+    return entry.name === "node_modules" || entry.name.startsWith(".") ? [] : filesIn(path);
+  });
+}
+
+const files = ["src", "test", "bench", "scripts", "docs"].flatMap(filesIn);
 
 test("no line of a comment is longer than 120 columns", () => {
   const long = files.flatMap((file) =>

@@ -54,7 +54,7 @@ export const callers = {
   },
 
   "gopark/http": async () => {
-    const { SafeCaller } = await import("gopark/http");
+    const { SafeCaller } = await import("../../../dist/http.js");
     const caller = new SafeCaller({ timeout: 1000, retry: { attempts: 3 } });
     return async (url) => {
       const res = await caller.fetch(url);
