@@ -3,7 +3,7 @@ import { background, withCancel } from "gopark/context";
 import { CallCanceledError, CallTimeoutError, NetworkError, SafeCaller, type SafeCallerOptions } from "gopark/http";
 import { describe, expect, test, vi } from "vitest";
 import { counters } from "../src/leak.ts";
-import { turn } from "./support/turn.ts";
+import { turn, turns } from "./support/turn.ts";
 import { collectUntil } from "./support/unhandled.ts";
 import { errorOf, fetchFailed } from "./support/upstream.ts";
 
@@ -16,7 +16,7 @@ class Feed {
   private controller!: ReadableStreamDefaultController | ReadableByteStreamController;
   readonly stream: ReadableStream;
 
-  constructor(type: "bytes" | undefined = "bytes") {
+  constructor(type?: "bytes") {
     const source = {
       start: (controller: Feed["controller"]) => {
         this.controller = controller;
@@ -59,8 +59,8 @@ function made(bodies: (Feed | Response)[], options: SafeCallerOptions = {}): Saf
 }
 
 /** A call whose body has been fed, and its caller. */
-async function answered(text = "hello", options: SafeCallerOptions = {}, type?: "bytes") {
-  const feed = new Feed(type ?? "bytes");
+async function answered(text = "hello", options: SafeCallerOptions = {}) {
+  const feed = new Feed("bytes");
   const caller = made([feed], options);
   const response = await caller.fetch(URL);
   if (text !== "") feed.send(text);
@@ -126,7 +126,7 @@ describe("json and formData", () => {
 
   test("a body that breaks off is a NetworkError for them too", async () => {
     for (const name of ["json", "formData"] as const) {
-      const feed = new Feed();
+      const feed = new Feed("bytes");
       const caller = new SafeCaller({
         fetch: async () =>
           new Response(feed.stream, { headers: { "content-type": "application/x-www-form-urlencoded" } }),
@@ -164,21 +164,28 @@ describe("a second reader", () => {
 });
 
 describe("the stream", () => {
-  test("is one object, and a look at it reads nothing and locks nothing", async () => {
-    const { feed, caller, response } = await answered("");
-    const { body } = response;
-    expect(response.body).toBe(body);
-    await turn();
-    expect([feed.pulls, body?.locked, response.bodyUsed]).toEqual([0, false, false]);
-    feed.send("hello");
-    feed.end();
-    expect(await response.text()).toBe("hello");
-    expect([response.bodyUsed, response.body?.locked]).toEqual([true, false]);
-    expect(caller.stats().running).toBe(0);
-  });
+  test.each(["bytes", undefined] as const)(
+    "is one object, and a look at it reads nothing and locks nothing (type %s)",
+    async (type) => {
+      const feed = new Feed(type);
+      const caller = made([feed]);
+      const response = await caller.fetch(URL);
+      const { body } = response;
+      expect(response.body).toBe(body);
+      await turn();
+      expect([feed.pulls, body?.locked, response.bodyUsed]).toEqual([0, false, false]);
+      feed.send("hello");
+      feed.end();
+      expect(await response.text()).toBe("hello");
+      expect([response.bodyUsed, response.body?.locked]).toEqual([true, false]);
+      expect(caller.stats().running).toBe(0);
+    },
+  );
 
   test.each(["bytes", undefined] as const)("ends the call when it has been read to its end (type %s)", async (type) => {
-    const { feed, caller, response } = await answered("", {}, type);
+    const feed = new Feed(type);
+    const caller = made([feed]);
+    const response = await caller.fetch(URL);
     const chunks: string[] = [];
     const read = (async () => {
       for await (const chunk of response.body as AsyncIterable<Uint8Array>)
@@ -219,7 +226,7 @@ describe("the stream", () => {
   test("fails with a NetworkError, or with the error of the deadline or the cancel", async () => {
     vi.useFakeTimers();
     for (const how of ["network", "deadline", "cancel"]) {
-      const feed = new Feed();
+      const feed = new Feed("bytes");
       const caller = made([feed], { timeout: 1000 });
       const [ctx, cancel] = withCancel(background());
       const { body } = await caller.fetch(URL, { ctx });
@@ -283,7 +290,7 @@ describe("a body that ignores the signal", () => {
       (response: Response) => response.text(),
       async (response: Response) => (response.body as ReadableStream).getReader().read(),
     ]) {
-      const { stream } = new Feed();
+      const { stream } = new Feed("bytes");
       const caller = new SafeCaller({ fetch: async () => new Response(stream), timeout: 1000 });
       const error = errorOf(read(await caller.fetch(URL)));
       await vi.advanceTimersByTimeAsync(1000);
@@ -294,7 +301,7 @@ describe("a body that ignores the signal", () => {
 
   test("a part that comes too late is nobody's", async () => {
     vi.useFakeTimers();
-    const feed = new Feed();
+    const feed = new Feed("bytes");
     const caller = new SafeCaller({ fetch: async () => new Response(feed.stream), timeout: 1000 });
     const reader = ((await caller.fetch(URL)).body as ReadableStream).getReader();
     const read = errorOf(reader.read());
@@ -384,7 +391,7 @@ describe("a body that nobody reads", () => {
   test.each(["", "a look at the stream", "a clone", "a part read"])(
     "is let go when it is collected, after %s",
     async (how) => {
-      const feed = new Feed();
+      const feed = new Feed("bytes");
       let reason: unknown;
       const fetch = async (_: unknown, init: RequestInit = {}) => {
         const signal = init.signal as AbortSignal;
@@ -413,14 +420,18 @@ describe("a body that nobody reads", () => {
       (response: Response) => response.text(),
       (response: Response) => new Response(response.body).text(),
     ]) {
-      const feed = new Feed();
+      const feed = new Feed("bytes");
       const caller = made([feed]);
-      const text = read(await caller.fetch(URL));
+      const text = await (async () => {
+        const response = await caller.fetch(URL);
+        await turns(2); // From now on the collector would tell that it has taken the Response.
+        return [read(response)];
+      })();
       await turn();
       expect(await collectUntil(() => caller.stats().running === 0)).toBe(false);
       feed.send("hello");
       feed.end();
-      expect(await text).toBe("hello");
+      expect(await text[0]).toBe("hello");
     }
   });
 });

@@ -212,19 +212,20 @@ describe.each(["old", "new"] as const)("a handler of the %s style", (style) => {
   });
 
   test("gets the time-out with its phase", async () => {
-    for (const phase of ["queue", "connect", "headers", "body"] as const) {
+    for (const phase of ["queue", "connect", "headers", "early hints", "body"] as const) {
       const { arrived, send } = made(style, { timeout: 1000, queueTimeout: 5000, perHost: 1 });
       const blocker = phase === "queue" ? send() : undefined;
       const one = send();
       await turn();
       const its = arrived.at(-1);
-      if (phase === "headers" || phase === "body") its?.start();
+      if (phase === "headers" || phase === "early hints" || phase === "body") its?.start();
+      if (phase === "early hints") its?.headers(103);
       if (phase === "body") its?.headers();
       await vi.advanceTimersByTimeAsync(1000);
       const error = one.error() as CallTimeoutError;
       expect(error).toBeInstanceOf(CallTimeoutError);
-      const sent = { queue: "no", connect: "no", headers: "maybe", body: "yes" }[phase];
-      expect(error).toMatchObject({ phase, sent, host: "stock.example" });
+      const sent = { queue: "no", connect: "no", headers: "maybe", "early hints": "maybe", body: "yes" }[phase];
+      expect(error).toMatchObject({ phase: phase === "early hints" ? "headers" : phase, sent, host: "stock.example" });
       if (its !== undefined) its.fail(error);
       expect(one.names().filter((name) => name === "error").length).toBe(1);
       expect(blocker === undefined || blocker.error() instanceof CallTimeoutError).toBe(true);

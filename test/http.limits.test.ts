@@ -221,6 +221,25 @@ describe("a breaker", () => {
     expect([upstream.arrived.length, caller.stats().running]).toEqual([1, 0]);
   });
 
+  test("that is open refuses at once, before the rate and the queue are asked", async () => {
+    const { caller, upstream } = made({ breaker, perHost: 2, queue: 0, rate: { limit: 0, burst: 3 } });
+    const hung = caller.fetch(URL);
+    const failing = caller.fetch(URL).then((response) => response.text());
+    await turn();
+    upstream.last.answer("x", { status: 500 });
+    await failing;
+    for (let i = 0; i < 5; i++) {
+      expect(await errorOf(caller.fetch(URL, { weight: 2 }))).toBeInstanceOf(BreakerOpenError);
+    }
+    upstream.arrived[0]?.answer(null);
+    await hung;
+    await vi.advanceTimersByTimeAsync(1001);
+    const probe = caller.fetch(URL);
+    await turn();
+    upstream.last.answer(null);
+    expect((await probe).ok).toBe(true);
+  });
+
   test("each host has one", async () => {
     const { caller, upstream } = made({ breaker });
     upstream.script = (request) => request.answer(null, { status: request.url.includes("bad") ? 500 : 200 });

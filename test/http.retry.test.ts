@@ -207,6 +207,19 @@ describe("the wait", () => {
     expect(at).toEqual([0, 50 + ms]);
   });
 
+  test("Retry-After as a date is GMT, wherever the process runs", async () => {
+    const zone = process.env.TZ;
+    process.env.TZ = "America/New_York";
+    try {
+      const { caller, at } = scripted([status(503, { "retry-after": "Tue Nov 14 22:13:27 2023" }), ok]);
+      await (await settled(caller.fetch(URL))).text();
+      expect(at).toEqual([0, 7050]);
+    } finally {
+      if (zone === undefined) delete process.env.TZ;
+      else process.env.TZ = zone;
+    }
+  });
+
   test.each([date(253_402_300_799_000), "120", "10"])(
     "Retry-After %j is over the time left: the 503 with its body",
     async (value) => {
@@ -339,6 +352,17 @@ describe("a hedge", () => {
     expect([canceled.length, caller.stats().running]).toEqual([1, 0]);
   });
 
+  test("loses if both are answered in one turn: its body is cancelled", async () => {
+    const { caller, upstream } = scripted([() => {}], { retry: false, hedge });
+    const call = caller.fetch(URL);
+    await vi.advanceTimersByTimeAsync(100);
+    const canceled: unknown[] = [];
+    upstream.arrived[0]?.answer("first");
+    upstream.arrived[1]?.answer(new ReadableStream({ cancel: (reason) => void canceled.push(reason) }));
+    expect(await (await call).text()).toBe("first");
+    expect([canceled.length, caller.stats().running]).toEqual([1, 0]);
+  });
+
   test.each(["POST", "PUT", "DELETE"])("is never sent for a %s", async (method) => {
     const { caller, at } = scripted([() => {}], { retry: false, hedge, timeout: 1000 });
     for (const idempotent of [true, false]) {
@@ -408,12 +432,14 @@ describe("a hedge", () => {
     await errorOf(settled(caller.fetch(URL)));
     expect(at).toEqual([0]);
     const wide = scripted([() => {}], {
+      perHost: 2,
       retry: false,
       timeout: 1000,
       hedge: { after: 100, budget: { min: 1, ratio: 0 } },
     });
+    await errorOf(settled(wide.caller.fetch(URL, { weight: 2 })));
     await errorOf(settled(wide.caller.fetch(URL)));
-    expect(wide.at).toEqual([0, 100]);
+    expect(wide.at).toEqual([0, 1000, 1100]);
   });
 
   test("goes with retries: an attempt of two that fail is tried again", async () => {

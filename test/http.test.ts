@@ -373,6 +373,19 @@ describe("a cancel", () => {
     }
   });
 
+  test("with both, a deadline in the body leaves no context of either", async () => {
+    vi.useFakeTimers();
+    const { caller, upstream } = made({ timeout: 1000 });
+    const [ctx, cancel] = withCancel(background());
+    const call = caller.fetch(URL, { ctx, signal: new AbortController().signal });
+    await turn();
+    upstream.last.answer("never read");
+    await call;
+    await vi.advanceTimersByTimeAsync(1000);
+    cancel();
+    expect([caller.stats().running, counters().context]).toEqual([0, 0]);
+  });
+
   test("10 000 calls on one signal add one listener, and leave none", async () => {
     track("counters"); // A stack for each would take most of the time.
     const { caller, upstream } = made({ perHost: 10_000, concurrency: 10_000, timeout: Number.POSITIVE_INFINITY });

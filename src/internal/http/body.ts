@@ -10,7 +10,8 @@
  * Nothing here refers to a Response from outside of it: {@link Branch} is what the registry holds, and what the call
  * holds. Only while somebody reads, a branch refers to the promise or to the stream of that reader.
  */
-import { guarded } from "../host/async.ts";
+import { guarded, inRootContext } from "../host/async.ts";
+import { macrotask } from "../time/turn.ts";
 
 /** How a body ended: read to its end; failed; cancelled by its reader; or collected, unread. */
 export type BodyEnd = "whole" | "failed" | "cancelled" | "collected";
@@ -62,13 +63,17 @@ export class Body {
     (response as Watched)[BRANCH] = branch;
     if (this.over) return;
     this.live.add(branch);
-    registry.register(response, branch, branch);
+    registerLater(response, branch);
+  }
+
+  isLive(branch: Branch): boolean {
+    return this.live.has(branch);
   }
 
   /** A branch has ended. */
   end(branch: Branch, how: BodyEnd): void {
     if (!this.live.delete(branch)) return;
-    registry.unregister(branch);
+    if (branch.registered) registry.unregister(branch);
     if (how !== "collected") this.collected = false;
     if (this.live.size > 0) return;
     this.over = true;
@@ -84,12 +89,16 @@ export class Body {
 class Branch {
   readonly body: Body;
 
-  // The reject function of a method that reads; the controller of a stream while a read of it is pending. Written when
-  // that begins, and cleared when it ends.
+  // The reject function of a method that reads, while it does.
   reject: ((reason: unknown) => void) | undefined = undefined;
 
   // Whether a method has read it, or its stream was asked for. If not, it is unused: asking the host costs more.
   touched = false;
+
+  // Whether the collector is to tell when it takes the Response.
+  registered = false;
+
+  // The controller of the stream, while a read of it is pending.
   pulling: Controller | undefined = undefined;
 
   constructor(body: Body) {
@@ -121,6 +130,24 @@ type Controller = ReadableStreamDefaultController | ReadableByteStreamController
 const registry = new FinalizationRegistry<Branch>((branch) => {
   if (!branch.isBeingRead()) branch.end("collected");
 });
+
+// The Responses of this turn of the event loop. Most are read at once; to register each would cost more than that.
+let fresh: [Response, Branch][] = [];
+
+function registerLater(response: Response, branch: Branch): void {
+  if (fresh.push([response, branch]) === 1) inRootContext(() => macrotask(registerFresh));
+}
+
+/** Registers those that no method is reading. One that does ends by itself, or by the deadline. */
+function registerFresh(): void {
+  const all = fresh;
+  fresh = [];
+  for (const [response, branch] of all) {
+    if (branch.reject !== undefined || !branch.body.isLive(branch)) continue;
+    branch.registered = true;
+    registry.register(response, branch, branch);
+  }
+}
 
 const BRANCH = Symbol("gopark.http.branch");
 
@@ -280,13 +307,10 @@ function streamOver(response: Watched, body: ReadableStream): ReadableStream {
       if (reason !== undefined) throw reason;
       result = await readerOf().read();
     } catch (error) {
-      // After an abort the stream has failed already.
-      if (branch.pulling === undefined && branch.body.reason !== undefined) return;
       const shown = branch.body.errorOf(error);
       branch.end("failed");
       throw shown;
     }
-    if (branch.pulling === undefined) return; // Aborted, though its fetch does not know.
     branch.pulling = undefined;
     if (!result.done) {
       controller.enqueue(result.value as never);

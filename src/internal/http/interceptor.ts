@@ -162,7 +162,6 @@ class Exchange implements Dependent {
     try {
       if (handler.onRequestStart !== undefined) handler.onRequestStart(controller, this.context);
       else handler.onConnect?.((reason) => controller.abort(reason), this.context);
-      if (this.over) return;
       this.entry = await gate.enter(call, this.host, 1);
       if (this.over) this.finish(NOT_COUNTED);
       else dispatch(handler.onRequestStart === undefined ? this.oldStyle() : this.newStyle());
