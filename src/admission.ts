@@ -75,7 +75,13 @@ import { fieldString, MAX_INTEGER, RateFields } from "./internal/admission/heade
 import { type HonoContext, nodeOf } from "./internal/admission/hono.ts";
 import { type KeyFn, keyFunction } from "./internal/admission/keys.ts";
 import { LoopDelay } from "./internal/admission/loop.ts";
-import { NodeExchange, type NodeRequest, type NodeResponse, refuse } from "./internal/admission/node.ts";
+import {
+  NodeExchange,
+  type NodeRequest,
+  type NodeResponse,
+  refuse,
+  ServedExchange,
+} from "./internal/admission/node.ts";
 import { addressOf, responseOf, WebExchange } from "./internal/admission/web.ts";
 import {
   callable,
@@ -196,15 +202,15 @@ export function rateLimit(options: RateLimitOptions): Check {
     admit: false,
     status: 429,
     headers: {
-      "RateLimit-Policy": fields.policy,
-      RateLimit: fields.state(tokens),
-      "Retry-After": String(fields.wait(tokens)),
+      "ratelimit-policy": fields.policy,
+      ratelimit: fields.state(tokens),
+      "retry-after": String(fields.wait(tokens)),
     },
   });
 
   if (limits !== undefined) {
     callable(limits?.at, "rateLimit: limits.at");
-    const told: Verdict = { admit: true, headers: { "RateLimit-Policy": fields.policy } };
+    const told: Verdict = { admit: true, headers: { "ratelimit-policy": fields.policy } };
     const verdictOf = (allowed: boolean) => (allowed === true ? told : refusal(0));
     return {
       check(r) {
@@ -234,7 +240,7 @@ export function rateLimit(options: RateLimitOptions): Check {
       const admit = limiter.allow(key, 1, at);
       const tokens = limiter.tokens(key, at);
       if (!admit) return refusal(tokens);
-      return { admit, headers: { "RateLimit-Policy": fields.policy, RateLimit: fields.state(tokens) } };
+      return { admit, headers: { "ratelimit-policy": fields.policy, ratelimit: fields.state(tokens) } };
     },
   };
 }
@@ -333,7 +339,7 @@ export function shed(options?: ShedOptions): Check {
 
 /** A refusal, with the advice to come back in 1 to 3 seconds. */
 function unavailable(): Verdict {
-  return { admit: false, status: 503, headers: { "Retry-After": String(1 + Math.floor(Math.random() * 3)) } };
+  return { admit: false, status: 503, headers: { "retry-after": String(1 + Math.floor(Math.random() * 3)) } };
 }
 
 /** The time that a {@link deadline} gives. */
@@ -400,29 +406,35 @@ export function nodeHandler<Req extends NodeRequest, Res extends NodeResponse>(
 ): (req: Req, res: Res) => void {
   const valid = validSteps(steps, "nodeHandler");
   callable(handler, "nodeHandler: handler");
-  return (req, res) => {
-    const exchange = new NodeExchange(withCancel, req, res, [req]);
-    const failed = (error: unknown) => {
-      if (exchange.gone && is(error, Canceled)) return;
-      if (isObject(error) && error === req.errored) return; // The upload has broken off.
-      const late = is(error, DeadlineExceeded);
-      if (res.headersSent) res.destroy();
-      else refuse(res, { status: late ? 504 : 500, headers: {} });
-      if (!late) throw error;
-    };
-    exchange.start(valid, {
-      admitted() {
-        try {
-          const result = handler(req, res);
-          if (isThenable(result)) void Promise.resolve(result).catch(failed);
-        } catch (error) {
-          failed(error);
-        }
-      },
-      refused: (refusal) => refuse(res, refusal),
-      failed,
-    });
-  };
+  return (req, res) => new HandlerExchange(req, res, handler).serve(valid);
+}
+
+class HandlerExchange<Req extends NodeRequest, Res extends NodeResponse> extends ServedExchange {
+  readonly #handler: (req: Req, res: Res) => unknown;
+
+  constructor(req: Req, res: Res, handler: (req: Req, res: Res) => unknown) {
+    super(withCancel, req, res, [req]);
+    this.#handler = handler;
+  }
+
+  protected admitted(): void {
+    try {
+      const result = this.#handler(this.req as Req, this.res as Res);
+      if (isThenable(result)) void Promise.resolve(result).catch((error) => this.failed(error));
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  protected failed(error: unknown): void {
+    const { req, res } = this;
+    if (this.gone && is(error, Canceled)) return;
+    if (isObject(error) && error === req.errored) return; // The upload has broken off.
+    const late = is(error, DeadlineExceeded);
+    if (res.headersSent) res.destroy();
+    else refuse(res, { status: late ? 504 : 500, headers: {} });
+    if (!late) throw error;
+  }
 }
 
 /**
@@ -433,13 +445,24 @@ export function express(
   ...steps: readonly Step[]
 ): (req: NodeRequest, res: NodeResponse, next: (error?: unknown) => void) => void {
   const valid = validSteps(steps, "express");
-  return (req, res, next) => {
-    new NodeExchange(withCancel, req, res, [req]).start(valid, {
-      admitted: () => next(),
-      refused: (refusal) => refuse(res, refusal),
-      failed: next,
-    });
-  };
+  return (req, res, next) => new ExpressExchange(req, res, next).serve(valid);
+}
+
+class ExpressExchange extends ServedExchange {
+  readonly #next: (error?: unknown) => void;
+
+  constructor(req: NodeRequest, res: NodeResponse, next: (error?: unknown) => void) {
+    super(withCancel, req, res, [req]);
+    this.#next = next;
+  }
+
+  protected admitted(): void {
+    this.#next();
+  }
+
+  protected failed(error: unknown): void {
+    this.#next(error);
+  }
 }
 
 /**
@@ -450,14 +473,7 @@ export function fastify(
   ...steps: readonly Step[]
 ): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
   const valid = validSteps(steps, "fastify");
-  return (request, reply, done) => {
-    const exchange = new FastifyExchange(withCancel, request, reply);
-    exchange.start(valid, {
-      admitted: () => done(),
-      refused: (refusal) => exchange.refuse(refusal),
-      failed: (error) => done(error as Error),
-    });
-  };
+  return (request, reply, done) => new FastifyExchange(withCancel, request, reply, done).serve(valid);
 }
 
 /**

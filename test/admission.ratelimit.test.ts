@@ -119,7 +119,7 @@ describe("what is allowed", () => {
 describe("what clients are told", () => {
   const told = (check: Check, given?: Given) => {
     const { headers = {} } = ask(check, given);
-    return [headers["RateLimit-Policy"], headers.RateLimit, headers["Retry-After"]];
+    return [headers["ratelimit-policy"], headers.ratelimit, headers["retry-after"]];
   };
 
   test("the policy, what is left and for how long, and when to come back", () => {
@@ -133,7 +133,7 @@ describe("what clients are told", () => {
     expect(ask(check)).toEqual({
       admit: false,
       status: 429,
-      headers: { "RateLimit-Policy": policy, RateLimit: '"per client";r=0;t=8', "Retry-After": "8" },
+      headers: { "ratelimit-policy": policy, ratelimit: '"per client";r=0;t=8', "retry-after": "8" },
     });
     vi.advanceTimersByTime(7499);
     expect(told(check)).toEqual([policy, '"per client";r=0;t=1', "1"]);
@@ -213,7 +213,7 @@ describe("a limiter that fails", () => {
     expect(await rateLimit({ ...minute, ...options, report, onError: "closed" }).check(requestOf())).toEqual({
       admit: false,
       status: 503,
-      headers: { "Retry-After": expect.stringMatching(/^[123]$/) },
+      headers: { "retry-after": expect.stringMatching(/^[123]$/) },
     });
     expect(reported.every((error) => error instanceof Error)).toBe(true);
     expect(reported).toHaveLength(3);
@@ -265,9 +265,9 @@ describe("limits of one's own", () => {
     const refused = {
       admit: false,
       status: 429,
-      headers: { "RateLimit-Policy": policy, RateLimit: '"default";r=0;t=3', "Retry-After": "3" },
+      headers: { "ratelimit-policy": policy, ratelimit: '"default";r=0;t=3', "retry-after": "3" },
     };
-    const admitted = { admit: true, headers: { "RateLimit-Policy": policy } };
+    const admitted = { admit: true, headers: { "ratelimit-policy": policy } };
     const wanted = [admitted, admitted, refused, refused];
     for (const verdict of wanted) expect(await check.check(requestOf({ headers: { "x-key": "k" } }))).toEqual(verdict);
     expect(keys).toEqual(new Array(4).fill("key:k"));

@@ -28,7 +28,7 @@ function now(check: Check): Verdict | undefined {
   return undefined;
 }
 
-const refused = { admit: false, status: 503, headers: { "Retry-After": expect.stringMatching(/^[123]$/) } };
+const refused = { admit: false, status: 503, headers: { "retry-after": expect.stringMatching(/^[123]$/) } };
 
 describe("slots", () => {
   test("as many requests run as there are; with no queue the next is refused at once", () => {
@@ -131,7 +131,7 @@ describe("slots", () => {
     const random = vi.spyOn(Math, "random");
     const seen = [0, 0.3, 0.34, 0.6, 0.67, 0.999].map((value) => {
       random.mockReturnValue(value);
-      return now(check)?.headers?.["Retry-After"];
+      return now(check)?.headers?.["retry-after"];
     });
     expect(seen).toEqual(["1", "1", "2", "2", "3", "3"]);
     first?.done?.(true);

@@ -48,7 +48,7 @@ const benches: Readonly<Record<string, () => void | Promise<void>>> = {
     writeFileSync("docs/http-storm.svg", stormChart(runs));
   },
   async requests() {
-    const rows = await measureRequests(200, 480);
+    const rows = await measureRequests(18, 12);
     write("## Costs", [
       `Node ${process.versions.node}, by \`npm run bench:http -- requests\`:`,
       "",

@@ -1,19 +1,22 @@
 /**
  * The processor time of a request: a bare handler of `node:http`, and the same one behind the steps of
- * `gopark/admission`. The servers are processes that take turns in short slices. What else runs on the machine makes a
- * slice slower and never faster, so the fastest twentieth of them counts.
+ * `gopark/admission`. The servers are processes that take short turns, so that what else runs on the machine slows down
+ * all of them. They are started again and again, since one process may be faster than another of the same program by
+ * a fifth, as long as it lives. There are two bare ones: their mean is compared with, and their difference says how far
+ * to trust the rest.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { connect, type Socket } from "node:net";
-import { quantile } from "../support/stats.ts";
+import { median } from "../support/stats.ts";
 import type { What } from "./server.ts";
 
 const CONNECTIONS = 16;
 const REQUEST = "GET /orders?item=tea HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n";
 
-/** What is compared, beside a bare handler. */
+/** What is compared with a bare handler. */
 const COMPARED: Readonly<Partial<Record<What, string>>> = {
-  headers: "a bare handler that sets two headers of this length",
+  again: "nothing, a second time",
+  headers: "two headers of this length, set by the handler",
   rateLimit: "`rateLimit`",
   shed: "`shed`",
   both: "`rateLimit`, `shed`",
@@ -103,22 +106,36 @@ export interface RequestRow {
   readonly ratio: number;
 }
 
-export async function measureRequests(rounds: number, requests: number): Promise<RequestRow[]> {
+/** Starts the servers anew so many times, and lets each of them take so many turns of 800 requests. */
+export async function measureRequests(starts: number, turns: number): Promise<RequestRow[]> {
   const names = ["bare", ...Object.keys(COMPARED)] as What[];
+  const costs = new Map<What, number[]>(names.map((name) => [name, []]));
+  for (let start = 0; start < starts; start++) {
+    // Each comes first, second, ... in turn.
+    const order = names.map((_, i) => names[(i + start) % names.length] as What);
+    for (const [name, cost] of await measureOnce(order, turns)) costs.get(name)?.push(cost);
+  }
+  const of = (name: What) => costs.get(name) as number[];
+  const bare = of("bare").map((us, i) => (us + (of("again")[i] as number)) / 2);
+  return names.map((name) => {
+    const ratio = median(of(name).map((us, i) => us / (bare[i] as number)));
+    return { what: COMPARED[name] ?? "nothing", us: median(of(name)), ratio };
+  });
+}
+
+/** What a request costs in each server, in microseconds: the median of its turns. */
+async function measureOnce(names: readonly What[], turns: number): Promise<[What, number][]> {
+  const REQUESTS = 800;
   const servers: Server[] = [];
   try {
     for (const name of names) servers.push(await Server.start(name));
-    for (const server of servers) await server.measure(10 * requests);
-    const times = new Map<What, number[]>(names.map((name) => [name, []]));
-    for (let round = 0; round < rounds; round++) {
-      // From either end in turn, so that none always comes first.
-      const order = round % 2 === 0 ? servers : [...servers].reverse();
-      for (const server of order) times.get(server.what)?.push(await server.measure(requests));
+    for (const server of servers) await server.measure(15 * REQUESTS);
+    const times = servers.map((server) => ({ server, us: [] as number[] }));
+    for (let turn = 0; turn < turns; turn++) {
+      for (const { server, us } of times) us.push(await server.measure(REQUESTS));
+      times.reverse();
     }
-    const cost = (name: What) => quantile(times.get(name) as number[], 0.05);
-    return names.map((name) => {
-      return { what: COMPARED[name] ?? "a bare handler", us: cost(name), ratio: cost(name) / cost("bare") };
-    });
+    return times.map(({ server, us }) => [server.what, median(us)]);
   } finally {
     for (const server of servers) server.stop();
   }

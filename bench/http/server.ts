@@ -5,12 +5,34 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { deadline, nodeHandler, rateLimit, type Step, shed } from "gopark/admission";
 
-export type What = "bare" | "headers" | "rateLimit" | "shed" | "both" | "deadline" | "all";
+export type What =
+  | "bare"
+  | "again"
+  | "empty"
+  | "noop"
+  | "done"
+  | "shedfix"
+  | "shednoloop"
+  | "shedloop"
+  | "rglobal"
+  | "headers"
+  | "rateLimit"
+  | "shed"
+  | "both"
+  | "deadline"
+  | "all";
 
 const limited = () => rateLimit({ limit: 1e9, window: 60_000 });
 const slots = () => shed({ maxLoopDelay: 10_000 }); // A busy machine may keep the loop waiting.
 const steps: Partial<Record<What, Step[]>> = {
   rateLimit: [limited()],
+  empty: [],
+  noop: [{ check: () => ({ admit: true }) }],
+  done: [{ check: () => ({ admit: true, done() {} }) }],
+  shedfix: [shed({ adaptive: false, maxLoopDelay: Number.POSITIVE_INFINITY })],
+  shednoloop: [shed({ maxLoopDelay: Number.POSITIVE_INFINITY })],
+  shedloop: [shed({ adaptive: false, maxLoopDelay: 10000 })],
+  rglobal: [rateLimit({ limit: 1e9, window: 60_000, key: "global" })],
   shed: [slots()],
   both: [limited(), slots()],
   deadline: [deadline({ timeout: 10_000 })],

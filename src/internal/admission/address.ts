@@ -122,7 +122,6 @@ export function clientOf(
   for (let seen = 0; end >= 0 && isProxy(client, seen, trust); seen++) {
     if (seen === MAX_PROXIES) return peer;
     const comma = end === 0 ? -1 : (forwarded as string).lastIndexOf(",", end - 1);
-    if (end - comma > 2 * MAX_LENGTH) return peer;
     const next = parseAddress((forwarded as string).slice(comma + 1, end).trim());
     if (next === undefined) return peer;
     client = next;

@@ -78,13 +78,6 @@ export interface Refusal {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Where an exchange goes on after its steps. One is called, or none if there is nobody to answer any more. */
-export interface Outcome {
-  admitted(): void;
-  refused(refusal: Refusal): void;
-  failed(error: unknown): void;
-}
-
 // The contexts of requests, by all objects under which a handler may know a request.
 const contexts = new WeakMap<object, Context>();
 
@@ -98,7 +91,7 @@ const ADMITTED: Verdict = { admit: true };
 const NO_HEADERS: Readonly<Record<string, string>> = {};
 
 /** What is decided when the client has gone, or the answer has ended, before the steps had decided. */
-const UNANSWERED: Refusal = { status: 499, headers: NO_HEADERS };
+export const UNANSWERED: Refusal = { status: 499, headers: NO_HEADERS };
 
 /** Returns the steps. Throws TypeError if one is neither a check nor a scope. `what` is the adapter. */
 export function validSteps(steps: readonly Step[], what: string): Step[] {
@@ -153,31 +146,6 @@ export abstract class Exchange implements RequestInfoLite {
 
   get ctx(): Context {
     return this.current ?? this.hold(this.newScope(this.contextSoFar()));
-  }
-
-  /** Decides, and goes on with the outcome. What that throws passes through if no step had to wait. */
-  start(steps: readonly Step[], outcome: Outcome): void {
-    const goOn = (refusal: Refusal | undefined) => {
-      if (refusal === undefined) outcome.admitted();
-      else if (refusal !== UNANSWERED) this.handOver(refusal, outcome);
-    };
-    let decision: Refusal | undefined | Promise<Refusal | undefined>;
-    try {
-      decision = this.decide(steps);
-    } catch (error) {
-      outcome.failed(error);
-      return;
-    }
-    if (decision instanceof Promise) void decision.then(goOn, (error) => outcome.failed(error));
-    else goOn(decision);
-  }
-
-  private handOver(refusal: Refusal, outcome: Outcome): void {
-    try {
-      outcome.refused(refusal);
-    } catch (error) {
-      outcome.failed(error); // A header of a check that is none.
-    }
   }
 
   /**

@@ -1,7 +1,7 @@
 /** Exchanges over the requests and replies of Fastify. */
 import type { CancelScope, Context } from "../../context.ts";
 import type { Refusal } from "./exchange.ts";
-import { listOf, NodeExchange, type NodeRequest, type NodeResponse, TEXT_TYPE, textOf } from "./node.ts";
+import { listOf, type NodeRequest, type NodeResponse, ServedExchange, TEXT_TYPE, textOf } from "./node.ts";
 
 /** Fastify's request, as far as it is needed. */
 export interface FastifyRequest {
@@ -17,12 +17,19 @@ export interface FastifyReply {
   send(text: string): unknown;
 }
 
-export class FastifyExchange extends NodeExchange {
+export class FastifyExchange extends ServedExchange {
   private readonly reply: FastifyReply;
+  private readonly hookDone: (error?: Error) => void;
 
-  constructor(newScope: (parent: Context | undefined) => CancelScope, request: FastifyRequest, reply: FastifyReply) {
+  constructor(
+    newScope: (parent: Context | undefined) => CancelScope,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    done: (error?: Error) => void,
+  ) {
     super(newScope, request.raw, reply.raw, [request, request.raw]);
     this.reply = reply;
+    this.hookDone = done;
   }
 
   /** By the reply, so that hooks and handlers see it there. */
@@ -31,11 +38,18 @@ export class FastifyExchange extends NodeExchange {
     if (!reply.raw.headersSent) reply.header(name, listOf(reply.getHeader(name), value));
   }
 
-  /** Answers a request that was refused. */
-  refuse({ status, headers }: Refusal): void {
+  protected admitted(): void {
+    this.hookDone();
+  }
+
+  protected failed(error: unknown): void {
+    this.hookDone(error as Error);
+  }
+
+  protected override refused({ status, headers }: Refusal): void {
     for (const [name, value] of Object.entries(headers)) this.addHeader(name, value);
     this.reply.code(status);
-    this.reply.header("Content-Type", TEXT_TYPE);
+    this.reply.header("content-type", TEXT_TYPE);
     this.reply.send(textOf(status));
   }
 }

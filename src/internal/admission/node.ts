@@ -7,7 +7,7 @@
  * the client goes, it has no event on Node 20 and 22. Only for such a one the socket is listened to, until its end.
  */
 import type { CancelScope, Context } from "../../context.ts";
-import { Exchange, type Refusal } from "./exchange.ts";
+import { Exchange, type Refusal, type Step, UNANSWERED } from "./exchange.ts";
 
 /** A request as `node:http` and `node:http2` hand it to a handler. */
 export interface NodeRequest {
@@ -44,8 +44,8 @@ export interface NodeResponse {
 
 export class NodeExchange extends Exchange {
   protected readonly handles: readonly object[];
-  private readonly req: NodeRequest;
-  private readonly res: NodeResponse;
+  protected readonly req: NodeRequest;
+  protected readonly res: NodeResponse;
 
   /** `handles`: the objects under which a handler knows the request. */
   constructor(
@@ -101,6 +101,49 @@ export class NodeExchange extends Exchange {
   }
 }
 
+/** An exchange that goes on by itself after its steps, by one of three methods, or by none if nobody is there any more. */
+export abstract class ServedExchange extends NodeExchange {
+  protected abstract admitted(): void;
+  protected abstract failed(error: unknown): void;
+
+  protected refused(refusal: Refusal): void {
+    refuse(this.res, refusal);
+  }
+
+  /** Runs the steps and goes on. What `admitted` and `failed` throw passes through if no step had to wait. */
+  serve(steps: readonly Step[]): void {
+    let decision: Refusal | undefined | Promise<Refusal | undefined>;
+    try {
+      decision = this.decide(steps);
+    } catch (error) {
+      this.failed(error);
+      return;
+    }
+    if (decision === undefined) this.admitted();
+    else if (decision instanceof Promise) this.goOnLater(decision);
+    else this.goOn(decision);
+  }
+
+  private goOn(refusal: Refusal | undefined): void {
+    if (refusal === undefined) {
+      this.admitted();
+    } else if (refusal !== UNANSWERED) {
+      try {
+        this.refused(refusal);
+      } catch (error) {
+        this.failed(error); // A header of a check that is none.
+      }
+    }
+  }
+
+  private goOnLater(decision: Promise<Refusal | undefined>): void {
+    void decision.then(
+      (refusal) => this.goOn(refusal),
+      (error) => this.failed(error),
+    );
+  }
+}
+
 /** Whether a response that is closed was sent to its end. */
 function isWhole(res: NodeResponse): boolean {
   // One of HTTP/2 that was cut off is finished, and not ended. One that was ended on a connection that was broken
@@ -133,6 +176,6 @@ export function refuse(res: NodeResponse, { status, headers }: Refusal): void {
   if (res.headersSent || res.writableEnded) return;
   res.statusCode = status;
   for (const [name, value] of Object.entries(headers)) res.setHeader(name, listOf(res.getHeader(name), value));
-  res.setHeader("Content-Type", TEXT_TYPE);
+  res.setHeader("content-type", TEXT_TYPE);
   res.end(textOf(status));
 }

@@ -122,7 +122,7 @@ export class WebExchange extends Exchange {
 export function responseOf({ status, headers }: Refusal, added: Readonly<Record<string, string>> = {}): Response {
   const all = new Headers(added);
   for (const [name, value] of Object.entries(headers)) all.append(name, value);
-  all.set("Content-Type", TEXT_TYPE);
+  all.set("content-type", TEXT_TYPE);
   return new Response(textOf(status), { status, headers: all });
 }
 
