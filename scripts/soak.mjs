@@ -5,10 +5,10 @@
  *   npm run soak -- 20000        as many
  *   npm run soak -- 20000 7      from a seed
  *
- * The server runs in a thread of its own: it answers, hangs, resets, sends garbage, stops in the body. Callers cancel at
- * random, read the body in all ways or not at all. At the end no slot is held, no call waits, no context, timer or wait
- * of the library is left, no rejection was unhandled, no socket is open, and the heap is not larger than after the first
- * tenth of the calls.
+ * The server runs in a thread of its own: it answers, hangs, resets, sends garbage, stops in the body. Callers cancel
+ * at random, read the body in all ways or not at all. At the end no slot is held, no call waits, no context, timer or
+ * wait of the library is left, no rejection was unhandled, no socket is open, and the heap is not larger than after the
+ * first tenth of the calls.
  */
 import { createServer } from "node:http";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";

@@ -2,8 +2,8 @@
  * What a call costs: `SafeCaller` beside the `fetch` that a careful program would write without it, by processor time.
  *
  * Each contender has a process of its own: in one process they would share what V8 knows of a Response, and one would
- * pay for the timers that another left. They take turns, batch by batch, so that what slows the machine down for a while
- * slows all.
+ * pay for the timers that another left. They take turns, batch by batch, so that what slows the machine down for a
+ * while slows all.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";

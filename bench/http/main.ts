@@ -3,9 +3,9 @@
  *
  *   npm run bench:http                 all
  *   npm run bench:http -- cost         the processor time of a call, beside that of `fetch` with a time-out
- *   npm run bench:http -- storm        the simulation of an outage under several ways of retrying, and docs/http-storm.svg
- *   npm run bench:http -- requests     the processor time of a request behind the steps; under two minutes
- *   npm run bench:http -- limits       the simulation of four limits, and its chart, docs/admission.svg
+ *   npm run bench:http -- storm the simulation of an outage under several ways of retrying, and docs/http-storm.svg npm
+ *   run bench:http -- requests the processor time of a request behind the steps; under two minutes npm run bench:http
+ *   -- limits the simulation of four limits, and its chart, docs/admission.svg
  *
  * The last two write their figures into docs/admission.md.
  */

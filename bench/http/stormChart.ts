@@ -1,4 +1,6 @@
-/** The chart of the retry storm: for each way of retrying, requests at the server and calls served, second by second. */
+/**
+ * The chart of the retry storm: for each way of retrying, requests at the server and calls served, second by second.
+ */
 import { escaped, r, svg } from "../support/svg.ts";
 import { DOWN, type Run } from "./storm.ts";
 

@@ -63,8 +63,8 @@ export const limits = {
   orders: 16 * scale,
   queue: 6 * scale,
   /**
-   * Calls to the upstream at once. Those beyond its slots (26 of 32) wait in the upstream's queue, 108 ms of work, so that
-   * no slot is idle while the gateway pauses.
+   * Calls to the upstream at once. Those beyond its slots (26 of 32) wait in the upstream's queue, 108 ms of work, so
+   * that no slot is idle while the gateway pauses.
    */
   calls: 32 * scale,
   /** Admitted orders per second: above the capacity, so that the queue never runs dry, and well below the surge. */

@@ -2,8 +2,8 @@
  * A writer that gathers records into batches, and writes no faster than its store allows.
  *
  * A batch goes out when it is full or when its first record has waited long enough, whichever comes first. The last one
- * goes out when there are no more records. A token bucket spaces the writes. While the writer waits for a token, at most
- * two more batches and one record are taken. Then the source of the records waits too, and nothing piles up.
+ * goes out when there are no more records. A token bucket spaces the writes. While the writer waits for a token, at
+ * most two more batches and one record are taken. Then the source of the records waits too, and nothing piles up.
  *
  * Rules of thumb: measure the age from the first record of a batch. Measured from the last one, records that come
  * steadily would never be written. Take the token before the write, not after it.

@@ -1,6 +1,6 @@
 /**
- * The test files as JavaScript that any runtime can load, each module a file of its own, as the stacks of leaks tell the
- * library from the program by their folders. vitest is replaced by what stands for it.
+ * The test files as JavaScript that any runtime can load, each module a file of its own, as the stacks of leaks tell
+ * the library from the program by their folders. vitest is replaced by what stands for it.
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";

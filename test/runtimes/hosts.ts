@@ -35,7 +35,10 @@ const ORIGIN = "http://gopark.test/";
 
 let browser: Promise<Browser> | undefined;
 
-/** Runs a module in a page of its own, whose files are those of the folder, with the traces of Go, until it prints its first line. */
+/**
+ * Runs a module in a page of its own, whose files are those of the folder, with the traces of Go, until it prints its
+ * first line.
+ */
 async function page(folder: string, file: string): Promise<string> {
   browser ??= chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--js-flags=--expose-gc"] });
   const context = await (await browser).newContext();

@@ -1,4 +1,6 @@
-/** What a host reports when nobody handles an error: Node, Bun and Deno by an event of `process`, browsers of `window`. */
+/**
+ * What a host reports when nobody handles an error: Node, Bun and Deno by an event of `process`, browsers of `window`.
+ */
 
 const EVENTS = {
   uncaughtException: { name: "error", key: "error" },

@@ -1,7 +1,7 @@
 /**
- * Those that call, by name: a function that makes a caller, which takes a URL and resolves to the text of a 200. Each is
- * set up with what its documentation has for timeouts, retries and breakers, as far as it has them: half a second for an
- * attempt, two more attempts after the first, a second in all. None is asked for more than it offers.
+ * Those that call, by name: a function that makes a caller, which takes a URL and resolves to the text of a 200. Each
+ * is set up with what its documentation has for timeouts, retries and breakers, as far as it has them: half a second
+ * for an attempt, two more attempts after the first, a second in all. None is asked for more than it offers.
  */
 
 class Unsuccessful extends Error {}

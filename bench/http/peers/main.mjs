@@ -1,6 +1,6 @@
 /**
- * Callers side by side under the same faults: `npm run bench:http-peers`. Each in a process of its own, with an upstream
- * of its own. Prints a table.
+ * Callers side by side under the same faults: `npm run bench:http-peers`. Each in a process of its own, with an
+ * upstream of its own. Prints a table.
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";

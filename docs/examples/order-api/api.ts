@@ -1,9 +1,9 @@
 /**
  * The order API: what a service looks like whose every wait has an end.
  *
- * An order asks the warehouse for a price and reserves its units at the same time, then pays. One deadline covers all of
- * that, from the arrival of the request to the last byte of the last answer that it waits for; when its client leaves,
- * everything that was done for it stops.
+ * An order asks the warehouse for a price and reserves its units at the same time, then pays. One deadline covers all
+ * of that, from the arrival of the request to the last byte of the last answer that it waits for; when its client
+ * leaves, everything that was done for it stops.
  */
 import { randomUUID } from "node:crypto";
 import Fastify, { type FastifyError, type FastifyInstance } from "fastify";

@@ -1,6 +1,6 @@
 /**
- * Loads the order API: two seconds at 60 orders a second, six at 600, four at 60. Open loop: an order is sent when it is
- * due, whether or not earlier ones were answered. Prints a line for each second.
+ * Loads the order API: two seconds at 60 orders a second, six at 600, four at 60. Open loop: an order is sent when it
+ * is due, whether or not earlier ones were answered. Prints a line for each second.
  *
  *   npm run demo -- load
  */

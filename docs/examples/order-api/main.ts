@@ -1,6 +1,6 @@
 /**
- * Starts the order API on port 8080, with its upstreams, and ends it on Ctrl-C or SIGTERM: it takes no more orders, lets
- * those in progress end, and cuts off what is left after three seconds. Its profiles are on port 6060.
+ * Starts the order API on port 8080, with its upstreams, and ends it on Ctrl-C or SIGTERM: it takes no more orders,
+ * lets those in progress end, and cuts off what is left after three seconds. Its profiles are on port 6060.
  *
  *   npm run demo
  *

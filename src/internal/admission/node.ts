@@ -101,7 +101,9 @@ export class NodeExchange extends Exchange {
   }
 }
 
-/** An exchange that goes on by itself after its steps, by one of three methods, or by none if nobody is there any more. */
+/**
+ * An exchange that goes on by itself after its steps, by one of three methods, or by none if nobody is there any more.
+ */
 export abstract class ServedExchange extends NodeExchange {
   protected abstract admitted(): void;
   protected abstract failed(error: unknown): void;

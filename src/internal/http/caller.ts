@@ -144,7 +144,9 @@ export class Caller implements Transport {
     return this.gate.isClosed() || host.breaker?.state() === "open";
   }
 
-  /** Makes an attempt. Throws, or rejects, as the gate and `send` do; no async function, as most calls go through it. */
+  /**
+   * Makes an attempt. Throws, or rejects, as the gate and `send` do; no async function, as most calls go through it.
+   */
   private attempt(job: Job, isLast: boolean): Promise<Attempt> {
     const entered = this.gate.enter(job.call, job.host, job.weight);
     if (entered instanceof Promise) return entered.then((entry) => this.send(job, entry, isLast));

@@ -2,12 +2,14 @@
  * What lets calls through: the rate, the queue for a slot, the breaker.
  *
  * 1. The host's breaker, if it is open, and the rate refuse at once.
- * 2. The call waits for a slot of its host, then for one of all hosts. In this order, so that calls to a host that hangs
+ * 2. The call waits for a slot of its host, then for one of all hosts. In this order, so that calls to a host that
+ * hangs
  *    hold no slots that the others need.
  * 3. The breaker is asked again, now for a place: a probe must not wait in a queue.
- * 4. While a half-open breaker has no place, the call waits for what the probe finds. To refuse it would keep the breaker
- *    half-open for ever where calls are made in groups: the refusal of one cancels the others, of which one is the probe,
- *    and a cancelled probe finds nothing.
+ * 4. While a half-open breaker has no place, the call waits for what the probe finds. To refuse it would keep the
+ * breaker
+ *    half-open for ever where calls are made in groups: the refusal of one cancels the others, of which one is the
+ *    probe, and a cancelled probe finds nothing.
  */
 import { afterFunc, type Context, withTimeout } from "../../context.ts";
 import { QueueFullError, Weighted } from "../../semaphore.ts";
@@ -124,8 +126,8 @@ export class Gate {
   }
 
   /**
-   * Lets a request of the call through, at once where it can. Throws, or rejects, holding nothing, with a CallError, and
-   * with what the functions of the options throw.
+   * Lets a request of the call through, at once where it can. Throws, or rejects, holding nothing, with a CallError,
+   * and with what the functions of the options throw.
    */
   enter(call: Call, host: Host, n: number): Entry | Promise<Entry> {
     if (this.isOpen(host)) throw breakerOpen(call, host);

@@ -9,9 +9,9 @@ import { NOT_COUNTED } from "./hosts.ts";
 import type { HedgePolicy } from "./options.ts";
 
 /**
- * Resolves to the first attempt whose answer is no failure, or to the last one of all; the other attempts are aborted. Rejects
- * with the first error if no attempt is answered. `launch` begins a further attempt; it returns undefined where there
- * is no slot for one, or the budget has no token.
+ * Resolves to the first attempt whose answer is no failure, or to the last one of all; the other attempts are aborted.
+ * Rejects with the first error if no attempt is answered. `launch` begins a further attempt; it returns undefined where
+ * there is no slot for one, or the budget has no token.
  */
 export function hedged(
   call: Call,
