@@ -3,13 +3,11 @@
  *
  * 1. The host's breaker, if it is open, and the rate refuse at once.
  * 2. The call waits for a slot of its host, then for one of all hosts. In this order, so that calls to a host that
- * hangs
- *    hold no slots that the others need.
+ *    hangs hold no slots that the others need.
  * 3. The breaker is asked again, now for a place: a probe must not wait in a queue.
  * 4. While a half-open breaker has no place, the call waits for what the probe finds. To refuse it would keep the
- * breaker
- *    half-open for ever where calls are made in groups: the refusal of one cancels the others, of which one is the
- *    probe, and a cancelled probe finds nothing.
+ *    breaker half-open for ever where calls are made in groups: the refusal of one cancels the others, of which one is
+ *    the probe, and a cancelled probe finds nothing.
  */
 import { afterFunc, type Context, withTimeout } from "../../context.ts";
 import { QueueFullError, Weighted } from "../../semaphore.ts";
