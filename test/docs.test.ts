@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { leak } from "gopark";
+import "gopark/http";
 import "gopark/pprof";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ROOT } from "./support/examples.ts";

@@ -303,19 +303,22 @@ describe("a cancel", () => {
     expect(upstream.arrived.map(({ url }) => url.at(-1))).toEqual(["1", "3", "4"]);
   });
 
-  test("that comes after the grant of a slot, in the same turn, gives the slot back", async () => {
-    const { caller, upstream } = made({ perHost: 1 });
-    const first = caller.fetch(URL);
-    const [ctx, cancel] = withCancel(background());
-    const second = errorOf(caller.fetch(URL, { ctx }));
-    await turn();
-    upstream.last.answer("x");
-    const { body } = await first;
-    void body?.cancel();
-    cancel();
-    expect(await second).toMatchObject({ name: "AbortError", phase: "queue", sent: "no" });
-    expect([upstream.arrived.length, caller.stats().running, counters()["semaphore unit"]]).toEqual([1, 0, 0]);
-  });
+  test.each([{ perHost: 1 }, { concurrency: 1 }])(
+    "that comes after the grant of a slot, in the same turn, gives the slot back (%o)",
+    async (options) => {
+      const { caller, upstream } = made(options);
+      const first = caller.fetch(URL);
+      const [ctx, cancel] = withCancel(background());
+      const second = errorOf(caller.fetch(URL, { ctx }));
+      await turn();
+      upstream.last.answer("x");
+      const { body } = await first;
+      void body?.cancel();
+      cancel();
+      expect(await second).toMatchObject({ name: "AbortError", phase: "queue", sent: "no" });
+      expect([upstream.arrived.length, caller.stats().running, counters()["semaphore unit"]]).toEqual([1, 0, 0]);
+    },
+  );
 
   test("before the headers aborts the request, inside the cancel", async () => {
     const { caller, upstream } = made();
@@ -382,8 +385,8 @@ describe("a cancel", () => {
     upstream.last.answer("never read");
     await call;
     await vi.advanceTimersByTimeAsync(1000);
+    expect([caller.stats().running, counters().context]).toEqual([0, 1]); // The caller's own.
     cancel();
-    expect([caller.stats().running, counters().context]).toEqual([0, 0]);
   });
 
   test("10 000 calls on one signal add one listener, and leave none", async () => {

@@ -3,6 +3,7 @@
  * is where a stack begins when the library and its caller are bundled into one file.
  */
 import "gopark";
+import "gopark/http";
 import "gopark/pprof";
 import { expect, test } from "vitest";
 import { allKinds } from "../src/internal/track/tracker.ts";
@@ -54,6 +55,8 @@ const KINDS: Record<string, [kindClass: string, entryPoints: string[]]> = {
   "once do": ["wait", ["do"]],
   "once function": ["task", ["do"]],
   "cond wait": ["wait", ["wait"]],
+  "http close": ["wait", []],
+  "http probe": ["wait", []],
   "pprof recording": ["wait", []],
   "workers submit": ["wait", ["submit", "trySubmit"]],
   "workers idle": ["wait", ["idle"]],

@@ -243,9 +243,14 @@ function read(response: Watched, name: Reader): Promise<unknown> {
   branch.touched = true;
   const { reason } = branch.body;
   if (reason !== undefined) return Promise.reject(reason);
+  return watchReading(branch, original(response, name), name);
+}
+
+/** What a method resolves to, or rejects with. Its closures do not refer to the Response. */
+function watchReading(branch: Branch, reading: Promise<unknown>, name: Reader): Promise<unknown> {
   return new Promise((resolve, reject) => {
     branch.reject = reject;
-    original(response, name).then(
+    reading.then(
       (value) => {
         branch.end("whole");
         resolve(value);
