@@ -120,8 +120,6 @@ export class Child {
   constructor(name: string, file: URL) {
     this.#name = name;
     this.#child = fork(file, ["--scale", `${scale}`], {
-      // The profiles show the lines of the sources.
-      execArgv: ["--enable-source-maps"],
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     this.#child.on("message", (message: ChildMessage) => {

@@ -10,10 +10,10 @@ import { nodeHandler } from "gopark/pprof/node";
 
 const serveProfiles = nodeHandler({ allow: isLocal });
 
-/** Records the stack of one in five of all tasks, waits and resources from now on. */
+/** Records the stack of one in twenty of all tasks, waits and resources from now on. */
 export function observe(): void {
   // Of so few orders, one in 8192 would be none.
-  leak.track("sampled", { every: 5 });
+  leak.track("sampled", { every: 20 });
 }
 
 /** Answers a request for a profile or for metrics; false if it is for neither. */
