@@ -471,6 +471,22 @@ describe("what is no Response of the host", () => {
     expect(caller.stats().running).toBe(0);
   });
 
+  test("nor does one without headers, or whose fields throw", async () => {
+    const trap = (): never => {
+      throw new Error("trap");
+    };
+    const without = { status: 200, body: new ReadableStream() } as never;
+    const throwing = Object.defineProperty({ status: 200 }, "body", { get: trap }) as never;
+    for (const fake of [without, throwing]) {
+      const caller = new SafeCaller({ fetch: async () => fake });
+      expect(await caller.fetch(URL)).toBe(fake);
+      expect([caller.stats().running, counters().context]).toEqual([0, 0]);
+    }
+    const caller = new SafeCaller({ fetch: async () => Object.defineProperty({}, "status", { get: trap }) as never });
+    expect((await errorOf(caller.fetch(URL))).message).toBe("SafeCaller: fetch must resolve to a Response");
+    expect([caller.stats().running, counters().context]).toEqual([0, 0]);
+  });
+
   test.each([undefined, null, 5, "text", {}])("%o is refused", async (answer) => {
     const caller = new SafeCaller({ fetch: async () => answer as never });
     const error = await errorOf(caller.fetch(URL));

@@ -11,6 +11,7 @@ import {
 import { now } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { counters } from "../src/leak.ts";
+import { collectReported } from "./support/reported.ts";
 import { turn } from "./support/turn.ts";
 import { type Arrived, errorOf, fetchFailed, Upstream } from "./support/upstream.ts";
 
@@ -176,6 +177,39 @@ describe("what is tried again", () => {
     const { caller: second, at: seen } = scripted([(request) => request.fail(new TypeError("bad init"))]);
     expect((await errorOf(second.fetch(URL, { method: "GET", body: "x" }))).message).toBe("bad init");
     expect(seen).toEqual([0]);
+  });
+});
+
+describe("a decision that fails", () => {
+  test("rejects the call, and gives the slot of the answer back", async () => {
+    let broken = false;
+    const clock = () => {
+      if (broken) throw new Error("no clock");
+      return 1;
+    };
+    const { caller } = scripted(
+      [
+        (request) => {
+          broken = true;
+          request.answer("busy", { status: 503 });
+        },
+      ],
+      { breaker: { interval: 1000, now: clock } },
+    );
+    collectReported(); // The breaker could not count it either.
+    expect((await errorOf(caller.fetch(URL))).message).toBe("no clock");
+    broken = false;
+    expect([caller.stats().running, counters().context]).toEqual([0, 0]);
+  });
+
+  test("an answer that some test has made of parts: without headers, it asks for no wait", async () => {
+    const answers = [
+      { status: 503, body: new ReadableStream() },
+      { status: 200, body: new ReadableStream() },
+    ];
+    const caller = new SafeCaller({ fetch: async () => answers.shift() as never, retry: {} });
+    expect((await settled(caller.fetch(URL))).status).toBe(200);
+    expect([caller.stats().running, counters().context]).toEqual([0, 0]);
   });
 });
 

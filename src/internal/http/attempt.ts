@@ -102,13 +102,14 @@ export class Attempt implements Dependent, BodyOwner {
   private answered(given: unknown): void {
     this.fetching = false;
     const response = given as Response;
-    if (typeof response?.status !== "number") {
+    const status = statusOf(response);
+    if (status === undefined) {
       this.end(NOT_COUNTED);
       this.settle?.reject(new TypeError("SafeCaller: fetch must resolve to a Response"));
     } else if (this.reason === undefined) {
       this.phase = "body";
       this.answer = response;
-      if (response.status >= 500) this.count(response);
+      if (status >= 500) this.count(response);
       this.settle?.resolve(this);
     } else {
       discard(response);
@@ -143,15 +144,15 @@ export class Attempt implements Dependent, BodyOwner {
       discard(response);
       throw this.reason;
     }
-    if (isWatchable(response)) {
-      const body = new Body(this);
-      try {
+    try {
+      if (isWatchable(response)) {
+        const body = new Body(this);
         body.addBranch(response);
         this.body = body;
         return response;
-      } catch {
-        // A frozen Response cannot be watched. It counts as one without a body.
       }
+    } catch {
+      // One that is frozen, or that some test has made of parts of one. It counts as one without a body.
     }
     this.end(undefined);
     this.call.finish();
@@ -167,7 +168,7 @@ export class Attempt implements Dependent, BodyOwner {
 
   /** Aborts the request; does nothing if it has ended. `end` is what the breaker is told. */
   abort(reason: CallError, end: unknown): void {
-    if (this.reason !== undefined || this.slot === undefined) return;
+    if (this.slot === undefined) return;
     this.reason = reason;
     this.count(end);
     guarded(() => this.controller.abort(reason));
@@ -258,5 +259,15 @@ export class Attempt implements Dependent, BodyOwner {
     this.slot = undefined;
     sourceOf(this.call.ctx).unlink(this);
     slot.release();
+  }
+}
+
+/** The status of what `fetch` has resolved to; undefined if that is no Response. */
+function statusOf(response: Response | null | undefined): number | undefined {
+  try {
+    const status: unknown = response?.status;
+    return typeof status === "number" ? status : undefined;
+  } catch {
+    return undefined;
   }
 }

@@ -104,6 +104,8 @@ export class Caller implements Transport {
     const { attempts, base, cap, statuses, budget } = policy;
     // Of the attempt that failed last, while the call waits for the next one.
     let sent: Sent | undefined;
+    // One whose answer would be tried again, until that is decided.
+    let undecided: Attempt | undefined;
     try {
       return await retry(
         call.ctx,
@@ -113,8 +115,9 @@ export class Caller implements Transport {
           call.attempt = n;
           const attempt = await this.attempt(job, n === attempts || !outgoing.isReplayable);
           // Thrown even if it is the last one: it must not count as a success for the budget.
-          if (statuses.has(attempt.response.status)) throw new RetryableAnswer(attempt);
-          return attempt;
+          if (!statuses.has(attempt.response.status)) return attempt;
+          undecided = attempt;
+          throw new RetryableAnswer(attempt);
         },
         {
           attempts: outgoing.isReplayable ? attempts : 1,
@@ -126,12 +129,14 @@ export class Caller implements Transport {
           onRetry: (error) => {
             sent = error instanceof CallError ? error.sent : "yes";
             this.gate.park(call);
-            if (error instanceof RetryableAnswer) error.attempt.drop();
+            undecided?.drop();
+            undecided = undefined;
           },
         },
       );
     } catch (error) {
       if (error instanceof RetryableAnswer) return error.attempt; // It has given up: the answer is the caller's.
+      undecided?.drop(); // The decision has failed.
       if (error !== call.ctx.err()) throw error;
       throw sent === undefined ? call.endError("queue", "no") : call.endError("backoff", sent);
     } finally {
@@ -190,6 +195,11 @@ function mayRetry(error: unknown, outgoing: Outgoing): boolean {
 
 function retryAfter(error: unknown, { maxRetryAfter }: RetryPolicy): number | undefined {
   if (!(error instanceof RetryableAnswer)) return undefined;
-  const ms = retryAfterOf(error.attempt.response.headers.get("retry-after"), now());
+  const ms = retryAfterOf(headerOf(error.attempt.response), now());
   return ms !== undefined && ms > maxRetryAfter ? Number.POSITIVE_INFINITY : ms;
+}
+
+/** The header; null also for an answer that some test has made without headers. */
+function headerOf({ headers }: { readonly headers?: Headers }): string | null {
+  return headers?.get("retry-after") ?? null;
 }
