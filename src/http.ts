@@ -191,7 +191,7 @@ export interface SafeCallerOptions extends InterceptorOptions {
 /** What {@link SafeCaller.fetch} takes: what `fetch` does, and more. */
 export interface SafeInit extends RequestInit {
   /** Ends the call with it, as `signal` does. With both, the first to end does. */
-  ctx?: Cancel;
+  ctx?: Cancel | undefined;
   /** In place of the caller's `timeout`. */
   timeout?: number;
   /**

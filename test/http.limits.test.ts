@@ -320,6 +320,20 @@ describe("a rate", () => {
   });
   let limitsLeft = 1;
 
+  test("whose function ends the call: nothing is sent", async () => {
+    for (const isLater of [false, true]) {
+      const [ctx, cancel] = withCancel(background());
+      const allow = () => {
+        cancel();
+        return isLater ? Promise.resolve(true) : true;
+      };
+      const { caller, upstream } = made({ rate: { allow }, breaker: {} });
+      const error = await errorOf(caller.fetch(URL, { ctx }));
+      expect(error).toMatchObject({ name: "AbortError", phase: "queue", sent: "no" });
+      expect([upstream.arrived.length, caller.stats().running, counters().context]).toEqual([0, 0, 0]);
+    }
+  });
+
   test("that cannot be asked rejects the call with that error", async () => {
     const oops = new Error("no limiter");
     for (const allow of [

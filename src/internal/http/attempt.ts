@@ -72,9 +72,13 @@ export class Attempt implements Dependent, BodyOwner {
   /**
    * Calls `fetch`. Resolves to itself when it has an answer, whatever its status; then call {@link deliver} or
    * {@link drop}. Rejects, with nothing held but the slot of a fetch that ignores its signal, with a CallError, or with
-   * the TypeError of a bad argument. The context of the call has not ended.
+   * the TypeError of a bad argument. Nothing is sent if the call has ended.
    */
   send(outgoing: Outgoing, isLast: boolean, transport: Transport): Promise<Attempt> {
+    if (this.call.hasEnded()) {
+      this.end(NOT_COUNTED);
+      return Promise.reject(this.call.endError("queue", "no"));
+    }
     return new Promise((resolve, reject) => {
       this.settle = { resolve, reject };
       this.fetching = true;

@@ -124,8 +124,8 @@ export class Gate {
   }
 
   /**
-   * Lets a request of the call through, at once where it can. Throws, or rejects, holding nothing, with a CallError,
-   * and with what the functions of the options throw.
+   * Lets a request of the call through, at once where it can. The call may have ended meanwhile. Throws, or rejects,
+   * holding nothing, with a CallError, and with what the functions of the options throw.
    */
   enter(call: Call, host: Host, n: number): Entry | Promise<Entry> {
     if (this.isOpen(host)) throw breakerOpen(call, host);
@@ -149,10 +149,6 @@ export class Gate {
       if (limited !== undefined) throw rateLimited(call, limited.retryAt);
       for (;;) {
         const slot = this.trySlot(host, n) ?? (await this.waitForSlot(call, host, n));
-        if (call.ctx.err() !== undefined) {
-          slot.release();
-          throw call.endError("queue", "no");
-        }
         const entry = this.begin(host, slot);
         if (entry !== undefined) return entry;
         if (!this.isOpen(host)) await this.waitForProbe(call, host);
