@@ -415,6 +415,46 @@ describe("a body that nobody reads", () => {
     },
   );
 
+  test("is not let go while a method reads it that does not keep the Response alive itself", async () => {
+    let answer = (_: string): void => {};
+    const text = new Promise<string>((resolve) => {
+      answer = resolve;
+    });
+    const stream = new ReadableStream();
+    class Light {
+      readonly status = 200;
+      readonly headers = new Headers();
+      get body(): ReadableStream {
+        return stream;
+      }
+      text(): Promise<string> {
+        return text;
+      }
+    }
+    let isCollected = false;
+    const registry = new FinalizationRegistry(() => {
+      isCollected = true;
+    });
+    const caller = new SafeCaller({
+      fetch: async () => {
+        const response = new Light();
+        registry.register(response, undefined);
+        return response as never;
+      },
+    });
+    const [read] = await (async () => {
+      const response = await caller.fetch(URL);
+      await turns(2); // From now on the collector would tell that it has taken the Response.
+      return [response.text()];
+    })();
+    expect(await collectUntil(() => isCollected)).toBe(true);
+    await turns(2);
+    expect(caller.stats().running).toBe(1);
+    answer("late");
+    expect(await read).toBe("late");
+    expect(caller.stats().running).toBe(0);
+  });
+
   test("is not let go while somebody reads it, though the Response was dropped", async () => {
     for (const read of [
       (response: Response) => response.text(),

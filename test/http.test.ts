@@ -216,6 +216,19 @@ describe("the deadline", () => {
     }
   });
 
+  test("that has passed is the cause, even if the caller cancels in the same turn", async () => {
+    vi.useFakeTimers();
+    const { caller } = made({ timeout: 1000 });
+    const [ctx, cancel] = withCancel(background());
+    const call = errorOf(caller.fetch(URL, { ctx }));
+    await turn();
+    vi.advanceTimersByTime(1000);
+    cancel();
+    const error = await call;
+    expect(error).toBeInstanceOf(CallTimeoutError);
+    expect(error.cause).toBeInstanceOf(DeadlineExceeded);
+  });
+
   test("of one call leaves the others alone", async () => {
     vi.useFakeTimers();
     const { caller, upstream } = made();
@@ -479,8 +492,14 @@ describe("the function fetch", () => {
     expect(upstream.last.init).toEqual({ method: "POST", headers, body: "x", signal: expect.any(AbortSignal) });
     await caller.fetch(new globalThis.URL(URL), undefined);
     expect(upstream.last.url).toBe(URL);
-    await caller.fetch(URL, new Request(URL, { method: "DELETE" }) as RequestInit);
-    expect(upstream.last.url).toBe(URL);
+    const init = new Request("http://other.example/", {
+      method: "DELETE",
+      headers,
+      signal: new AbortController().signal,
+    });
+    await caller.fetch(URL, Object.assign(init, { timeout: 60_000 }));
+    const { method, url } = upstream.last.input as Request;
+    expect([method, url, (upstream.last.input as Request).headers.get("a")]).toEqual(["DELETE", URL, "b"]);
   });
 
   test("calls the host's fetch of the moment if it has none of its own", async () => {

@@ -11,6 +11,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 /** A request that has arrived, and has not been answered. */
 export interface Arrived {
   readonly url: string;
+  readonly input: string | URL | Request;
   readonly init: RequestInit;
   readonly signal: AbortSignal;
   answer(body?: ConstructorParameters<typeof Response>[0], init?: ResponseInit): void;
@@ -31,6 +32,7 @@ export class Upstream {
       if (this.heeds) signal.addEventListener("abort", () => reject(signal.reason));
       const request: Arrived = {
         url: input instanceof Request ? input.url : String(input),
+        input,
         init,
         signal,
         answer: (body = "ok", given = {}) => resolve(new Response(body, given)),

@@ -71,7 +71,7 @@ export class Caller implements Transport {
       const attempt = await (this.policy.retry === undefined ? this.attempt(job, true) : this.withRetries(job));
       response = attempt.deliver();
     } catch (error) {
-      call.finish();
+      call.finish(); // Aborts an attempt that is left: its answer, say, where a function that decides on it has failed.
       const turn = budgetWait();
       if (turn !== undefined) await turn;
       throw error;
@@ -104,8 +104,6 @@ export class Caller implements Transport {
     const { attempts, base, cap, statuses, budget } = policy;
     // Of the attempt that failed last, while the call waits for the next one.
     let sent: Sent | undefined;
-    // One whose answer would be tried again, until that is decided.
-    let undecided: Attempt | undefined;
     try {
       return await retry(
         call.ctx,
@@ -115,9 +113,8 @@ export class Caller implements Transport {
           call.attempt = n;
           const attempt = await this.attempt(job, n === attempts || !outgoing.isReplayable);
           // Thrown even if it is the last one: it must not count as a success for the budget.
-          if (!statuses.has(attempt.response.status)) return attempt;
-          undecided = attempt;
-          throw new RetryableAnswer(attempt);
+          if (statuses.has(attempt.response.status)) throw new RetryableAnswer(attempt);
+          return attempt;
         },
         {
           attempts: outgoing.isReplayable ? attempts : 1,
@@ -129,14 +126,12 @@ export class Caller implements Transport {
           onRetry: (error) => {
             sent = error instanceof CallError ? error.sent : "yes";
             this.gate.park(call);
-            undecided?.drop();
-            undecided = undefined;
+            if (error instanceof RetryableAnswer) error.attempt.drop();
           },
         },
       );
     } catch (error) {
       if (error instanceof RetryableAnswer) return error.attempt; // It has given up: the answer is the caller's.
-      undecided?.drop(); // The decision has failed.
       if (error !== call.ctx.err()) throw error;
       throw sent === undefined ? call.endError("queue", "no") : call.endError("backoff", sent);
     } finally {
