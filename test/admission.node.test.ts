@@ -246,6 +246,16 @@ describe("the steps", () => {
     go?.();
   });
 
+  test("of a request whose client has gone already answer nothing", () => {
+    const answered: string[] = [];
+    const res = { ...fakeResponse(answered), destroyed: true };
+    const handler = vi.fn();
+    const wrapped = nodeHandler([within, { check: () => ({ admit: false }) }], handler);
+    wrapped({ headers: {}, socket: fakeSocket } as never, res as never);
+    expect(answered).toEqual([]);
+    expect(handler).not.toHaveBeenCalled();
+  });
+
   test("a refusal with a header that is none fails the request, and what was taken is given back", async () => {
     const ends: boolean[] = [];
     const bad: Check = { check: ({ url }) => ({ admit: false, headers: { "bad name": url } }) };

@@ -108,6 +108,7 @@ describe("drain", () => {
 
   async function start(handler: Handler, grace?: number, server: Server = createServer()) {
     server.on("request", handler as never);
+    server.keepAliveTimeout = 0; // No connection is closed by the server's own timer.
     const [ctx, cancel] = withCancel(undefined);
     const drained = drain(server, ctx, grace === undefined ? undefined : { grace });
     let result: Drained | undefined;
@@ -158,6 +159,19 @@ describe("drain", () => {
     await vi.advanceTimersByTimeAsync(1);
     expect(await drained).toEqual({ cut: [], connections: 0 });
     await until(() => silent.closed && late.closed);
+  });
+
+  test("a connection that sends nothing is closed at the end of a grace that is shorter", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
+    let connections = 0;
+    const { server, port, cancel, drained } = await start(() => {}, 1000);
+    server.on("connection", () => connections++);
+    const client = await clientOf(port);
+    await until(() => connections === 1);
+    cancel();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(await drained).toEqual({ cut: [], connections: 1 });
+    await until(() => client.closed);
   });
 
   test("what runs ends by itself, with `Connection: close`; the drain waits for it", async () => {

@@ -78,12 +78,19 @@ export interface Refusal {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-// The contexts of requests, by all objects under which a handler may know a request.
-const contexts = new WeakMap<object, Context>();
+/**
+ * The property that holds the context of a request, on all objects under which a handler may know it. (A WeakMap would
+ * cost more than the context: each request would be an entry for the collector.)
+ */
+const CONTEXT: unique symbol = Symbol.for("gopark.v1.requestContext");
+
+interface Known {
+  [CONTEXT]?: Context;
+}
 
 /** The context of a request; undefined if no step has made one. */
 export function contextOfRequest(request: object): Context | undefined {
-  return contexts.get(request);
+  return (request as Known)[CONTEXT];
 }
 
 const ADMITTED: Verdict = { admit: true };
@@ -212,7 +219,7 @@ export abstract class Exchange implements RequestInfoLite {
   private ask(step: Step): Verdict | Promise<Verdict> {
     if ("check" in step) return step.check(this);
     const ctx = this.hold(step.open(this, this.contextSoFar()));
-    for (const handle of this.handles) contexts.set(handle, ctx);
+    for (const handle of this.handles) (handle as Known)[CONTEXT] = ctx;
     const err = ctx.err();
     return err === undefined ? ADMITTED : { admit: false, status: err instanceof DeadlineExceeded ? 504 : 503 };
   }
@@ -254,7 +261,7 @@ export abstract class Exchange implements RequestInfoLite {
   private contextSoFar(): Context | undefined {
     if (this.current !== undefined) return this.current;
     for (const handle of this.handles) {
-      const ctx = contexts.get(handle);
+      const ctx = contextOfRequest(handle);
       if (ctx !== undefined) return ctx;
     }
     return undefined;
