@@ -3,9 +3,9 @@
  *
  *   npm run bench:http                 all
  *   npm run bench:http -- cost         the processor time of a call, beside that of `fetch` with a time-out
- *   npm run bench:http -- storm the simulation of an outage under several ways of retrying, and docs/http-storm.svg npm
- *   run bench:http -- requests the processor time of a request behind the steps; under two minutes npm run bench:http
- *   -- limits the simulation of four limits, and its chart, docs/admission.svg
+ *   npm run bench:http -- storm        an outage under several ways of retrying, and its chart, docs/http-storm.svg
+ *   npm run bench:http -- requests     the processor time of a request behind the steps; about three minutes
+ *   npm run bench:http -- limits       four limits on a simulated service, and its chart, docs/admission.svg
  *
  * The last two write their figures into docs/admission.md.
  */
@@ -48,9 +48,9 @@ const benches: Readonly<Record<string, () => void | Promise<void>>> = {
     writeFileSync("docs/http-storm.svg", stormChart(runs));
   },
   async requests() {
-    const rows = await measureRequests(18, 12);
+    const rows = await measureRequests(8, 12);
     write("## Costs", [
-      `Node ${process.versions.node}, by \`npm run bench:http -- requests\`:`,
+      `Node ${process.versions.node}, by \`npm run bench:http -- requests\`, on a shared machine of two cores:`,
       "",
       ...requestTable(rows),
     ]);
