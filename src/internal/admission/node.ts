@@ -90,15 +90,42 @@ export class NodeExchange extends Exchange {
       this.end(whole && res.statusCode < 500, !whole);
     });
     if (res.socket !== null) return;
-    const onClose = () => this.end(false, true);
-    socket.on("close", onClose);
-    res.on("close", () => socket.off("close", onClose));
+    const stop = onSocketClose(socket, () => this.end(false, true));
+    res.on("close", stop);
   }
 
   protected addHeader(name: string, value: string): void {
     const { res } = this;
     if (!res.headersSent) res.setHeader(name, listOf(res.getHeader(name), value));
   }
+}
+
+/**
+ * What waits for the close of a connection. One listener for all of it: a client may pipeline as many requests as it
+ * likes, and Node warns of more than ten listeners.
+ */
+class SocketWaiters extends Set<() => void> {
+  readonly onClose = (): void => {
+    for (const fn of this) fn();
+  };
+}
+
+const waitersOf = new WeakMap<NodeSocket, SocketWaiters>();
+
+/** Calls `fn` when the socket is closed. Returns a function that takes that back. */
+function onSocketClose(socket: NodeSocket, fn: () => void): () => void {
+  let waiters = waitersOf.get(socket);
+  if (waiters === undefined) {
+    waiters = new SocketWaiters();
+    waitersOf.set(socket, waiters);
+  }
+  const all = waiters;
+  if (all.size === 0) socket.on("close", all.onClose);
+  all.add(fn);
+  return () => {
+    all.delete(fn);
+    if (all.size === 0) socket.off("close", all.onClose);
+  };
 }
 
 /**
