@@ -399,6 +399,9 @@ export function contextOf(req: object): Context {
  * - anything else, as also a check that fails: the answer is 500, and the error is thrown or an unhandled rejection.
  *
  * An answer that has begun is cut off instead. Throws TypeError if a step is none, or `handler` is not a function.
+ *
+ * The arguments of a handler without types have what all of those have in common: write
+ * `(req: IncomingMessage, res: ServerResponse)` for more.
  */
 export function nodeHandler<Req extends NodeRequest, Res extends NodeResponse>(
   steps: readonly Step[],

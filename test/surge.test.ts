@@ -1,4 +1,5 @@
 /** The pure parts of the surge replay: how it reads a profile, and draws it. */
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { flame, total } from "../bench/support/flame.ts";
 import { framesOf } from "../bench/surge/profiles.ts";
@@ -87,4 +88,14 @@ describe("a flame graph", () => {
   test("of nothing, nothing is drawn", () => {
     expect(flame([], "all", 100)).toEqual({ height: 0, parts: [] });
   });
+});
+
+test("the page quotes the cured gateway as it is", () => {
+  const [, section = ""] = readFileSync("docs/surge.md", "utf8").split("## The cure, in short");
+  const quoted = /```text\n([^`]*)```/.exec(section)?.[1] ?? "";
+  const [caller = "", admission = ""] = quoted.split("\n\n");
+  const gateway = readFileSync("bench/surge/gateway-gopark.ts", "utf8");
+  expect(gateway).toContain(caller);
+  expect(gateway).toContain(admission.trim());
+  expect(admission).toContain("deadline(");
 });

@@ -5,8 +5,10 @@
  * check, then the payment. Each difference is marked with the number of the fault that it cures.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { Channel, context, errgroup, go, leak, pool, rate, semaphore, shardmap, time } from "gopark";
+import { Channel, context, errgroup, go, leak, pool, retry, shardmap, time } from "gopark";
+import { contextOf, deadline, nodeHandler, rateLimit, shed } from "gopark/admission";
 import type { Context } from "gopark/context";
+import { SafeCaller } from "gopark/http";
 import { limits } from "./config.ts";
 import { type Drained, serve } from "./ipc.ts";
 import { observe, parked, serveObserved, unfinished } from "./observed.ts";
@@ -29,9 +31,8 @@ let upstream = "";
 let stock = new shardmap.ShardMap<string, number>();
 let probe: Probe;
 
-const limiter = new rate.Limiter(limits.rate, limits.burst, { name: "orders" });
-const turns = new semaphore.Weighted(limits.orders, { name: "orders" });
-const calls = new semaphore.Weighted(limits.calls, { name: "calls" });
+/** Cure 1: each try of a call has a timeout, and all calls together stay within one limit for this host. */
+const caller = new SafeCaller({ timeout: limits.tryMs, perHost: limits.calls, queue: Number.POSITIVE_INFINITY });
 
 /** Cure 5: a scratch is leased for a block, and reset before the next order can get it. */
 const scratches = new pool.Pool<Scratch>({
@@ -48,25 +49,28 @@ class UpstreamError extends Error {}
 /**
  * Calls the upstream until it answers, at most `limits.tries` times. Safe to repeat: payments are idempotent by order.
  * Rejects with an UpstreamError only if the upstream answered every try.
- *
- * Cure 1: each try has a timeout, and all calls together stay within one limit for this host.
  */
 async function call<T>(ctx: Context, path: string, query: Record<string, string>, method = "GET"): Promise<T> {
   const url = `${upstream}${path}?${new URLSearchParams(query)}`;
   let doubt: unknown;
-  for (let attempt = 1; ; attempt++) {
-    using _call = await calls.permit(ctx);
-    using scope = context.withTimeout(ctx, limits.tryMs);
-    try {
-      const res = await fetch(`${url}&try=${attempt}`, { method, signal: scope.ctx.signal });
-      // Read the body of a failure too: an unread one keeps its connection.
-      const body = await res.text();
-      if (!res.ok) throw new UpstreamError(`${path}: ${res.status}`);
-      return JSON.parse(body) as T;
-    } catch (err) {
-      if (!(err instanceof UpstreamError)) doubt ??= err;
-      if (ctx.err() !== undefined || attempt === limits.tries) throw doubt ?? err;
-    }
+  const ask = async (ctx: Context, attempt: number): Promise<T> => {
+    const res = await caller.fetch(`${url}&try=${attempt}`, { ctx, method });
+    // Read the body of a failure too: an unread one keeps its slot.
+    const body = await res.text();
+    if (!res.ok) throw new UpstreamError(`${path}: ${res.status}`);
+    return JSON.parse(body) as T;
+  };
+  try {
+    return await retry(ctx, ask, {
+      attempts: limits.tries,
+      base: 0,
+      retryIf: (err) => {
+        if (!(err instanceof UpstreamError)) doubt ??= err;
+        return true;
+      },
+    });
+  } catch (err) {
+    throw doubt ?? err;
   }
 }
 
@@ -121,21 +125,20 @@ async function carryOut(ctx: Context, order: Order, quotes: Quote[]): Promise<Re
   return call<Receipt>(ctx, "/payment", { order: id, sku, qty, cents: String(cents) }, "POST");
 }
 
-async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
-  // Refuse before any work: an order that waits longer than its client is wasted work.
-  const refused = turns.waiting() >= limits.queue ? 503 : limiter.allow() ? undefined : 429;
-  if (refused !== undefined) {
-    answer(res, refused, { error: "busy" }, { "retry-after": "1" });
-    return;
-  }
+/**
+ * Cures 4 and 7: what is too much is refused before any work, since an order that waits longer than its client is
+ * wasted work. All timers, listeners and waits of an order belong to its own context, and end with it: when its answer
+ * has been sent, its client has gone, or its time is up.
+ */
+const admission = [
+  rateLimit({ limit: limits.burst, window: (limits.burst / limits.rate) * 1000, key: "global", name: "orders" }),
+  deadline({ timeout: limits.deadlineMs }),
+  shed({ max: limits.orders, queue: limits.queue, queueTimeout: limits.deadlineMs, adaptive: false, name: "orders" }),
+];
 
-  // Cure 7: all timers, listeners and waits of the order belong to its own context, and end with it.
-  const gone = new AbortController();
-  res.once("close", () => gone.abort());
-  using scope = context.withTimeout(context.fromSignal(gone.signal), limits.deadlineMs);
-  const { ctx } = scope;
+async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const ctx = contextOf(req);
   try {
-    using _turn = await turns.permit(ctx);
     using lease = scratches.lease();
     const scratch = lease.value;
     probe.took(scratch);
@@ -185,7 +188,10 @@ serve({
     stock = new shardmap.ShardMap(openingStock(plan.scarceStock));
     observe();
     parkedAtStart = parked();
-    return listen((req, res) => void go(handle, req, res), serveObserved);
+    return listen(
+      nodeHandler(admission, (req: IncomingMessage, res: ServerResponse) => go(handle, req, res)),
+      serveObserved,
+    );
   },
   phase: () => probe.phase(),
   drain,

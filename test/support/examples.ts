@@ -40,11 +40,14 @@ export function findExamples(): Example[] {
   return examples;
 }
 
+/** Not those of packages, one of which is a link to the repository. */
 function filesUnder(folder: string, extension: string): string[] {
-  return readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(extension))
-    .map((name) => join(folder, name))
-    .sort();
+  const found = readdirSync(join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (!entry.isDirectory()) return path.endsWith(extension) ? [path] : [];
+    return entry.name === "node_modules" ? [] : filesUnder(path, extension);
+  });
+  return found.sort();
 }
 
 /** The text of the doc comments, without their stars; every other line is blank, so that line numbers stay. */

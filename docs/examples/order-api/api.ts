@@ -74,15 +74,17 @@ export function orderApi({ warehouse, payments }: Upstreams): { app: FastifyInst
     return JSON.parse(body) as T;
   }
 
-  // However many orders ask for a price, one call is made for it, and its answer serves all for a second.
-  const prices = new shardmap.ShardMap<string, number>();
+  // However many orders ask for a price, one call is made for it, and its answer serves all for a second. (The price of
+  // an article that nobody orders again stays in memory: there are not many articles.)
+  const prices = new shardmap.ShardMap<string, { cents: number; until: number }>();
   async function priceOf(ctx: Context, sku: string): Promise<number> {
     const load = async (_: string, signal: AbortSignal) => {
       const { cents } = await ask<{ cents: number }>(context.fromSignal(signal), `${warehouse}/price/${sku}`);
-      time.afterFunc(PRICE_MS, () => prices.delete(sku));
-      return cents;
+      return { cents, until: time.now() + PRICE_MS };
     };
-    return prices.getOrLoad(sku, load, ctx);
+    const known = prices.get(sku);
+    if (known !== undefined && known.until <= time.now()) prices.delete(sku);
+    return (await prices.getOrLoad(sku, load, ctx)).cents;
   }
 
   async function place(ctx: Context, { sku, qty }: Order): Promise<Receipt> {

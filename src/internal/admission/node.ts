@@ -37,6 +37,7 @@ export interface NodeResponse {
   readonly destroyed?: boolean;
   getHeader(name: string): unknown;
   setHeader(name: string, value: string): unknown;
+  end(): unknown;
   end(text: string): unknown;
   on(event: "close", listener: () => void): unknown;
   destroy(): unknown;

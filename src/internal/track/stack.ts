@@ -52,15 +52,35 @@ export function setFrames(n: number | undefined): void {
 export function callerStack(entryPoints: readonly PublicFunction[], otherwise?: string): string {
   const limit = frames ?? (typeof hooks.stackTraceLimit === "number" ? Math.max(hooks.stackTraceLimit, 1) : 10);
   return withLimit(limit + OWN_FRAMES, () => {
-    const all = linesOf(captured(newError));
+    const stack = captured(newError);
+    const seen = recent.get(stack);
+    if (seen?.limit === limit) return seen.text;
+    const all = linesOf(stack);
     ownFolder ??= folderOf(all[0] ?? "", "internal/track/stack.");
     const callerFrames = ownFolder === "" ? [] : all.filter((frame) => !frame.includes(ownFolder as string));
-    if (otherwise !== undefined && callerFrames.every(isOfHost)) return otherwise;
-    if (callerFrames.length > 0) return shown(callerFrames, limit);
+    const ofHost = callerFrames.every(isOfHost);
+    if (otherwise !== undefined && ofHost) return otherwise;
+    if (callerFrames.length > 0) {
+      const text = shown(callerFrames, limit);
+      if (!ofHost) remember(stack, limit, text);
+      return text;
+    }
     const above = framesAbove(entryPoints);
     // Where the two cannot be told apart, all are shown, so that none of the caller's is lost.
     return above.length > 0 ? shown(above, limit) : shown(all, Number.POSITIVE_INFINITY);
   });
+}
+
+// What the last stacks came to, each captured at this limit. Most are of a few places, and to take a stack apart costs
+// more than to capture it.
+const recent = new Map<string, { readonly limit: number; readonly text: string }>();
+const MAX_RECENT = 200;
+const MAX_LENGTH = 10_000; // See `shortened`.
+
+function remember(stack: string, limit: number, text: string): void {
+  if (stack.length > MAX_LENGTH) return;
+  if (recent.size === MAX_RECENT) recent.clear();
+  recent.set(stack, { limit, text });
 }
 
 /** The frames that are not the host's, at most so many; of all of them if there are no others. */
