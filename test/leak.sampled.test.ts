@@ -309,6 +309,35 @@ test("frames: as many lines of the program as asked", () => {
   ch.close();
 });
 
+test("frames: one place has as many as asked each time, and many places have their own", async () => {
+  const ch = new Channel<number>();
+  const shown = () => find().at(-1)?.stack ?? "";
+  const park = () => void ch.receive();
+  const inner = () => park();
+  const outer = () => inner();
+  for (const frames of [3, 1, 2]) {
+    track("full", { frames });
+    // From a turn of its own, with nothing above it.
+    await new Promise<void>((resolve) => {
+      setImmediate(() => {
+        outer();
+        resolve();
+      });
+    });
+    expect(shown().split("\n")).toHaveLength(frames);
+  }
+  const parks = Array.from({ length: 500 }, (_, i) => {
+    return new Function("ch", `return function place${i}() { void ch.receive(); }`)(ch) as () => void;
+  });
+  for (const _ of [1, 2]) {
+    for (const [i, park] of parks.entries()) {
+      park();
+      expect(shown()).toContain(`place${i} `);
+    }
+  }
+  ch.close();
+});
+
 test("a lost cancel is told at run time, once the collector has taken the cancel function", async () => {
   const [parent, end] = withCancel(bg);
   const seen: unknown[] = [];

@@ -16,6 +16,7 @@ import { Group as Flights } from "gopark/singleflight";
 import { Mutex, RWMutex } from "gopark/sync";
 import { sleep, Ticker, Timer } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { onBehalfOf } from "../src/internal/track/tracker.ts";
 import { aliveSince } from "./support/alive.ts";
 import { collectReported, reportsDue } from "./support/reported.ts";
 import { collectUntil } from "./support/unhandled.ts";
@@ -267,6 +268,22 @@ describe("the frames of the host", () => {
       new Set(["    at run (node:internal/timers:1:2)\n    at Array.map (<anonymous>)"]),
     );
     ch.close();
+  });
+
+  test("give way to the call on whose behalf it was, though they were shown before", () => {
+    const ignore = current();
+    const ch = new Channel<number>();
+    const line = "    at mine (/app/app.js:1:2)";
+    Error.prepareStackTrace = (error) => `${error}\n    at run (node:internal/timers:3:4)`;
+    try {
+      void ch.receive();
+      onBehalfOf(line, () => void ch.receive());
+    } finally {
+      Error.prepareStackTrace = prepareStackTrace as typeof Error.prepareStackTrace;
+    }
+    const stacks = stacksOf(ignore);
+    ch.close();
+    expect(stacks).toEqual(new Set(["    at run (node:internal/timers:3:4)", line]));
   });
 
   test.each([
