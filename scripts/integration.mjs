@@ -40,7 +40,8 @@ const missing = Object.entries(tools).filter(([tool]) => spawnSync(tool, ["--ver
 const ok =
   (isInstalled() || run("npm", ["ci", "--no-audit", "--no-fund"], folder)) &&
   run("npx", ["tsc", "-p", folder]) &&
-  run("npx", ["vitest", "run", "--config", `${folder}/vitest.config.ts`, ...args]);
+  run("npx", ["vitest", "run", "--config", `${folder}/vitest.config.ts`, ...args]) &&
+  run("npm", ["run", "--silent", "--if-present", "matrix"], folder);
 
 for (const [tool, from] of missing) console.log(`LEFT OUT: the tests with ${tool} (apt-get install ${from})`);
 process.exitCode = ok ? 0 : 1;

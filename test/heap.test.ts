@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { Heap, type HeapItem } from "../src/internal/data/heap.ts";
 import { random, seeds } from "./support/random.ts";
+import { turn } from "./support/turn.ts";
 
 class Item implements HeapItem {
   when: number;
@@ -244,7 +245,7 @@ describe("memory", () => {
         }
       });
     })();
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     (globalThis as unknown as { gc(): void }).gc();
     expect(gone.filter((ref) => ref.deref() !== undefined)).toHaveLength(0);
     expect(new Set(heap)).toEqual(new Set(kept));

@@ -319,10 +319,10 @@ test("frames: one place has as many as asked each time, and many places have the
     track("full", { frames });
     // From a turn of its own, with nothing above it.
     await new Promise<void>((resolve) => {
-      setImmediate(() => {
+      setTimeout(() => {
         outer();
         resolve();
-      });
+      }, 0);
     });
     expect(shown().split("\n")).toHaveLength(frames);
   }

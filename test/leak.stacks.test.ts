@@ -264,10 +264,9 @@ describe("the frames of the host", () => {
     } finally {
       Error.prepareStackTrace = prepareStackTrace as typeof Error.prepareStackTrace;
     }
-    expect(stacksOf(ignore)).toEqual(
-      new Set(["    at run (node:internal/timers:1:2)\n    at Array.map (<anonymous>)"]),
-    );
+    const stacks = stacksOf(ignore);
     ch.close();
+    expect(stacks).toEqual(new Set(["    at run (node:internal/timers:1:2)\n    at Array.map (<anonymous>)"]));
   });
 
   test("give way to the call on whose behalf it was, though they were shown before", () => {

@@ -195,7 +195,7 @@ describe("verifyNone finds", () => {
 test("work that is about to end gets the time to end", async () => {
   const ch = new Channel<number>();
   void ch.receive();
-  setImmediate(() => ch.close());
+  void turn().then(() => ch.close());
   await verifyNone();
 });
 

@@ -7,8 +7,10 @@ import { expect, test, vi } from "vitest";
 import { storm, TOKENS } from "./support/storm.ts";
 import { turn } from "./support/turn.ts";
 
-const seed = Number(process.env.SEED ?? 20261123);
-const operations = Number(process.env.OPERATIONS ?? 100_000);
+// A page has no process.
+const env = globalThis.process?.env ?? {};
+const seed = Number(env.SEED ?? 20261123);
+const operations = Number(env.OPERATIONS ?? 100_000);
 
 test(`a storm of ${operations} operations loses nothing and leaves nothing, SEED=${seed}`, {
   timeout: 600_000,

@@ -36,8 +36,8 @@ const ORIGIN = "http://gopark.test/";
 let browser: Promise<Browser> | undefined;
 
 /**
- * Runs a module in a page of its own, whose files are those of the folder, with the traces of Go, until it prints its
- * first line.
+ * Runs a module in a page of its own, whose files are those of the folder, with the traces of Go, until it prints a
+ * line of JSON.
  */
 async function page(folder: string, file: string): Promise<string> {
   browser ??= chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--js-flags=--expose-gc"] });
@@ -52,7 +52,9 @@ async function page(folder: string, file: string): Promise<string> {
     });
     await tab.goto(ORIGIN);
     const printed = new Promise<string>((resolve, reject) => {
-      tab.on("console", (message) => resolve(message.text()));
+      tab.on("console", (message) => {
+        if (/^[[{]/.test(message.text())) resolve(message.text());
+      });
       tab.on("pageerror", reject);
       setTimeout(() => reject(new Error(`${file} has printed nothing`)), HUNG).unref();
     });

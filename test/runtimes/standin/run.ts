@@ -5,12 +5,17 @@ import { type File, startTests, type Task, type VitestRunner } from "@vitest/run
 const { Bun } = globalThis as { Bun?: { gc(force: boolean): void } };
 if (Bun !== undefined) (globalThis as { gc?: unknown }).gc ??= () => Bun.gc(true);
 
+/** A test that has failed, by its full name. One that has left something behind may be there twice. */
+export interface Failure {
+  readonly test: string;
+  readonly error: string;
+}
+
 /** How the tests of one file ended. */
 export interface Outcome {
   readonly passed: number;
   readonly skipped: number;
-  /** Names and errors. */
-  readonly failed: readonly string[];
+  readonly failed: readonly Failure[];
 }
 
 /** `setup` and `load` import the set-up file and the test file. */
@@ -41,15 +46,17 @@ export async function run(file: string, setup: () => Promise<unknown>, load: () 
 }
 
 function ended(file: File): Outcome {
-  const counts = { passed: 0, skipped: 0, failed: [] as string[] };
+  const counts = { passed: 0, skipped: 0, failed: [] as Failure[] };
   const visit = (task: Task, path: string) => {
     const name = path === "" ? task.name : `${path} > ${task.name}`;
-    for (const { message, stack } of task.result?.errors ?? []) counts.failed.push(`${name}: ${stack ?? message}`);
+    for (const { message, stack } of task.result?.errors ?? [])
+      counts.failed.push({ test: name, error: stack ?? message });
     if (task.type === "suite") {
       for (const inner of task.tasks) visit(inner, task === file ? "" : name);
     } else if (task.mode === "skip" || task.result?.state === "skip") counts.skipped++;
     else if (task.result?.state === "pass") counts.passed++;
-    else if (task.result?.errors === undefined) counts.failed.push(`${name}: ${task.result?.state ?? "did not run"}`);
+    else if (task.result?.errors === undefined)
+      counts.failed.push({ test: name, error: task.result?.state ?? "did not run" });
   };
   visit(file, "");
   return counts;

@@ -51,8 +51,26 @@ function createExpect() {
   expect.getState = () => getState(expect as never);
   expect.extend = (matchers: never) => (chai.expect as unknown as { extend: Fn }).extend(expect as never, matchers);
   (expect.extend as Fn)(customMatchers as never);
+  expect.poll = (fn: () => unknown, { timeout = 1000, interval = 10 } = {}) =>
+    new Proxy({}, { get: (_, matcher) => polling(fn, String(matcher), timeout, interval) });
   Object.defineProperty(globalThis, GLOBAL_EXPECT, { value: expect, writable: true, configurable: true });
   return expect;
+}
+
+/** A matcher that resolves as soon as what `fn` returns passes. */
+function polling(fn: () => unknown, matcher: string, timeout: number, interval: number) {
+  return async (...args: unknown[]) => {
+    const end = performance.now() + timeout;
+    for (;;) {
+      try {
+        (expect((await fn()) as never) as unknown as Record<string, (...args: unknown[]) => void>)[matcher]?.(...args);
+        return;
+      } catch (error) {
+        if (performance.now() > end) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, interval));
+    }
+  };
 }
 
 export const expect = createExpect();
