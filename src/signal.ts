@@ -178,10 +178,10 @@ const SILENT = 5000;
 /**
  * Lets a server run until `ctx` ends, and drains it then: now, if it has ended.
  *
- * To drain is: to accept no connection any more, to close those on which nothing runs (one that has not sent anything
- * yet: when it is five seconds old), to answer what runs with
+ * To drain is: to accept no connection any more, to close those on which nothing runs, to answer what runs with
  * `Connection: close`, and after the `grace` to close what is left, which ends the contexts of those requests
- * (`gopark/admission`). Resolves when all connections have been closed. It knows the requests and the connections that
+ * (`gopark/admission`). A connection that has not sent anything yet may be about to: it has until it is five seconds
+ * old, as in Go, and until then the idle ones stay open too. Resolves when all connections have been closed. It knows the requests and the connections that
  * came after its call. Of others it counts neither, and a WebSocket among them stays open.
  *
  * Rejects, with the server untouched, with TypeError if `server` is no HTTP server of Node, or `ctx` can never end, as
@@ -274,18 +274,33 @@ class Traffic {
   drain(closed: () => void): void {
     this.onClosed = closed;
     this.draining = true;
-    // It reports an error if the server is not listening: then it is closed.
-    this.server.close(() => {
-      this.serverClosed = true;
-      this.look();
-    });
-    this.server.closeIdleConnections();
-    this.closeSilent();
+    this.closeServer();
+    this.closeIdle();
     for (const { served } of this.connections.values()) for (const { res } of served) askToClose(res);
   }
 
-  /** Node counts a connection that has not sent anything among those that are busy. */
-  private closeSilent(): void {
+  private closeServer(): void {
+    const { server } = this;
+    const own = Object.getOwnPropertyDescriptor(server, "closeIdleConnections");
+    // `close` calls it, and here `closeIdle` says when.
+    Object.defineProperty(server, "closeIdleConnections", { value: () => {}, configurable: true });
+    try {
+      // It reports an error if the server is not listening: then it is closed.
+      server.close(() => {
+        this.serverClosed = true;
+        this.look();
+      });
+    } finally {
+      if (own === undefined) Reflect.deleteProperty(server, "closeIdleConnections");
+      else Object.defineProperty(server, "closeIdleConnections", own);
+    }
+  }
+
+  /**
+   * Closes the connections on which nothing runs. To Node before version 26 one that has not sent anything is busy;
+   * from there on it is idle, so all idle ones have to wait until the youngest such connection is old enough.
+   */
+  private closeIdle(): void {
     const at = now();
     let next = Number.POSITIVE_INFINITY;
     for (const [socket, { since, served }] of this.connections) {
@@ -293,7 +308,9 @@ class Traffic {
       if (at - since >= SILENT) socket.destroy();
       else next = Math.min(next, since + SILENT);
     }
-    if (next < Number.POSITIVE_INFINITY) this.silence = afterFunc(next - at, () => this.closeSilent());
+    this.silence?.stop();
+    if (next < Number.POSITIVE_INFINITY) this.silence = afterFunc(next - at, () => this.closeIdle());
+    else this.server.closeIdleConnections();
   }
 
   /** Closes what is left, and says what that is. */
@@ -323,7 +340,7 @@ class Traffic {
     served.add(one);
     res.on("close", () => {
       served.delete(one);
-      if (this.draining) this.server.closeIdleConnections(); // Where the answer had begun without `Connection: close`.
+      if (this.draining) this.closeIdle(); // Where the answer had begun without `Connection: close`.
     });
     if (this.draining) askToClose(res);
   };

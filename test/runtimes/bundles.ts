@@ -92,9 +92,10 @@ function entryOf(file: string): string {
       () => import(${path(`test/${file}`)}),
     );
     outcome
-      .catch((error) => ({ passed: 0, skipped: 0, failed: [String(error?.stack ?? error)] }))
+      .catch((error) => ({ passed: 0, skipped: 0, failed: [{ test: "the file", error: String(error?.stack ?? error) }] }))
       .then((outcome) => console.log(JSON.stringify(outcome)))
-      .then(() => globalThis.process?.exit());
+      // When it has been written. A pipe takes a long line in pieces.
+      .then(() => globalThis.process?.stdout.write("", () => process.exit()));
   `;
 }
 

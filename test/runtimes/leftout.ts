@@ -5,7 +5,7 @@ import { ROOT } from "../support/examples.ts";
 
 /**
  * What depends on the runtime: the traces of Go and the models, which use everything; time, turns, and who waits for
- * whom under load; signals and contexts; the collector and stacks. The other files run in Node's other versions as
+ * whom under load; signals and contexts; HTTP; the collector and stacks. The other files run in Node's other versions as
  * they do in this one, or are about this one: test/runtimes/matrix.ts runs them by name.
  */
 const CHOSEN = [
@@ -17,6 +17,7 @@ const CHOSEN = [
   /^(heap|fakeclocks|asynccontext|asynccontext\.deadlines)\.test/,
   /^foreign\./,
   /^(channel|context|context\.endings|errgroup|pool|select|select\.twins|semaphore|sync|errors\.brand)\.test/,
+  /^(admission|http|signal)\./,
   /^leak\.(test|origin|sampled|scope|stacks\.test|truth)/,
 ];
 
@@ -54,10 +55,14 @@ const NOT_RUN: Record<string, Record<string, string>> = {
   Chromium: { "leak.scope.test.ts": "a page has no AsyncLocalStorage, and a scope says that it needs it" },
 };
 
+// Bun and Deno have a `fetch`, sockets and servers of their own, whose errors look otherwise.
+const HTTP_OF_NODE = /^(admission|http|signal)\./;
+
 /** Whether a runtime leaves out a file, which imports these of Node's modules. */
 export function isLeftOut(host: string, file: string, modules: readonly string[]): boolean {
   // A page has none of them.
-  return (host === "Chromium" && modules.length > 0) || NOT_RUN[host]?.[file] !== undefined;
+  if (host === "Chromium" && modules.length > 0) return true;
+  return (!host.startsWith("Node") && HTTP_OF_NODE.test(file)) || NOT_RUN[host]?.[file] !== undefined;
 }
 
 const STOPPED =

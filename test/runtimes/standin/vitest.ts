@@ -122,6 +122,7 @@ export const vi = {
   advanceTimersByTime: (ms: number) => void faked().tick(ms),
   advanceTimersByTimeAsync: async (ms: number) => void (await faked().tickAsync(ms)),
   advanceTimersToNextTimer: () => void faked().next(),
+  advanceTimersToNextTimerAsync: async () => void (await faked().nextAsync()),
   runOnlyPendingTimers: () => void faked().runToLast(),
   runAllTimersAsync: async () => void (await faked().runAllAsync()),
   clearAllTimers: () => faked().reset(),
