@@ -181,8 +181,9 @@ const SILENT = 5000;
  * To drain is: to accept no connection any more, to close those on which nothing runs, to answer what runs with
  * `Connection: close`, and after the `grace` to close what is left, which ends the contexts of those requests
  * (`gopark/admission`). A connection that has not sent anything yet may be about to: it has until it is five seconds
- * old, as in Go, and until then the idle ones stay open too. Resolves when all connections have been closed. It knows the requests and the connections that
- * came after its call. Of others it counts neither, and a WebSocket among them stays open.
+ * old, as in Go, and until then the idle ones stay open too. Resolves when all connections have been closed. It knows
+ * the requests and the connections that came after its call. Of others it counts neither, and a WebSocket among them
+ * stays open.
  *
  * Rejects, with the server untouched, with TypeError if `server` is no HTTP server of Node, or `ctx` can never end, as
  * `undefined` cannot; and with RangeError or TypeError if `grace` is not 0 or more.

@@ -5,8 +5,8 @@ import { ROOT } from "../support/examples.ts";
 
 /**
  * What depends on the runtime: the traces of Go and the models, which use everything; time, turns, and who waits for
- * whom under load; signals and contexts; HTTP; the collector and stacks. The other files run in Node's other versions as
- * they do in this one, or are about this one: test/runtimes/matrix.ts runs them by name.
+ * whom under load; signals and contexts; HTTP; the collector and stacks. The other files run in Node's other versions
+ * as they do in this one, or are about this one: test/runtimes/matrix.ts runs them by name.
  */
 const CHOSEN = [
   /\.golden\./,
