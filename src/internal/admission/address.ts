@@ -15,19 +15,37 @@ const MAX_LENGTH = 80;
  */
 export function parseAddress(text: string): Address | undefined {
   if (text.length > MAX_LENGTH) return undefined;
+  if (!text.includes(":")) return parseV4(text);
   const [, inBrackets] = /^\[([^\]]*)\](?::\d{1,5})?$/.exec(text) ?? [];
   if (inBrackets !== undefined) return parseV6(inBrackets);
-  if (!text.includes(":")) return parseV4(text);
   const [, withPort] = /^([^:]*):\d{1,5}$/.exec(text) ?? [];
   return withPort !== undefined ? parseV4(withPort) : parseV6(text);
 }
 
-/** The bytes of an IPv4 address; undefined if the text is none. One with leading zeros is none, as some read octal. */
+const DOT = 46;
+const ZERO = 48;
+const NINE = 57;
+
+/**
+ * The bytes of an IPv4 address; undefined if the text is none. One with leading zeros is none, as some read octal. (By
+ * character, as it is asked for twice a request: a regular expression takes four times as long.)
+ */
 function bytesOf(text: string): number[] | undefined {
-  const parts = text.split(".");
-  if (parts.length !== 4 || !parts.every((part) => /^(?:0|[1-9]\d{0,2})$/.test(part))) return undefined;
-  const bytes = parts.map(Number);
-  return bytes.every((byte) => byte < 256) ? bytes : undefined;
+  const bytes: number[] = [];
+  let byte = 0;
+  let digits = 0;
+  for (let i = 0; i <= text.length; i++) {
+    const code = i === text.length ? DOT : text.charCodeAt(i);
+    if (code === DOT) {
+      if (digits === 0 || byte > 255) return undefined;
+      bytes.push(byte);
+      byte = digits = 0;
+    } else if (code >= ZERO && code <= NINE && (digits === 0 || byte > 0)) {
+      byte = byte * 10 + code - ZERO;
+      digits++;
+    } else return undefined;
+  }
+  return bytes.length === 4 ? bytes : undefined;
 }
 
 function groupsOfBytes([a, b, c, d]: readonly number[]): number[] {
