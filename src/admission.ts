@@ -56,8 +56,8 @@
  *   ClientGoneError.
  * - A deadline answers nothing by itself. In Go `http.TimeoutHandler` answers 503 while the handler still runs.
  *   `nodeHandler` and `web` answer 504 if the handler fails with DeadlineExceeded.
- * - A handler that has failed is answered with 500, and its error is an unhandled rejection. In Go the connection is
- *   closed and the panic is logged.
+ * - A handler that has failed is answered with 500, and its error is told to `report`, or is a warning of the process. In
+ *   Go the connection is closed and the panic is logged.
  */
 import { Canceled, type CancelScope, type Context, DeadlineExceeded, is, withCancel, withTimeout } from "./context.ts";
 import { AdaptiveLimit, type AdaptiveOptions } from "./internal/admission/adaptive.ts";
@@ -95,6 +95,7 @@ import {
 } from "./internal/data/args.ts";
 import { warn } from "./internal/host/async.ts";
 import type { Limits } from "./internal/http/limits.ts";
+import { someError } from "./internal/wait/endings.ts";
 import { KeyedLimiter, Sometimes } from "./rate.ts";
 import { QueueFullError, Weighted } from "./semaphore.ts";
 import { now } from "./time.ts";
@@ -193,7 +194,7 @@ export function rateLimit(options: RateLimitOptions): Check {
   }
   const fields = new RateFields(fieldString(name, "rateLimit: name"), limit, window);
   const keyOf = keyFunction(given.key, given.trust ?? 0, ipv6Prefix);
-  const report = reporter(given.report);
+  const report = reporter(given.report, "rateLimit");
   const onFailure = (error: unknown): Verdict => {
     report(error);
     return onError === "open" ? { admit: true } : unavailable();
@@ -245,10 +246,11 @@ export function rateLimit(options: RateLimitOptions): Check {
   };
 }
 
-function reporter(report: RateLimitOptions["report"]): (error: unknown) => void {
-  if (report !== undefined) return callable(report, "rateLimit: report");
+/** Returns the function, or one that warns now and then. `what` is the function whose option it is. */
+function reporter(report: ((error: unknown) => void) | undefined, what: string): (error: unknown) => void {
+  if (report !== undefined) return callable(report, `${what}: report`);
   const sometimes = new Sometimes({ interval: 10_000 });
-  return (error) => sometimes.do(() => warn(error, "rateLimit"));
+  return (error) => sometimes.do(() => warn(error, what));
 }
 
 /** What a {@link shed} lets through. Everything may be left out. */
@@ -389,6 +391,15 @@ export function contextOf(req: object): Context {
   return ctx;
 }
 
+/** How a {@link nodeHandler} tells what its handler has failed with. */
+export interface HandlerOptions {
+  /**
+   * Told of each error that is answered with 500. If left out, errors are warnings of the process, at most one in ten
+   * seconds. What it throws is thrown, or an unhandled rejection.
+   */
+  readonly report?: ((error: unknown) => void) | undefined;
+}
+
 /**
  * A handler of `node:http`, `node:https`, or `node:http2` with its compatible requests:
  * `createServer(nodeHandler(...))`.
@@ -396,9 +407,12 @@ export function contextOf(req: object): Context {
  * `handler` is called if all steps admit the request. If it throws or rejects, with
  * - DeadlineExceeded, its own or that of a call: the answer is 504;
  * - Canceled, when the client has gone, or the error of an upload that has broken off: nothing is left to answer;
- * - anything else, as also a check that fails: the answer is 500, and the error is thrown or an unhandled rejection.
+ * - Canceled, when the answer has been sent: the context of the request has ended with it. Work that is to outlive the
+ *   answer needs another context;
+ * - anything else, as also a check that fails: the answer is 500, and `report` is told.
  *
- * An answer that has begun is cut off instead. Throws TypeError if a step is none, or `handler` is not a function.
+ * An answer that has begun is cut off instead. Throws TypeError if a step is none, or `handler` or `report` is not a
+ * function.
  *
  * The arguments of a handler without types have what all of those have in common: write
  * `(req: IncomingMessage, res: ServerResponse)` for more.
@@ -406,18 +420,22 @@ export function contextOf(req: object): Context {
 export function nodeHandler<Req extends NodeRequest, Res extends NodeResponse>(
   steps: readonly Step[],
   handler: (req: Req, res: Res) => unknown,
+  options?: HandlerOptions,
 ): (req: Req, res: Res) => void {
   const valid = validSteps(steps, "nodeHandler");
   callable(handler, "nodeHandler: handler");
-  return (req, res) => new HandlerExchange(req, res, handler).serve(valid);
+  const report = reporter(optionsOf(options, "nodeHandler: options").report, "nodeHandler");
+  return (req, res) => new HandlerExchange(req, res, handler, report).serve(valid);
 }
 
 class HandlerExchange<Req extends NodeRequest, Res extends NodeResponse> extends ServedExchange {
   readonly #handler: (req: Req, res: Res) => unknown;
+  readonly #report: (error: unknown) => void;
 
-  constructor(req: Req, res: Res, handler: (req: Req, res: Res) => unknown) {
+  constructor(req: Req, res: Res, handler: (req: Req, res: Res) => unknown, report: (error: unknown) => void) {
     super(withCancel, req, res, [req]);
     this.#handler = handler;
+    this.#report = report;
   }
 
   protected admitted(): void {
@@ -431,12 +449,12 @@ class HandlerExchange<Req extends NodeRequest, Res extends NodeResponse> extends
 
   protected failed(error: unknown): void {
     const { req, res } = this;
-    if (this.gone && is(error, Canceled)) return;
-    if (isObject(error) && error === req.errored) return; // The upload has broken off.
+    if (this.ended && is(error, Canceled)) return;
+    if (someError(error, (e) => e === req.errored)) return; // The upload has broken off.
     const late = is(error, DeadlineExceeded);
-    if (res.headersSent) res.destroy();
-    else refuse(res, { status: late ? 504 : 500, headers: {} });
-    if (!late) throw error;
+    if (!res.headersSent) refuse(res, { status: late ? 504 : 500, headers: {} });
+    else if (!res.writableEnded) res.destroy();
+    if (!late) this.#report(error);
   }
 }
 
@@ -500,15 +518,15 @@ export function hono(
     if (refusal !== undefined) return exchange instanceof WebExchange ? exchange.refusal(refusal) : responseOf(refusal);
     try {
       await next();
+      if (!(exchange instanceof WebExchange)) return undefined;
+      const { res } = c;
+      c.res = undefined; // Otherwise the headers of the old one would replace those of the new one.
+      c.res = exchange.finish(res as Response);
+      return undefined;
     } catch (error) {
       exchange.end(false);
       throw error;
     }
-    if (!(exchange instanceof WebExchange)) return undefined;
-    const { res } = c;
-    c.res = undefined; // Otherwise the headers of the old one would replace those of the new one.
-    c.res = exchange.finish(res as Response);
-    return undefined;
   };
 }
 

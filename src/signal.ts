@@ -126,6 +126,8 @@ export interface DrainableServer {
 /** What it needs of a connection. */
 export interface DrainableSocket {
   readonly bytesRead: number;
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
   on(event: "close", listener: () => void): unknown;
   destroy(): unknown;
 }
@@ -175,6 +177,9 @@ const CLOSING = 1000;
  */
 const SILENT = 5000;
 
+/** How often to look for connections on which nothing runs any more, of which this does not know, in milliseconds. */
+const LOOK = 250;
+
 /**
  * Lets a server run until `ctx` ends, and drains it then: now, if it has ended.
  *
@@ -188,11 +193,7 @@ const SILENT = 5000;
  * Rejects, with the server untouched, with TypeError if `server` is no HTTP server of Node, or `ctx` can never end, as
  * `undefined` cannot; and with RangeError or TypeError if `grace` is not 0 or more.
  */
-export async function drain(
-  server: DrainableServer,
-  ctx: Cancel | undefined,
-  options?: DrainOptions,
-): Promise<Drained> {
+export async function drain(server: DrainableServer, ctx: Cancel, options?: DrainOptions): Promise<Drained> {
   const { grace = 10_000 } = optionsOf(options, "drain: options");
   if (duration(grace, "drain: grace") < 0) throw new RangeError(`drain: grace must be 0 or more, got ${grace}`);
   if (!isObject(server) || typeof server.closeIdleConnections !== "function") {
@@ -245,7 +246,7 @@ class Traffic {
   // request on by its own.
   private readonly connections = new Map<DrainableSocket, Connection>();
 
-  // Ends connections that send nothing. Armed while there are any during the drain.
+  // Closes connections. Armed during the drain.
   private silence: ReturnType<typeof afterFunc> | undefined = undefined;
 
   private draining = false;
@@ -263,6 +264,7 @@ class Traffic {
   unlisten(): void {
     this.server.off("connection", this.onConnection);
     this.server.off("request", this.onRequest);
+    this.draining = false;
     this.silence?.stop();
   }
 
@@ -289,7 +291,7 @@ class Traffic {
       // It reports an error if the server is not listening: then it is closed.
       server.close(() => {
         this.serverClosed = true;
-        this.look();
+        this.settleIfClosed();
       });
     } finally {
       if (own === undefined) Reflect.deleteProperty(server, "closeIdleConnections");
@@ -309,9 +311,9 @@ class Traffic {
       if (at - since >= SILENT) socket.destroy();
       else next = Math.min(next, since + SILENT);
     }
+    if (next === Number.POSITIVE_INFINITY) this.server.closeIdleConnections();
     this.silence?.stop();
-    if (next < Number.POSITIVE_INFINITY) this.silence = afterFunc(next - at, () => this.closeIdle());
-    else this.server.closeIdleConnections();
+    if (!this.isClosed) this.silence = afterFunc(Math.min(next - at, LOOK), () => this.closeIdle());
   }
 
   /** Closes what is left, and says what that is. */
@@ -319,15 +321,22 @@ class Traffic {
     const left = [...this.connections.values()].flatMap(({ served }) => [...served]).sort((a, b) => a.since - b.since);
     const at = now();
     const cut = left.map(({ req, since }) => ({ method: req.method ?? "", url: req.url ?? "", age: at - since }));
-    const connections = this.connections.size;
+    const connections = this.countConnections();
     this.onClosed = closed;
     this.server.closeAllConnections();
     for (const socket of this.connections.keys()) socket.destroy();
-    this.look();
+    this.settleIfClosed();
     return { cut, connections };
   }
 
-  private look(): void {
+  private countConnections(): number {
+    const ports = [...this.connections.keys()].map(({ remoteAddress, remotePort }) => `${remoteAddress} ${remotePort}`);
+    // One of TLS is there twice. Those of a socket of the file system have no address.
+    const unnamed = ports.filter((it) => it === "undefined undefined").length;
+    return new Set(ports).size + Math.max(unnamed - 1, 0);
+  }
+
+  private settleIfClosed(): void {
     if (this.isClosed) this.onClosed?.();
   }
 
@@ -353,7 +362,7 @@ class Traffic {
     this.connections.set(socket, { since: now(), served });
     socket.on("close", () => {
       this.connections.delete(socket);
-      this.look();
+      this.settleIfClosed();
     });
     return served;
   }

@@ -2,7 +2,16 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect as connectH2, createServer as createH2Server } from "node:http2";
 import type { AddressInfo } from "node:net";
-import { type Check, ClientGoneError, contextOf, deadline, nodeHandler, type Step, shed } from "gopark/admission";
+import {
+  type Check,
+  ClientGoneError,
+  contextOf,
+  deadline,
+  nodeHandler,
+  type Step,
+  shed,
+  type Verdict,
+} from "gopark/admission";
 import { Canceled, type Context, cause, DeadlineExceeded, withTimeout } from "gopark/context";
 import { sleep } from "gopark/time";
 import { afterEach, describe, expect, test, vi } from "vitest";
@@ -11,7 +20,11 @@ import { unhandledDuring } from "./support/unhandled.ts";
 
 let server: Server | undefined;
 let clients: Client[] = [];
+// What handlers and checks have failed with.
+let reported: unknown[] = [];
+const report = (error: unknown) => void reported.push(error);
 afterEach(async () => {
+  reported = [];
   for (const client of clients) client.destroy();
   clients = [];
   vi.useRealTimers();
@@ -22,7 +35,7 @@ afterEach(async () => {
 type Handler = (req: IncomingMessage, res: ServerResponse) => unknown;
 
 async function serve(steps: readonly Step[], handler: Handler): Promise<number> {
-  server = createServer(nodeHandler(steps, handler));
+  server = createServer(nodeHandler(steps, handler, { report }));
   return listen(server);
 }
 
@@ -263,21 +276,14 @@ describe("the steps", () => {
     const ends: boolean[] = [];
     const bad: Check = { check: ({ url }) => ({ admit: false, headers: { "bad name": url } }) };
     const slowly: Check = { check: async (r) => bad.check(r) };
-    const thrown: unknown[] = [];
-    const unhandled = await unhandledDuring(async () => {
-      for (const check of [bad, slowly]) {
-        const answered: string[] = [];
-        const wrapped = nodeHandler([noting(ends), check], () => {});
-        try {
-          wrapped({ headers: {}, socket: fakeSocket } as never, fakeResponse(answered) as never);
-        } catch (error) {
-          thrown.push(error);
-        }
-        await until(() => answered.length === 1);
-        expect(answered).toEqual(["500 Internal Server Error\n"]);
-      }
-    });
-    expect([...thrown, ...unhandled].map((error) => (error as Error).message)).toEqual(
+    for (const check of [bad, slowly]) {
+      const answered: string[] = [];
+      const wrapped = nodeHandler([noting(ends), check], () => {}, { report });
+      wrapped({ headers: {}, socket: fakeSocket } as never, fakeResponse(answered) as never);
+      await until(() => answered.length === 1);
+      expect(answered).toEqual(["500 Internal Server Error\n"]);
+    }
+    expect(reported.map((error) => (error as Error).message)).toEqual(
       new Array(2).fill('Header name must be a valid HTTP token ["bad name"]'),
     );
     expect(ends).toEqual([false, false]);
@@ -437,7 +443,7 @@ describe("the steps", () => {
       client.destroy();
       await until(() => ended?.err() !== undefined);
     });
-    expect(unhandled).toEqual([]);
+    expect([...unhandled, ...reported]).toEqual([]);
   });
 
   test("a done that throws is reported, and the others are called", async () => {
@@ -551,6 +557,35 @@ describe("a deadline", () => {
   });
 });
 
+describe("a check that does not answer", () => {
+  test("is not waited for beyond the deadline: 504, and a verdict that comes later is given back", async () => {
+    const ends: boolean[] = [];
+    let answer: (verdict: Verdict) => void = () => {};
+    const hangs: Check = { check: () => new Promise<Verdict>((resolve) => (answer = resolve)) };
+    const handler = vi.fn();
+    const port = await serve([deadline({ timeout: 30 }), noting(ends), hangs], handler);
+    expect((await (await clientOf(port)).ask(request("GET /"))).status).toBe(504);
+    expect(ends).toEqual([false]);
+    answer({ admit: true, done: (ok) => ends.push(ok) });
+    await sleep(1);
+    expect(ends).toEqual([false, false]);
+    expect(handler).not.toHaveBeenCalled();
+    expect(reported).toEqual([]);
+  });
+
+  test("but waits under the request's context says itself what its end means", async () => {
+    const waits: Check = {
+      check: (r) =>
+        sleep(60_000, r.ctx).then(
+          () => ({ admit: true }),
+          () => ({ admit: false, status: 429 }),
+        ),
+    };
+    const port = await serve([deadline({ timeout: 30 }), waits], () => {});
+    expect((await (await clientOf(port)).ask(request("GET /"))).status).toBe(429);
+  });
+});
+
 describe("a handler that fails", () => {
   test.each([
     ["with a step that looks for the end", [within]],
@@ -572,29 +607,77 @@ describe("a handler that fails", () => {
       client.destroy();
       await until(() => failed);
     });
-    expect(unhandled).toEqual([]);
+    expect([...unhandled, ...reported]).toEqual([]);
   });
 
-  test("is answered for with 500, and its error is an unhandled rejection", async () => {
+  test("because its upload broke off, whatever it makes of that, is no failure", async () => {
+    let wrapped = false;
+    let began = false;
+    const port = await serve([], async (req) => {
+      began = true;
+      try {
+        for await (const _ of req);
+      } catch (cause) {
+        wrapped = true;
+        throw new Error("bad body", { cause });
+      }
+    });
+    const client = await clientOf(port);
+    client.send(request("POST /", { "Content-Length": "100" }, "body"));
+    await until(() => began);
+    client.destroy();
+    await until(() => wrapped);
+    await sleep(1);
+    expect(reported).toEqual([]);
+  });
+
+  test("is answered for with 500, and its error is reported", async () => {
     const port = await serve([shed()], async () => {
       await sleep(1);
       throw new Error("boom");
     });
-    const unhandled = await unhandledDuring(async () => {
-      const answer = await (await clientOf(port)).ask(request("GET /"));
-      expect(answer).toMatchObject({ status: 500, body: "Internal Server Error\n" });
-    });
-    expect(unhandled.map(String)).toEqual(["Error: boom"]);
+    const answer = await (await clientOf(port)).ask(request("GET /"));
+    expect(answer).toMatchObject({ status: 500, body: "Internal Server Error\n" });
+    expect(reported.map(String)).toEqual(["Error: boom"]);
   });
 
-  test("at once: its error is thrown at the server", () => {
+  test("at once: the same", () => {
     const ended: string[] = [];
-    const res = fakeResponse(ended);
-    const handler = nodeHandler([], () => {
+    const fail = () => {
       throw new Error("boom");
-    });
-    expect(() => handler({ headers: {}, socket: fakeSocket } as never, res as never)).toThrow("boom");
+    };
+    const handler = nodeHandler([], fail, { report });
+    handler({ headers: {}, socket: fakeSocket } as never, fakeResponse(ended) as never);
     expect(ended).toEqual(["500 Internal Server Error\n"]);
+    expect(reported.map(String)).toEqual(["Error: boom"]);
+  });
+
+  test("without `report`, errors are warnings of the process, one in ten seconds", () => {
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+    try {
+      const fail = () => {
+        throw new Error("boom");
+      };
+      const handler = nodeHandler([], fail);
+      for (let i = 0; i < 3; i++) handler({ headers: {}, socket: fakeSocket } as never, fakeResponse([]) as never);
+      expect(warned.mock.calls.map(([warning]) => String(warning))).toEqual(["Error: boom"]);
+    } finally {
+      warned.mockRestore();
+    }
+  });
+
+  test("after its answer, with the end of its context, is no failure, and the answer is whole", async () => {
+    let failed = false;
+    const port = await serve([within], async (req, res) => {
+      res.end("ok");
+      await sleep(60_000, contextOf(req)).finally(() => {
+        failed = true;
+      });
+    });
+    expect(await (await clientOf(port)).ask(request("GET /"))).toMatchObject({ status: 200, body: "ok" });
+    await until(() => failed);
+    await sleep(1);
+    expect(reported).toEqual([]);
   });
 
   test("after its answer has begun: the answer is cut off", async () => {
@@ -620,14 +703,14 @@ describe("a handler that fails", () => {
       ["/other", ["Error: other"]],
     ] as const) {
       ctx = undefined;
-      const unhandled = await unhandledDuring(async () => {
-        const client = await clientOf(port);
-        client.send(request(`GET ${url}`));
-        await until(() => ctx !== undefined);
-        client.destroy();
-        await until(() => ctx?.err() !== undefined);
-      });
-      expect(unhandled.map(String)).toEqual(wanted);
+      reported = [];
+      const client = await clientOf(port);
+      client.send(request(`GET ${url}`));
+      await until(() => ctx !== undefined);
+      client.destroy();
+      await until(() => ctx?.err() !== undefined);
+      await sleep(1);
+      expect(reported.map(String)).toEqual(wanted);
     }
   });
 
@@ -660,19 +743,12 @@ describe("a handler that fails", () => {
     "a check that %s fails the request, and what was taken before is given back",
     async (_, check, wanted) => {
       const ends: boolean[] = [];
-      const thrown: unknown[] = [];
       const ended: string[] = [];
       const handler = vi.fn();
-      const wrapped = nodeHandler([noting(ends), { check }], handler);
-      const unhandled = await unhandledDuring(async () => {
-        try {
-          wrapped({ headers: {}, socket: fakeSocket } as never, fakeResponse(ended) as never);
-        } catch (error) {
-          thrown.push(error);
-        }
-        await sleep(1);
-      });
-      expect([...thrown, ...unhandled].map(String)).toEqual([wanted]);
+      const wrapped = nodeHandler([noting(ends), { check }], handler, { report });
+      wrapped({ headers: {}, socket: fakeSocket } as never, fakeResponse(ended) as never);
+      await sleep(1);
+      expect(reported.map(String)).toEqual([wanted]);
       expect(ended).toEqual(["500 Internal Server Error\n"]);
       expect(ends).toEqual([false]);
       expect(handler).not.toHaveBeenCalled();

@@ -1,5 +1,16 @@
 /** web: the steps before a function from Request to Response, and when its answer has ended. */
-import { type Check, ClientGoneError, contextOf, deadline, rateLimit, type Step, shed, web } from "gopark/admission";
+import {
+  type Check,
+  ClientGoneError,
+  contextOf,
+  deadline,
+  type HonoContext,
+  hono,
+  rateLimit,
+  type Step,
+  shed,
+  web,
+} from "gopark/admission";
 import { Canceled, type Context, cause, DeadlineExceeded } from "gopark/context";
 import { test as bubble } from "gopark/synctest";
 import { sleep } from "gopark/time";
@@ -277,4 +288,26 @@ describe("the end", () => {
     await web([rateLimit({ limit: 1, window: 1000, key: "global" })], () => new Response("x"))(request);
     expect(added).not.toHaveBeenCalled();
   });
+});
+
+test("a body that nobody reads gives its slot back at the deadline", () =>
+  bubble(async () => {
+    const ends: boolean[] = [];
+    const serve = web([deadline({ timeout: 30 }), noting(ends), shed({ max: 1, queue: 0 })], () => new Response("x"));
+    const unread = await serve(get());
+    expect((await serve(get())).status).toBe(503);
+    await sleep(30);
+    expect(ends).toEqual([false, false]);
+    expect(await (await serve(get())).text()).toBe("x");
+    await unread.body?.cancel();
+  }));
+
+test("hono: what was taken is given back though the answer cannot be handed on", async () => {
+  const ends: boolean[] = [];
+  const res = new Response(streamed(["x"]).body);
+  const reader = res.body?.getReader(); // It is locked from now on.
+  const c: HonoContext = { req: { raw: get() }, env: {}, res };
+  await expect(hono(noting(ends))(c, async () => {})).rejects.toThrow("locked");
+  expect(ends).toEqual([false]);
+  await reader?.cancel();
 });

@@ -322,6 +322,25 @@ describe("drain", () => {
     expect(await drained).toEqual({ cut: [], connections: 0 });
   });
 
+  test("called when it is to stop, it ends soon after what was running then", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
+    let answer: (() => void) | undefined;
+    const server = createServer((_, res) => {
+      answer = () => res.end("late");
+    });
+    const client = await clientOf(await listen(server));
+    const answered = client.ask(request("GET /"));
+    await until(() => answer !== undefined);
+    const [ctx, cancel] = withCancel(undefined);
+    cancel();
+    const drained = drain(server, ctx, { grace: 60_000 });
+    await vi.advanceTimersByTimeAsync(1000);
+    answer?.();
+    expect((await answered).body).toBe("late");
+    await vi.advanceTimersByTimeAsync(250);
+    expect(await drained).toEqual({ cut: [], connections: 0 });
+  });
+
   test("a server that does not listen is drained", async () => {
     const [ctx, cancel] = withCancel(undefined);
     cancel();
@@ -378,8 +397,9 @@ describe("drain", () => {
     socket.write(request("GET /secret"));
     await until(() => seen === 1);
     cancel();
-    const { cut } = await drained;
+    const { cut, connections } = await drained;
     expect(cut.map(({ url }) => url)).toEqual(["/secret"]);
+    expect(connections).toBe(1);
     await closed;
   });
 

@@ -6,10 +6,11 @@
  * with the answer, or when the client has gone. The end cancels the request's context and calls each `done` of a
  * verdict once. It is looked for only if there is a context or a `done`.
  */
-import type { CancelScope, Context } from "../../context.ts";
+import { afterFunc, type CancelScope, type Context } from "../../context.ts";
 import { isObject, isThenable, show } from "../data/args.ts";
 import { guarded } from "../host/async.ts";
 import { brand, withoutStack } from "../host/errors.ts";
+import { macrotask } from "../time/turn.ts";
 import { DeadlineExceeded, isContextError } from "../wait/endings.ts";
 
 /** What a {@link Check} sees of a request. */
@@ -20,7 +21,10 @@ export interface RequestInfoLite {
   readonly url: string;
   /** The address that the request came from: of the client, or of the last proxy. Empty if it is not known. */
   readonly address: string;
-  /** The value of a header field, whatever the case of the name. Several fields of one name are joined by commas. */
+  /**
+   * The value of a header field, whatever the case of the name. Several fields of one name are as the host joins them:
+   * most by commas, cookies by semicolons; of some, such as Authorization, Node keeps the first.
+   */
   header(name: string): string | undefined;
   /**
    * Ends when the answer has ended or the client has gone, and at the deadline, if there is one. Made when it is first
@@ -46,7 +50,11 @@ export interface Verdict {
 
 /** Decides whether a request is served. Write your own for other rules. */
 export interface Check {
-  /** Must be quick, or wait under `r.ctx`. What it throws or rejects with fails the request. */
+  /**
+   * Must be quick, or wait under `r.ctx`. What it throws or rejects with fails the request. One that does not answer
+   * by the deadline of an earlier step is not waited for any longer: the answer is 504, and a verdict that comes later
+   * is given back.
+   */
   check(r: RequestInfoLite): Verdict | Promise<Verdict>;
 }
 
@@ -120,7 +128,7 @@ export abstract class Exchange implements RequestInfoLite {
   gone = false;
 
   // The context that the steps have made last, and the cancel function of the first, which ends those below it too.
-  private current: Context | undefined = undefined;
+  protected current: Context | undefined = undefined;
   private cancel: CancelScope["cancel"] | undefined = undefined;
 
   // What verdicts want to be told of the end. Most requests have at most one.
@@ -203,9 +211,9 @@ export abstract class Exchange implements RequestInfoLite {
     answer: Promise<Verdict>,
   ): Promise<Refusal | undefined> {
     try {
-      let refusal = this.apply(await answer);
+      let refusal = this.apply(await this.inTime(answer));
       for (let i = first + 1; i < steps.length && refusal === undefined; i++) {
-        refusal = this.apply(await this.ask(steps[i] as Step));
+        refusal = this.apply(await this.inTime(this.ask(steps[i] as Step)));
       }
       return refusal;
     } catch (error) {
@@ -213,6 +221,33 @@ export abstract class Exchange implements RequestInfoLite {
       this.end(false);
       throw error;
     }
+  }
+
+  /** What a check answers; a refusal, if the request's time is up before. */
+  private inTime(answer: Verdict | Promise<Verdict>): Verdict | Promise<Verdict> {
+    const ctx = this.current;
+    if (ctx === undefined || !isThenable(answer)) return answer;
+    return new Promise((resolve, reject) => {
+      let isLate = false;
+      const giveUp = () => {
+        isLate = true;
+        resolve({ admit: false, status: ctx.err() instanceof DeadlineExceeded ? 504 : 503 });
+      };
+      // One that waits under the context has a turn to answer by itself.
+      const stop = afterFunc(ctx, () => macrotask(giveUp));
+      answer.then(
+        (verdict) => {
+          stop();
+          const { admit, done } = verdict ?? {};
+          if (isLate && admit && done !== undefined) guarded(() => done(false));
+          resolve(verdict);
+        },
+        (error) => {
+          stop();
+          reject(error);
+        },
+      );
+    });
   }
 
   /** Asks a check, or enters a scope. */

@@ -3,9 +3,10 @@
  *
  * The client has gone when the request's signal is aborted, or the host cancels the body of the response. The answer
  * has ended when its body has been read to the end; one without a body, when the handler has returned it. To know the
- * end of a body, it is handed on by a stream of ours. That is done only if something waits for the end.
+ * end of a body, it is handed on by a stream of ours. That is done only if something waits for the end. A body that is
+ * not read to its end by then ends with the request's deadline, if it has one.
  */
-import type { CancelScope, Context } from "../../context.ts";
+import { afterFunc, type CancelScope, type Context } from "../../context.ts";
 import { isObject } from "../data/args.ts";
 import { Exchange, type Refusal } from "./exchange.ts";
 import { listOf, TEXT_TYPE, textOf } from "./node.ts";
@@ -92,6 +93,7 @@ export class WebExchange extends Exchange {
   /** The same bytes. The exchange ends with them, or when the host stops reading. */
   private toItsEnd(body: Body, ok: boolean): Body {
     const reader = body.getReader();
+    if (this.current !== undefined) afterFunc(this.current, () => this.end(false));
     return new ReadableStream(
       {
         pull: async (controller) => {
