@@ -246,8 +246,8 @@ class Traffic {
   // request on by its own.
   private readonly connections = new Map<DrainableSocket, Connection>();
 
-  // Closes connections. Armed during the drain.
-  private silence: ReturnType<typeof afterFunc> | undefined = undefined;
+  // Looks for connections to close. Armed during the drain.
+  private looking: ReturnType<typeof afterFunc> | undefined = undefined;
 
   private draining = false;
   private serverClosed = false;
@@ -265,7 +265,7 @@ class Traffic {
     this.server.off("connection", this.onConnection);
     this.server.off("request", this.onRequest);
     this.draining = false;
-    this.silence?.stop();
+    this.looking?.stop();
   }
 
   /** Whether the server and all connections are closed. */
@@ -312,8 +312,8 @@ class Traffic {
       else next = Math.min(next, since + SILENT);
     }
     if (next === Number.POSITIVE_INFINITY) this.server.closeIdleConnections();
-    this.silence?.stop();
-    if (!this.isClosed) this.silence = afterFunc(Math.min(next - at, LOOK), () => this.closeIdle());
+    this.looking?.stop();
+    if (this.draining && !this.isClosed) this.looking = afterFunc(Math.min(next - at, LOOK), () => this.closeIdle());
   }
 
   /** Closes what is left, and says what that is. */
