@@ -41,6 +41,7 @@ describe("the order API", () => {
 
   it("refuses an order that is none", async () => {
     expect((await order({ sku: "tea", qty: 0 })).status).toBe(400);
+    expect((await order({ sku: "../pay?", qty: 1 })).status).toBe(400);
   });
 
   it("answers 504 when an upstream never answers, and holds nothing", async () => {

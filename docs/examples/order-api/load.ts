@@ -6,7 +6,7 @@
  */
 import { context, time } from "gopark";
 
-const URL = "http://127.0.0.1:8080/orders";
+const ORDERS = "http://127.0.0.1:8080/orders";
 const PHASES = [
   { seconds: 2, rate: 60 },
   { seconds: 6, rate: 600 },
@@ -29,7 +29,7 @@ async function order(second: Second): Promise<void> {
   using scope = context.withTimeout(undefined, PATIENCE);
   let outcome: string;
   try {
-    const res = await fetch(URL, {
+    const res = await fetch(ORDERS, {
       method: "POST",
       headers: { "content-type": "application/json", "x-forwarded-for": `10.0.0.${client}` },
       body: JSON.stringify({ sku: `article-${client % 20}`, qty: 1 + (client % 3) }),
