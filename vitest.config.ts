@@ -1,11 +1,16 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-// The sources stand in for the built package, wherever a test or an example imports `gopark`.
-const conditions = ["gopark-source", "node", "import", "module", "default"];
+const src = fileURLToPath(new URL("src/", import.meta.url));
 
 export default defineConfig({
-  resolve: { conditions },
-  ssr: { resolve: { conditions } },
+  resolve: {
+    // The sources stand in for the built package, wherever a test or an example imports `gopark`.
+    alias: [
+      { find: /^gopark$/, replacement: `${src}index.ts` },
+      { find: /^gopark\/(?!package\.json)(.*)$/, replacement: `${src}$1.ts` },
+    ],
+  },
   test: {
     include: ["test/**/*.test.ts"],
     // These need what `npm run http`, `npm run observe` and `npm run runtimes` install.

@@ -1,6 +1,7 @@
 /**
  * The table of which file may import which, checked against the import lines of src, and the exports of package.json.
  */
+import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -172,22 +173,22 @@ describe("imports of values", () => {
 
 describe("package.json", () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+  const jsr = JSON.parse(readFileSync(join(ROOT, "jsr.json"), "utf8"));
+
+  test("is as scripts/manifest.mjs makes it of src, and so is jsr.json", () => {
+    const { status, stderr } = spawnSync(process.execPath, [join(ROOT, "scripts/manifest.mjs"), "--check"], {
+      encoding: "utf8",
+    });
+    expect(stderr).toBe("");
+    expect(status).toBe(0);
+  });
 
   test("exports every module under its own name, the root, and nothing else", () => {
-    const wanted: Record<string, unknown> = { "./package.json": "./package.json" };
-    for (const stem of ["index", ...modules]) {
-      wanted[stem === "index" ? "." : `./${stem}`] = {
-        "gopark-source": `./src/${stem}.ts`,
-        types: `./dist/${stem}.d.ts`,
-        default: `./dist/${stem}.js`,
-      };
-    }
-    expect(manifest.exports).toEqual(wanted);
-    // The first condition that matches wins, so their order is part of their meaning.
-    for (const target of Object.values(manifest.exports)) {
-      if (typeof target === "object")
-        expect(Object.keys(target as object)).toEqual(["gopark-source", "types", "default"]);
-    }
+    const wanted = ["index", ...modules].map((stem) => (stem === "index" ? "." : `./${stem}`));
+    expect(Object.keys(manifest.exports).sort()).toEqual([...wanted, "./package.json"].sort());
+    expect(Object.keys(manifest.typesVersions["*"]).sort()).toEqual([...modules].sort());
+    expect(Object.keys(jsr.exports).sort()).toEqual(wanted.sort());
+    expect([jsr.version, jsr.license]).toEqual([manifest.version, manifest.license]);
   });
 
   test("has no dependencies at run time", () => {

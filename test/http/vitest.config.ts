@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 
 // Without "import", which would make an ES module of what Express requires.
-const conditions = ["gopark-source", "node", "default"];
+const conditions = ["node", "default"];
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 

@@ -1,10 +1,11 @@
 /** The tests with programs and clients of other projects: `npm run observe`. */
+import base from "../../vitest.config.ts";
 
 // Without "module", which OpenTelemetry has files for that only a bundler can load.
-const conditions = ["gopark-source", "node", "import", "default"];
+const conditions = ["node", "import", "default"];
 
 export default {
-  resolve: { conditions },
+  resolve: { alias: base.resolve?.alias, conditions },
   ssr: { resolve: { conditions } },
   test: {
     include: ["test/observe/**/*.test.ts"],

@@ -3,9 +3,9 @@
  * the library from the program by their folders. vitest is replaced by what stands for it.
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { rolldown } from "rolldown";
 import { ROOT } from "../support/examples.ts";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -16,15 +16,6 @@ interface Chunk {
   readonly imports?: readonly string[];
   readonly dynamicImports?: readonly string[];
 }
-
-interface Bundler {
-  rolldown(input: object): Promise<{ write(output: object): Promise<{ output: Chunk[] }>; close(): Promise<void> }>;
-}
-
-// Through vitest to vite to rolldown, as each depends on the next: it is not a dependency of this package.
-const vitest = createRequire(createRequire(import.meta.url).resolve("vitest"));
-const vite = createRequire(vitest.resolve("vite"));
-const { rolldown } = (await import(pathToFileURL(vite.resolve("rolldown")).href)) as Bundler;
 
 /** A test file that is ready to run. */
 export interface Program {
@@ -54,14 +45,13 @@ export async function build(files: readonly string[], folder: string, forPage: b
     treeshake: false,
     transform: { target: "es2022" },
     resolve: {
-      conditionNames: ["gopark-source", "import", "default"],
       alias: {
         vitest: join(HERE, "standin/vitest.ts"),
         ...(forPage && { [join(ROOT, "test/support/golden.ts")]: join(HERE, "standin/golden.ts") }),
       },
       modules: [join(HERE, "node_modules"), join(ROOT, "node_modules")],
     },
-    plugins: [whereItWas],
+    plugins: [sources, whereItWas],
   });
   const { output } = await built.write({
     format: "esm",
@@ -113,6 +103,15 @@ function modulesOf(entry: Chunk, chunks: ReadonlyMap<string, Chunk>): string[] {
   visit(entry);
   return [...seen].filter((name) => name.startsWith("node:"));
 }
+
+/** The sources stand in for the built package. */
+const sources = {
+  name: "sources",
+  resolveId: {
+    filter: { id: /^gopark(\/|$)/ },
+    handler: (id: string) => join(ROOT, "src", `${id.slice("gopark/".length) || "index"}.ts`),
+  },
+};
 
 /** `import.meta.url` stays the place of the source: tests read files beside it. */
 const whereItWas = {

@@ -3,7 +3,6 @@ import base from "../../vitest.config.ts";
 
 export default {
   resolve: base.resolve,
-  ssr: base.ssr,
   test: {
     include: ["test/runtimes/**/*.test.ts"],
     setupFiles: ["test/setup.ts"],

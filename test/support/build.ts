@@ -5,13 +5,15 @@ import { ROOT } from "./examples.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** The compiler's errors; empty if the build succeeded. One test checks it, so that the others run anyway. */
+    /** The build's errors; empty if the build succeeded. One test checks it, so that the others run anyway. */
     buildErrors: string;
   }
 }
 
 export function setup(project: TestProject): void {
-  const tsc = ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json", "--pretty", "false"];
-  const { status, stdout, stderr } = spawnSync(process.execPath, tsc, { cwd: ROOT, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["scripts/build.mjs"], {
+    cwd: ROOT,
+    encoding: "utf8",
+  });
   project.provide("buildErrors", status === 0 ? "" : `exit code ${status}\n${stdout}${stderr}`);
 }

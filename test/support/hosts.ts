@@ -4,10 +4,9 @@
  */
 import { spawn } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { type OutputOptions, rolldown } from "rolldown";
 import { ROOT } from "./examples.ts";
 
 export interface Ended {
@@ -78,12 +77,8 @@ function write(path: string, text: string): string {
 /** How a bundle is written: one file, except that `cjs-files` has a CommonJS file for each module. */
 export type Format = "cjs" | "cjs-files" | "iife" | "esm";
 
-interface Bundler {
-  rolldown(input: object): Promise<{ write(output: object): Promise<unknown>; close(): Promise<void> }>;
-}
-
 /**
- * Bundles a module and all it imports into `file`, with the bundler that vitest brings. An IIFE is called `gopark`.
+ * Bundles a module and all it imports into `file`. An IIFE is called `gopark`.
  * `minify`: "names stay" for a minified bundle whose functions have the names that a test looks for.
  */
 export async function bundle(
@@ -92,12 +87,8 @@ export async function bundle(
   format: Format,
   minify: boolean | "names stay" = false,
 ): Promise<string> {
-  // Through vitest to vite to rolldown, as each depends on the next: it is not a dependency of this package.
-  const vitest = createRequire(createRequire(import.meta.url).resolve("vitest"));
-  const vite = createRequire(vitest.resolve("vite"));
-  const { rolldown } = (await import(pathToFileURL(vite.resolve("rolldown")).href)) as Bundler;
   const built = await rolldown({ input: entry, platform: "neutral", logLevel: "silent" });
-  const output = {
+  const output: OutputOptions = {
     minify: minify === "names stay" ? { compress: true, mangle: false, codegen: true } : minify,
     name: "gopark",
     exports: "named",

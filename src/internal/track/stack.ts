@@ -56,7 +56,7 @@ export function callerStack(entryPoints: readonly PublicFunction[], otherwise?: 
     const seen = recent.get(stack);
     if (seen?.limit === limit) return seen.text;
     const all = linesOf(stack);
-    ownFolder ??= folderOf(all[0] ?? "", "internal/track/stack.");
+    ownFolder ??= folderOf(all[0] ?? "");
     const callerFrames = ownFolder === "" ? [] : all.filter((frame) => !frame.includes(ownFolder as string));
     const ofHost = callerFrames.every(isOfHost);
     if (otherwise !== undefined && ofHost) return otherwise;
@@ -139,12 +139,15 @@ function shortened(frame: string): string {
   return frame.length <= 1000 ? frame : `${frame.slice(0, 500)}…${frame.slice(-100)}`;
 }
 
+// This file, from the library's folder: as it is, and with the rest of the core, as scripts/build.mjs names it.
+const OWN_FILES = ["internal/track/stack.", "gopark-core."];
+
 /**
- * The folder that `file` is in, by a frame in that file: `at name (folder/file:1:2)`, `at folder/file:1:2`, or
- * `name@...`.
+ * The folder that the library's files are in, by a frame in this one: `at name (folder/file:1:2)`,
+ * `at folder/file:1:2`, or `name@...`. Empty for a file of another name, where a program is bundled with the library.
  */
-function folderOf(frame: string, file: string): string {
-  const end = frame.lastIndexOf(file);
+function folderOf(frame: string): string {
+  const end = Math.max(...OWN_FILES.map((file) => frame.lastIndexOf(file)));
   if (end === -1) return "";
   // The first " (" counts: a folder's name may contain one, and a function's name does not.
   const place = [" (", "at ", "@"].find((mark) => frame.includes(mark));
