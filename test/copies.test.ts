@@ -1,6 +1,9 @@
-/** Two copies of the package in one process, as two dependencies bring them: what one makes works in the other. */
+/**
+ * Two copies of the package in one process, as two dependencies bring them, or import and require on an older Node: what
+ * one makes works in the other.
+ */
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { answer, install, type Project, project } from "./support/hosts.ts";
 
 /**
@@ -300,7 +303,14 @@ const CASES: Record<string, [program: string, wanted: unknown]> = {
   ],
 };
 
-let answers: Record<string, unknown>;
+/** How two copies come into one process: the program that runs the cases, and the flags of Node. */
+const WAYS: Record<string, { program: string; flags: readonly string[] }> = {
+  "two installed packages": { program: "two.mjs", flags: [] },
+  // As before Node 20.19 and 22.12, which cannot require an ES module.
+  "import and require": { program: "required.mjs", flags: ["--no-experimental-require-module"] },
+};
+
+const answers: Record<string, Record<string, unknown>> = {};
 let home: Project;
 
 beforeAll(async () => {
@@ -309,39 +319,53 @@ beforeAll(async () => {
   for (const place of ["one.mjs", "two/two.mjs"]) {
     home.write(place, 'export * from "gopark";\nexport { trySelect } from "gopark/select";\n');
   }
-  const program = home.write(
-    "program.mjs",
+  home.write("two.mjs", 'import * as two from "./two/two.mjs";\nimport run from "./run.mjs";\nvoid run(two);\n');
+  home.write(
+    "required.mjs",
+    `
+    import { createRequire } from "node:module";
+    import run from "./run.mjs";
+    const require = createRequire(import.meta.url);
+    void run({ ...require("gopark"), trySelect: require("gopark/select").trySelect });`,
+  );
+  home.write(
+    "run.mjs",
     `
     import * as one from "./one.mjs";
-    import * as two from "./two/two.mjs";
     const bg = one.context.background();
     const caught = (promise) => promise.then((value) => { throw new Error("not rejected"); }, (err) => err);
     const turns = async () => { for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve)); };
-    const cases = {
-      ${Object.entries(CASES)
-        .map(([name, [text]]) => `${JSON.stringify(name)}: async () => { ${text} },`)
-        .join("\n")}
-    };
-    const answers = { unhandled: [] };
-    process.on("unhandledRejection", (err) => answers.unhandled.push(String(err)));
-    const all = Object.entries(cases).map(async ([name, run]) => {
-      answers[name] = "never ended";
-      answers[name] = await run().then((value) => value ?? null, String);
-    });
-    // A case that hangs must not hide the results of the others.
-    await Promise.race([Promise.all(all), new Promise((resolve) => setTimeout(resolve, 10_000))]);
-    console.log(JSON.stringify(answers));
-    process.exit();`,
+    export default async function run(two) {
+      const cases = {
+        ${Object.entries(CASES)
+          .map(([name, [text]]) => `${JSON.stringify(name)}: async () => { ${text} },`)
+          .join("\n")}
+      };
+      const answers = { unhandled: [] };
+      process.on("unhandledRejection", (err) => answers.unhandled.push(String(err)));
+      const all = Object.entries(cases).map(async ([name, run]) => {
+        answers[name] = "never ended";
+        answers[name] = await run().then((value) => value ?? null, String);
+      });
+      // A case that hangs must not hide the results of the others.
+      await Promise.race([Promise.all(all), new Promise((resolve) => setTimeout(resolve, 10_000))]);
+      console.log(JSON.stringify(answers));
+      process.exit();
+    }`,
   );
-  answers = await answer(home.path, program);
+  for (const [way, { program, flags }] of Object.entries(WAYS)) {
+    answers[way] = await answer(home.path, ...flags, program);
+  }
 }, 60_000);
 afterAll(() => home.remove());
 
-test.each(Object.keys(CASES))("%s", (name) => {
-  const [, wanted] = CASES[name] as [string, unknown];
-  expect(answers[name]).toEqual(wanted);
-});
+describe.each(Object.keys(WAYS))("%s", (way) => {
+  test.each(Object.keys(CASES))("%s", (name) => {
+    const [, wanted] = CASES[name] as [string, unknown];
+    expect(answers[way]?.[name]).toEqual(wanted);
+  });
 
-test("none of this left an unhandled error", () => {
-  expect(answers.unhandled).toEqual([]);
+  test("none of this left an unhandled error", () => {
+    expect(answers[way]?.unhandled).toEqual([]);
+  });
 });

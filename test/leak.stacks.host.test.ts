@@ -26,6 +26,7 @@ beforeAll(() => {
   for (const { write } of [home, odd, linked]) {
     write("user.mjs", PROGRAM);
     write("wrapped.mjs", WRAPPED);
+    write("required.cjs", WRAPPED.replaceAll(/^import (.*) from "gopark";$/gm, 'const $1 = require("gopark");'));
     write("without.mjs", "delete Error.captureStackTrace;");
     write("sites.mjs", "Error.prepareStackTrace = (_, sites) => sites;");
   }
@@ -55,6 +56,11 @@ function run(where: Project, flags: readonly string[] = [], ...args: string[]): 
   return runOnce(where, [...flags, "user.mjs", ...args]);
 }
 
+/** Runs the program as CommonJS, on the library's build for a host that requires no ES module. */
+function runRequired(where: Project, flags: readonly string[] = []): Promise<Report> {
+  return runOnce(where, ["--no-experimental-require-module", ...flags, "required.cjs"]);
+}
+
 /** Runs the program and the library from one file. */
 async function runBundle(where: Project, format: "cjs" | "esm", flags: readonly string[] = [], ...args: string[]) {
   const file = format === "cjs" ? "bundle.cjs" : "bundle.mjs";
@@ -79,6 +85,10 @@ describe("the stack begins with the user's frame", () => {
     ["where the host cannot cut stacks", () => run(home, WITHOUT)],
     ["where the host cannot cut stacks, with source maps", () => run(home, [...WITHOUT, "--enable-source-maps"])],
     ["where a stack is an array of call sites", () => run(home, SITES)],
+    ["in the installed package, required", () => runRequired(home)],
+    ["required, with source maps", () => runRequired(home, ["--enable-source-maps"])],
+    ["required, where the host cannot cut stacks", () => runRequired(home, WITHOUT)],
+    ["required, in a folder with an odd name", () => runRequired(odd)],
     ["in a folder with an odd name", () => run(odd)],
     ["in a folder with an odd name, where the host cannot cut stacks", () => run(odd, WITHOUT)],
     ["in a folder with an odd name, with source maps", () => run(odd, ["--enable-source-maps"])],
