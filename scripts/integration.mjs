@@ -3,6 +3,7 @@
  *
  *   npm run http          gopark/http and gopark/admission with HTTP clients and frameworks
  *   npm run observe       gopark/metrics with the clients and tools for watching a program
+ *   npm run consumers     projects that install the package: compilers, bundlers, test runners, versions of Node
  *   npm run runtimes      other runtimes: Node's other versions, Bun, Deno, Chromium
  *
  * What is needed is a package of its own, test/observe for example, which the first run installs. Its package.json

@@ -1,6 +1,6 @@
 /**
- * A program of a consumer of the package. scripts/packed.mjs compiles it against the built declarations,
- * with several settings, none with `esnext.disposable` in its `lib`, and runs it.
+ * A program of a consumer of the package. scripts/packed.mjs and test/consumers compile it against the built
+ * declarations, with several settings, none with `esnext.disposable` in its `lib`, and run it. It prints its last line.
  */
 import { after, Channel, context, errgroup, go, leak, rate, select, semaphore, time } from "gopark";
 import { type Check, contextOf, deadline, rateLimit, web } from "gopark/admission";
@@ -66,3 +66,5 @@ const canceled: boolean = context.is(ctx.err(), context.Canceled);
 const left: number = leak.find().length;
 
 console.log(JSON.stringify({ product, same, allowed, name, canceled, left, said }));
+
+// {"product":42,"same":true,"allowed":true,"name":"ada","canceled":true,"left":0,"said":"undefined 429 0"}
