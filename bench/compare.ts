@@ -131,7 +131,6 @@ async function main(): Promise<number> {
     levels,
     ticks,
     modules: costs.modules,
-    ...(costs.noSizes && { noSizes: costs.noSizes }),
   };
   if (rows.length > 0) console.log(table(results.rows));
   for (const line of excessLines(results.rows)) console.log(line);

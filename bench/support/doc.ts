@@ -69,7 +69,7 @@ function runs(sets: number): string {
 }
 
 export function page(results: Results): string {
-  const { versions, machine, method, absent, rows, memory, growth, steps, levels, ticks, modules, noSizes } = results;
+  const { versions, machine, method, absent, rows, memory, growth, steps, levels, ticks, modules } = results;
   const all = rows.flatMap(({ targets }) => targets);
   const met = all.filter((target) => target.met).length;
   const lost = losses(rows);
@@ -136,9 +136,7 @@ three times, and the best count is shown, because other processes can only take 
 an item. The last line has the ticks that an interval gets if the event loop turns after each item.`,
     tickMarkdown(ticks),
     "## Import and size",
-    noSizes === undefined
-      ? `A cold import in a fresh process (median of seven), and the size with all imports, bundled and minified by rolldown and compressed with gzip.`
-      : `A cold import in a fresh process (median of seven). No sizes: ${noSizes}.`,
+    `A cold import in a fresh process (median of seven), and the size with all imports, bundled and minified by rolldown and compressed with gzip.`,
     markdown(
       ["module", "import, ms", "gzip, bytes"],
       modules.map(({ name, importMs, gzip }) => [name, importMs.toFixed(1), gzip === undefined ? "" : `${gzip}`]),

@@ -76,8 +76,6 @@ export interface Results {
   readonly levels?: readonly LevelRow[];
   readonly ticks: readonly TickRow[];
   readonly modules: readonly ModuleCost[];
-  /** Why there are no sizes, if there are none. */
-  readonly noSizes?: string;
 }
 
 /** `again` is ours in a second process. */

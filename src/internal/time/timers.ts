@@ -32,7 +32,7 @@ export interface Alarm extends HeapItem {
   fire(): void;
 }
 
-let heap = new Heap<Alarm>();
+let heap = /* @__PURE__ */ new Heap<Alarm>();
 let refs = 0;
 
 // The program's alarms, while a bubble of virtual time has a heap of its own; else undefined.
