@@ -2,13 +2,14 @@
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { columns, rows } from "../.build/bench/surge/report.js";
 
-const { seed, quick, scale, figures, checks } = JSON.parse(
+const { seed, quick, scale, figures, checks, verdict } = JSON.parse(
   readFileSync("bench/results/surge.json", "utf8"),
   (_, value) => {
     return value === null ? Number.NaN : value; // JSON has no NaN.
   },
 );
 if (quick || scale !== 1) throw new Error("the last replay was a quick or scaled one: run `npm start` first");
+if (verdict === "inconclusive") throw new Error("the last replay was inconclusive: run `npm start` again");
 
 const row = (cells) => `| ${cells.join(" | ")} |`;
 const heads = columns.flatMap(({ title }) => figures.map(({ variant }) => `${title}: ${variant}`));

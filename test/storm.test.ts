@@ -1,5 +1,5 @@
 /**
- * The random cancellation storm, over a hundred thousand operations here and a million by `npm run storm`. It prints
+ * The random cancellation storm, over twenty thousand operations here and a million by `npm run storm`. It prints
  * its seed; `SEED=7 npx vitest run test/storm.test.ts` repeats one.
  */
 import { counters } from "gopark/leak";
@@ -10,7 +10,7 @@ import { turn } from "./support/turn.ts";
 // A page has no process.
 const env = globalThis.process?.env ?? {};
 const seed = Number(env.SEED ?? 20261123);
-const operations = Number(env.OPERATIONS ?? 100_000);
+const operations = Number(env.OPERATIONS ?? 20_000);
 
 test(`a storm of ${operations} operations loses nothing and leaves nothing, SEED=${seed}`, {
   timeout: 600_000,

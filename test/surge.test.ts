@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { flame, total } from "../bench/support/flame.ts";
 import { framesOf } from "../bench/surge/profiles.ts";
+import { conclusion, verdicts } from "../bench/surge/report.ts";
+import { type Check, exitCodes, judged, type Verdict, verdictOf } from "../bench/surge/verdict.ts";
 import { Channel, go, leak } from "../src/index.ts";
 import * as pprof from "../src/pprof.ts";
 
@@ -98,4 +100,32 @@ test("the page quotes the cured gateway as it is", () => {
   expect(gateway).toContain(caller);
   expect(gateway).toContain(admission.trim());
   expect(admission).toContain("deadline(");
+});
+
+describe("the verdict of a replay", () => {
+  const check = (kept: boolean, timed: boolean) => ({ promise: "a promise", found: "something", kept, timed });
+  const verdict = (checks: Check[], busy: boolean) => verdictOf(judged(checks, busy));
+
+  test.each<[string, Check[], boolean, Verdict]>([
+    ["all kept", [check(true, true), check(true, false)], false, "kept"],
+    ["all kept on a busy machine", [check(true, true), check(true, false)], true, "kept"],
+    ["a time missed on a quiet machine", [check(false, true), check(true, false)], false, "broken"],
+    ["a time missed on a busy machine", [check(false, true), check(true, false)], true, "inconclusive"],
+    ["a leak on a busy machine", [check(true, true), check(false, false)], true, "broken"],
+    ["a time missed and a leak on a busy machine", [check(false, true), check(false, false)], true, "broken"],
+  ])("%s", (_, checks, busy, wanted) => expect(verdict(checks, busy)).toBe(wanted));
+
+  test("is the exit code, and only kept is 0", () => {
+    expect(exitCodes).toEqual({ kept: 0, broken: 1, inconclusive: 75 });
+  });
+
+  test("is said by the lines of the promises, and by the last line", () => {
+    const checks = judged([check(true, true), check(false, true), check(false, false)], true);
+    expect(verdicts(checks).map((line) => line.split("  ")[0]?.trim())).toEqual(["kept", "?", "BROKEN"]);
+    expect((["kept", "broken", "inconclusive"] as const).map((it) => conclusion(it).split(":")[1]?.trim())).toEqual([
+      "kept",
+      "BROKEN",
+      "inconclusive",
+    ]);
+  });
 });

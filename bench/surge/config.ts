@@ -128,19 +128,6 @@ export function plan(quick: boolean, seed: number): Plan {
   };
 }
 
-/**
- * The time for all runs, without compiling. What is left is used to repeat a run during which the machine was busy
- * elsewhere: see `machineBusy` in verdict.ts.
- */
-export function budgetMs({ quick }: Plan): number {
-  return quick ? 22_500 : 86_000;
-}
-
-/** How long one run of the plan takes for a gateway that answers. */
-export function runMs(plan: Plan): number {
-  return planned(plan) - plan.warmUp.from + 1000;
-}
-
 /** When the plan's last phase ends. */
 export function planned(of: Plan): number {
   return of.phases.at(-1)?.to ?? 0;

@@ -7,7 +7,7 @@ import { errorOutcomes, type Run } from "./figures.ts";
 import { flameStyle, flames, taskPicture } from "./flames.ts";
 import { columns, type Results, rows, table } from "./report.ts";
 import { quantile } from "./stats.ts";
-import type { Check } from "./verdict.ts";
+import type { Judged } from "./verdict.ts";
 
 type Point = readonly [seconds: number, value: number];
 
@@ -257,7 +257,7 @@ export function pictureOfTasks(results: Results): string {
   );
 }
 
-export function page(results: Results, checks: readonly Check[], notes: readonly string[]): string {
+export function page(results: Results, checks: readonly Judged[], notes: readonly string[]): string {
   const plan = results[0]?.run.plan;
   if (plan === undefined) return "";
   const runs = results.map(({ run }) => run);
@@ -270,8 +270,9 @@ export function page(results: Results, checks: readonly Check[], notes: readonly
     );
     return `<tr><th scope="row">${label}</th>${cells.join("")}</tr>`;
   });
-  const verdict = checks.map(({ promise, found, kept }) => {
-    return `<li${kept ? "" : ' class="broken"'}>${kept ? "kept" : "broken"}: ${escaped(promise)}: ${escaped(found)}</li>`;
+  const verdict = checks.map(({ promise, found, verdict }) => {
+    const mark = verdict === "broken" ? ' class="broken"' : "";
+    return `<li${mark}>${verdict}: ${escaped(promise)}: ${escaped(found)}</li>`;
   });
   const other = notes.filter((line) => /^(naive|gopark):/.test(line)).map((line) => `<li>${escaped(line)}</li>`);
   return `<!doctype html>

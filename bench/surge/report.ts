@@ -1,7 +1,7 @@
 /** The table on the console: naive beside gopark, before, during and after the surge. */
 import { arrivals, capacity, type PhaseName, type Variant } from "./config.ts";
 import { compareRecords, type Figures, lateness, type PhaseFigures, type Run } from "./figures.ts";
-import { type Check, keptUp, percent } from "./verdict.ts";
+import { type Judged, keptUp, percent, type Verdict } from "./verdict.ts";
 
 export interface Row {
   label: string;
@@ -101,8 +101,19 @@ export function generator(results: Results): string[] {
   });
 }
 
-export function verdicts(checks: readonly Check[]): string[] {
-  return checks.map(({ promise, found, kept }) => `${kept ? "kept  " : "BROKEN"}  ${promise}: ${found}`);
+export function verdicts(checks: readonly Judged[]): string[] {
+  const marks = { kept: "kept  ", broken: "BROKEN", inconclusive: "?     " };
+  return checks.map(({ promise, found, verdict }) => `${marks[verdict]}  ${promise}: ${found}`);
+}
+
+/** The last line of a replay. */
+export function conclusion(verdict: Verdict): string {
+  const conclusions: Record<Verdict, string> = {
+    kept: "verdict: kept",
+    broken: "verdict: BROKEN",
+    inconclusive: "verdict: inconclusive: the machine was busy elsewhere, twice. Nothing was shown, try again",
+  };
+  return conclusions[verdict];
 }
 
 /** The upstream's capacity by arithmetic and, if it was measured, by a closed loop. */

@@ -10,6 +10,30 @@ export interface Check {
   timed: boolean;
 }
 
+/** What a replay says. It says nothing if all that was missed is times, and the machine had other work to do. */
+export type Verdict = "kept" | "broken" | "inconclusive";
+
+export interface Judged extends Check {
+  verdict: Verdict;
+}
+
+/** The exit codes of the replay; 75 is sysexits' "try again". */
+export const exitCodes: Readonly<Record<Verdict, number>> = { kept: 0, broken: 1, inconclusive: 75 };
+
+/** Judges the checks of a run during which the machine was busy elsewhere, or was not. */
+export function judged(checks: readonly Check[], busy: boolean): Judged[] {
+  return checks.map((check) => {
+    const missed = check.timed && busy ? "inconclusive" : "broken";
+    return { ...check, verdict: check.kept ? "kept" : missed };
+  });
+}
+
+/** The one verdict on all checks. */
+export function verdictOf(checks: readonly Judged[]): Verdict {
+  const has = (verdict: Verdict) => checks.some((check) => check.verdict === verdict);
+  return has("broken") ? "broken" : has("inconclusive") ? "inconclusive" : "kept";
+}
+
 /** The promises of the cured gateway, in the order of docs/surge.md. */
 export function promises(run: Run, figures: PhaseFigures): Check[] {
   const { normal, surge, recovery } = figures;
