@@ -1,6 +1,6 @@
 /** The package in Node, without a bundler: `import` and `require` in several versions. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { CJS, ESM, lastOf, NODES, type Project, project, run, WANTED } from "./projects.ts";
+import { CJS, ESM, lastOf, NODES, nodePath, type Project, project, run, WANTED } from "./projects.ts";
 
 let home: Project;
 
@@ -59,4 +59,21 @@ describe.each(Object.entries(NODES))("%s", (_, { path, requires }) => {
       crossing: [true, true, true, true],
     });
   });
+});
+
+// Node before 20.4 has no Symbol.dispose; docs/support.md says what to do there.
+test.each([
+  ["import", "using.mjs", ['import "./polyfill.cjs";', 'import { Weighted } from "gopark/semaphore";']],
+  ["require", "using.cjs", ['require("./polyfill.cjs");', 'const { Weighted } = require("gopark/semaphore");']],
+])("disposal in Node 20.0 with Symbol.dispose set before the %s", async (_, name, lines) => {
+  home.write("polyfill.cjs", 'Symbol.dispose ??= Symbol("Symbol.dispose");\n');
+  const rest = `
+    const sem = new Weighted(1);
+    sem.permit(undefined).then((permit) => {
+      const held = sem.held();
+      permit[Symbol.dispose]();
+      console.log(JSON.stringify([held, sem.held()]));
+    });`;
+  home.write(name, lines.join("\n") + rest);
+  expect(lastOf(await run(home.path, nodePath("Node 20.0"), name))).toEqual([1, 0]);
 });

@@ -71,6 +71,15 @@ describe("Jest", () => {
   });
 });
 
+test.each(["program.test.mjs", "program.test.cjs"])("node:test: %s", async (name) => {
+  const [imports, main] = name.endsWith("mjs")
+    ? ['import { test } from "node:test";\nimport { deepEqual } from "node:assert";', ESM_MAIN]
+    : ['const { test } = require("node:test");\nconst { deepEqual } = require("node:assert");', CJS_MAIN];
+  const wanted = JSON.stringify(WANTED);
+  home.write(name, `${imports}\n${main}\ntest("the program", async () => deepEqual(await main(), ${wanted}));\n`);
+  expect(await run(home.path, process.execPath, "--test", "--test-reporter=tap", name)).toContain("# pass 1");
+});
+
 describe("vitest", () => {
   const VITEST = join(dirname(require.resolve("vitest/package.json")), "vitest.mjs");
 
