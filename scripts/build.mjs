@@ -1,9 +1,9 @@
 /**
  * Builds `dist` from `src`:
  *
- *   dist/*.js         one file per module, for bundlers, which take from it what a program uses; the types beside them
- *   dist/node/*.js    for Node and other hosts: a stub per module over one file with the core, so that few files are read
- *   dist/cjs/*.cjs    the same as CommonJS, for hosts that cannot `require` an ES module; the types beside them
+ *   dist/*.js         for bundlers: one file per module, so that they take what a program uses; types beside them
+ *   dist/node/*.js    for Node and other hosts: one file with the core, and a stub per module, so that few are read
+ *   dist/cjs/*.cjs    the same as CommonJS, for hosts that cannot `require` an ES module; types beside them
  *
  * The core is what the root of the package exports and all that it needs. It is in one file of each of the two folders,
  * and every other file there takes it from that one, so that a process has one core whatever it imports.

@@ -1,6 +1,6 @@
 /**
- * Two copies of the package in one process, as two dependencies bring them, or import and require on an older Node: what
- * one makes works in the other.
+ * Two copies of the package in one process, as two dependencies bring them, or import and require on an older Node:
+ * what one makes works in the other.
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

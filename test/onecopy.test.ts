@@ -1,4 +1,6 @@
-/** However a process imports the package, it has one core: what one subpath gives is what every other one works with. */
+/**
+ * However a process imports the package, it has one core: what one subpath gives is what every other one works with.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";

@@ -1,4 +1,6 @@
-/** The package in bundles: four bundlers, three forms, for Node and for browsers. Each bundle is run where it belongs. */
+/**
+ * The package in bundles: four bundlers, three forms, for Node and for browsers. Each bundle is run where it belongs.
+ */
 import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { nodeResolve } from "@rollup/plugin-node-resolve";

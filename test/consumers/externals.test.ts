@@ -35,8 +35,8 @@ test.each(["es", "cjs"] as const)("a server build by Vite: %s", async (format) =
   }
 });
 
-// Next and Nitro deploy what this finds. It does not know that Node sets `module-sync` from 20.19: before Node 22 it must
-// be told to take the files of that condition along.
+// Next and Nitro deploy what this finds. It does not know that Node sets `module-sync` from 20.19: before Node 22 it
+// must be told to take the files of that condition along.
 const moduleSyncCatchall = Number.parseInt(process.versions.node, 10) < 22;
 
 describe.each(["program.mjs", "program.cjs"])("the files traced for %s", (name) => {

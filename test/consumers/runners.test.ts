@@ -1,4 +1,6 @@
-/** Test runners whose tests use the package: Jest as it is, with babel and as ES modules, and vitest; each with jsdom. */
+/**
+ * Test runners whose tests use the package: Jest as it is, with babel and as ES modules, and vitest; each with jsdom.
+ */
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { CJS_MAIN, ESM_MAIN, link, type Project, project, require, run, WANTED } from "./projects.ts";
