@@ -183,6 +183,24 @@ describe("package.json", () => {
     expect(status).toBe(0);
   });
 
+  test("bundlers get a file per module, Node the core in one, and what cannot require that gets CommonJS", () => {
+    // As text: of the conditions that are set the first wins.
+    expect(JSON.stringify(manifest.exports["./semaphore"])).toBe(
+      JSON.stringify({
+        types: { require: "./dist/cjs/semaphore.d.cts", default: "./dist/semaphore.d.ts" },
+        module: "./dist/semaphore.js",
+        browser: {
+          "module-sync": "./dist/semaphore.js",
+          require: "./dist/cjs/semaphore.cjs",
+          default: "./dist/semaphore.js",
+        },
+        "module-sync": "./dist/node/semaphore.js",
+        require: "./dist/cjs/semaphore.cjs",
+        default: "./dist/node/semaphore.js",
+      }),
+    );
+  });
+
   test("exports every module under its own name, the root, and nothing else", () => {
     const wanted = ["index", ...modules].map((stem) => (stem === "index" ? "." : `./${stem}`));
     expect(Object.keys(manifest.exports).sort()).toEqual([...wanted, "./package.json"].sort());

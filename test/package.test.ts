@@ -5,7 +5,8 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { SourceMap, type SourceMapping } from "node:module";
 import { join, relative } from "node:path";
-import { expect, inject, test } from "vitest";
+import { rolldown } from "rolldown";
+import { describe, expect, inject, test } from "vitest";
 import { ROOT } from "./support/examples.ts";
 
 const modules = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" })
@@ -150,6 +151,43 @@ test("the functions and classes of the core have the names that they have in src
     }
   }
 });
+
+test("hosts that know no `exports` get the CommonJS build", () => {
+  const program = `console.log(new (require(${JSON.stringify(join(ROOT, manifest.main))}).Channel)(3).cap())`;
+  const args = ["--no-experimental-require-module", "--input-type=commonjs", "--eval", program];
+  expect(execFileSync(process.execPath, args, { encoding: "utf8" })).toBe("3\n");
+});
+
+// A bundler leaves out an import of a file without effects from which nothing is used.
+describe.each([["module"], ["node", "module-sync"], ["require"]])(
+  "bundled with the conditions %s %s",
+  (...conditions) => {
+    test.each([
+      ["gopark/deadlock", true],
+      ["gopark/semaphore", false],
+      ["gopark/metrics", false],
+      ["gopark", false],
+    ])("an import of %s for its effects stays: %s", async (subpath, stays) => {
+      const entry = "\0entry";
+      const built = await rolldown({
+        input: entry,
+        platform: "neutral",
+        external: /^node:/,
+        resolve: { conditionNames: conditions },
+        plugins: [
+          {
+            name: "entry",
+            resolveId: (id) => (id === entry ? join(ROOT, "entry.js") : undefined),
+            load: (id) => (id === join(ROOT, "entry.js") ? `import ${JSON.stringify(subpath)};` : undefined),
+          },
+        ],
+      });
+      const { output } = await built.generate({ format: "esm", minify: true });
+      await built.close();
+      expect(output[0].code.length > 1000).toBe(stays);
+    });
+  },
+);
 
 /** The strings in nested objects. */
 function targets(value: unknown): string[] {
