@@ -35,7 +35,6 @@ rmSync(dist, { recursive: true, force: true });
 compile();
 const declarations = filesOf(dist, ".d.ts");
 for (const name of declarations) writeDeclarations(name);
-const core = reachedFrom(join(dist, "index.js"));
 await bundle("es", join(dist, "node"), "js", modules());
 await bundle(
   "cjs",
@@ -79,19 +78,6 @@ function writeDeclarations(name) {
   writeFileSync(`${copy}.map`, JSON.stringify({ ...rest, file: `${stem.split("/").at(-1)}.d.cts`, sources: moved }));
 }
 
-/** The compiled files that a file imports, directly or not, and itself. */
-function reachedFrom(path) {
-  const reached = new Set([path]);
-  for (const file of reached) {
-    for (const [, name] of readFileSync(file, "utf8").matchAll(
-      /^(?:import|export)\b(?:[\w\s{},*$]*\bfrom)?\s*"(\.[^"]+)"/gm,
-    )) {
-      reached.add(join(dirname(file), name));
-    }
-  }
-  return reached;
-}
-
 async function bundle(format, folder, extension, names) {
   const input = Object.fromEntries(names.map((name) => [name, join(dist, `${name}.js`)]));
   const built = await rolldown({
@@ -113,7 +99,10 @@ async function bundle(format, folder, extension, names) {
     comments: { legal: false, jsdoc: false, annotation: true },
     minifyInternalExports: false,
     keepNames: true,
-    codeSplitting: { groups: [{ name: CORE, test: (id) => core.has(id) }] },
+    // The root, and with it all that it imports, directly or not.
+    codeSplitting: {
+      groups: [{ name: CORE, test: (id) => id === input.index, includeDependenciesRecursively: true }],
+    },
   });
   await built.close();
   for (const { type, fileName, map } of output) {
