@@ -62,10 +62,11 @@ export async function build(files: readonly string[], folder: string, forPage: b
     entryFileNames: ({ name }: { name: string }) => (name.includes("node_modules") ? "[name].mjs" : "[name].ts"),
   });
   await built.close();
-  const chunks = new Map(output.map((chunk) => [chunk.fileName, chunk]));
+  const written: Chunk[] = output.filter((file) => file.type === "chunk");
+  const chunks = new Map(written.map((chunk) => [chunk.fileName, chunk]));
   const programs = new Map<string, Program>();
   for (const file of files) {
-    const entry = output.find(({ facadeModuleId }) => facadeModuleId === join(entries, file));
+    const entry = written.find(({ facadeModuleId }) => facadeModuleId === join(entries, file));
     if (entry === undefined) throw new Error(`${file} was not built`);
     programs.set(file, { path: join(folder, entry.fileName), modules: modulesOf(entry, chunks) });
   }
