@@ -99,12 +99,11 @@ describe.each(Object.entries(COMPILERS))("%s", (name, tsc) => {
       (path, i) =>
         `import * as m${i} from "gopark${path.slice(1)}";\nexport const k${i}: string[] = Object.keys(m${i});`,
     );
+    const commonjsWay =
+      name === "TypeScript 5.2" ? { module: "commonjs", moduleResolution: "node" } : { module: "nodenext" };
     const ways: [Project, object][] = [
       [esm, { module: "nodenext" }],
-      [commonjs, { module: "nodenext" }],
-      ...(name === "TypeScript 5.2"
-        ? [[commonjs, { module: "commonjs", moduleResolution: "node" }] as [Project, object]]
-        : []),
+      [commonjs, commonjsWay],
     ];
     for (const [home, options] of ways) {
       home.write("all.ts", text.join("\n"));
