@@ -13,8 +13,8 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
-    // These need what `npm run http`, `npm run observe`, `npm run runtimes` and `npm run consumers` install.
-    exclude: ["test/consumers/**", "test/http/**", "test/observe/**", "test/runtimes/**", "**/node_modules/**"],
+    // These need what `npm run consumers`, `redis`, `http`, `observe` and `runtimes` install.
+    exclude: ["test/consumers/**", "test/fleet/**", "test/http/**", "test/observe/**", "test/runtimes/**", "**/node_modules/**"],
     setupFiles: ["test/setup.ts"],
     globalSetup: ["test/support/build.ts"],
     execArgv: ["--expose-gc"],

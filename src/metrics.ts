@@ -117,6 +117,7 @@ const INSTRUMENTS: readonly Instrument[] = [
   byName("gopark_workers_size", "Tasks that may run at once.", "workers", (it) => it.free() + it.running()),
   byName("gopark_workers_running", "Tasks that hold a slot.", "workers", (it) => it.running()),
   byName("gopark_workers_waiting", "Tasks that wait for a slot.", "workers", (it) => it.waiting()),
+  byName("gopark_redis_up", "Links to Redis that are answered in time.", "redisLink", (it) => Number(it.available())),
 ];
 
 /** A gauge of all kinds of a class. */

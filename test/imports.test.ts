@@ -22,6 +22,7 @@ const MODULES: Record<string, readonly string[]> = {
   http: ["breaker", "context", "rate", "retry", "semaphore", "time"],
   pipeline: ["channel", "select", "context", "time"],
   pool: [],
+  redis: ["context", "rate", "semaphore"],
   retry: ["context", "time"],
   shardmap: [],
   signal: ["context", "time"],
@@ -72,6 +73,7 @@ const LAYERS: Record<string, readonly string[]> = {
   pprof: ["data", "host", "time", "track", "wait"],
   http: ["breaker", "data", "host", "time", "track", "wait"],
   bubble: ["data", "host", "time", "track"],
+  redis: ["data", "host", "time", "track", "wait"],
 };
 
 interface Import {

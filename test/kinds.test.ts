@@ -5,6 +5,7 @@
 import "gopark";
 import "gopark/http";
 import "gopark/pprof";
+import "gopark/redis";
 import { expect, test } from "vitest";
 import { allKinds } from "../src/internal/track/tracker.ts";
 
@@ -32,6 +33,12 @@ const KINDS: Record<string, [kindClass: string, entryPoints: string[]]> = {
   "pipeline end": ["wait", STAGE],
   "pool object": ["resource", ["use", "lease", "get"]],
   "rate wait": ["wait", ["wait", "wait"]],
+  "redis limiter call": ["wait", ["allow", "reserve", "wait"]],
+  "redis limiter wait": ["wait", ["allow", "reserve", "wait"]],
+  "redis permit": ["wait", ["withPermit", "permit", "tryPermit"]],
+  "redis semaphore unit": ["resource", ["withPermit", "permit", "tryPermit"]],
+  "redis lock": ["wait", ["withLock", "lock", "tryLock"]],
+  "redis held lock": ["resource", ["withLock", "lock", "tryLock"]],
   sleep: ["wait", ["sleep"]],
   timer: ["resource", ["Timer", "reset", "afterFunc", "reset"]],
   ticker: ["resource", ["Ticker", "reset"]],

@@ -9,6 +9,7 @@ interface Host {
   readonly setImmediate?: (fn: () => void) => unknown;
   readonly MessageChannel?: new () => { readonly port1: Port; readonly port2: Port };
   readonly reportError?: (error: unknown) => void;
+  readonly crypto: { randomUUID(): string };
   readonly Deno?: { refTimer(id: number): void; unrefTimer(id: number): void };
   readonly process?: {
     getBuiltinModule?(name: string): unknown;

@@ -1,0 +1,292 @@
+/**
+ * The scripts that Redis runs. Each runs alone: between two scripts nothing of ours is half done.
+ *
+ * What all have in common: `KEYS` are in one slot of a cluster. The first two arguments are the clock and `notAfter`.
+ * The answer begins with the time of the server; an answer of nothing else says that `notAfter` had passed, and that
+ * nothing was done. Times are in microseconds since 2025, by the server's clock: such numbers are exact in a double,
+ * with seven bits to spare. The clock is empty, but in tests: "=" and a time stands for that time, and a number is
+ * added to the server's own.
+ *
+ * Numbers become text by `string.format`: Lua's own conversion keeps 14 digits.
+ */
+import { sha1 } from "../data/sha1.ts";
+
+/** A script, and the hash by which the server knows it. */
+export class Script {
+  readonly text: string;
+  private hash: string | undefined = undefined;
+
+  constructor(...parts: readonly string[]) {
+    this.text = parts.join("").trim();
+  }
+
+  get sha(): string {
+    this.hash ??= sha1(this.text);
+    return this.hash;
+  }
+}
+
+/** The beginning of 2025, in epoch milliseconds. */
+export const EPOCH: number = Date.UTC(2025, 0, 1);
+
+const TIME = `
+local t = redis.call('TIME')
+t = (t[1] - ${EPOCH / 1000}) * 1000000 + t[2]
+local clock = ARGV[1]
+if string.sub(clock, 1, 1) == '=' then
+  t = tonumber(string.sub(clock, 2))
+elseif clock ~= '' then
+  t = t + tonumber(clock)
+end
+if t > tonumber(ARGV[2]) then return { t } end
+`;
+
+/**
+ * The bucket of golang.org/x/time/rate, with Go's arithmetic, in one string: `tokens last event most`.
+ *
+ * Between any two scripts:
+ *
+ * - there is no key, and the bucket is full; or `tokens` is what it held at `last`, negative while tokens to come are
+ *   reserved;
+ * - `event` is the time to act of the newest that was allowed, in nanoseconds after `last`: so it is a whole number
+ *   that is exact in a double;
+ * - `most` is the largest burst of those that have asked since the key was made, and the key lives at least until the
+ *   bucket would be full by it. So a request of a smaller burst, as they come during a deploy, does not fill the
+ *   bucket for one of a larger.
+ *
+ * If the clock is set back, `last` is later than now: then no tokens have come, and `last` goes back too with the next
+ * change. Nothing is granted early by it.
+ */
+const BUCKET = `
+local limit, burst = tonumber(ARGV[3]), tonumber(ARGV[4])
+local tokens, last, event, most = burst, t, -1e300, burst
+local state = redis.call('GET', KEYS[1])
+if state then
+  tokens, last, event, most = string.match(state, '(%S+) (%S+) (%S+) (%S+)')
+  tokens, last, event = tonumber(tokens), tonumber(last), tonumber(event)
+  most = math.max(tonumber(most), burst)
+end
+
+-- The tokens that come in so many nanoseconds.
+local function gained(ns)
+  local whole = math.floor(ns / 1e9)
+  return (whole + (ns - whole * 1e9) / 1e9) * limit
+end
+
+-- How many nanoseconds so many tokens take to come.
+local function time_for(n)
+  return math.floor(n / limit * 1e9)
+end
+
+tokens = math.min(tokens + gained(math.max(t - last, 0) * 1000), burst)
+
+-- Keeps the bucket as it is at t. A bucket that takes longer than 30 years is kept for ever, and one by a test's clock.
+local function keep()
+  state = string.format('%.17g %.17g %.17g %.17g', tokens, t, event, most)
+  local ms = math.ceil((most - tokens) / limit * 1000) + 1
+  if ms < 1e12 and string.sub(clock, 1, 1) ~= '=' then
+    redis.call('SET', KEYS[1], state, 'PX', string.format('%.0f', ms))
+  else
+    redis.call('SET', KEYS[1], state)
+  end
+end
+`;
+
+/**
+ * Takes tokens. Arguments: limit, burst, and for each request n and the longest wait in nanoseconds. Answers for each
+ * how long it is to wait, in nanoseconds: 0 for not at all; -1 where that would be longer, or n is over the burst, and
+ * nothing was taken for it. Requests are served in their order.
+ */
+export const TAKE: Script = new Script(
+  TIME,
+  BUCKET,
+  `
+local reply, changed = { t }, false
+for i = 5, #ARGV, 2 do
+  local n, longest = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
+  local left, wait = tokens - n, 0
+  if left < 0 then wait = time_for(-left) end
+  if n > burst or wait > longest then
+    reply[#reply + 1] = -1
+  else
+    tokens, event, changed = left, wait, true
+    reply[#reply + 1] = wait
+  end
+end
+if changed then keep() end
+return reply
+`,
+);
+
+/**
+ * Gives back what a request took that will not act. Arguments: limit, burst, n, the time of the answer to it, and its
+ * wait. Gives back nothing once its time to act has passed, else the tokens that later requests do not depend on, and
+ * never more than it took. Answers whether there were any.
+ */
+export const GIVE_BACK: Script = new Script(
+  TIME,
+  BUCKET,
+  `
+local n, taken, wait = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local now, mine = (t - last) * 1000, (taken - last) * 1000 + wait
+if not state or mine < now then return { t, 0 } end
+local unused = n - gained(math.max(event - mine, 0))
+if unused <= 0 then return { t, 0 } end
+tokens = math.min(tokens + unused, burst)
+-- If it was the newest, the one before it is now, as far as Go computes that.
+if mine == event and mine - time_for(n) >= now then event = mine - time_for(n) end
+event = event - now
+keep()
+return { t, 1 }
+`,
+);
+
+/**
+ * A semaphore, in four keys: the leases by their expiry, the waiters by their number, the waiters by the time until
+ * which they count as alive, and a hash. The hash has for each lease `n fence`, for each waiter `n size lease channel`,
+ * and three counters: `held`, `seq` and `fence`.
+ *
+ * Between any two scripts:
+ *
+ * - `held` is the sum of the units of all leases;
+ * - an id is a lease, or a waiter, or neither;
+ * - if anyone waits, the first that is alive does not fit: its n is over its size less `held`. Units may be free for
+ *   smaller ones behind it, which do not overtake. Exception: until the next script, a lease that has expired still
+ *   counts, and a waiter that is dead still stands before others.
+ *
+ * Each request brings the size that its own process knows. So while sizes differ, as during a deploy, the units held
+ * are never above the largest.
+ *
+ * The fence of a lease is higher than those of all leases before it, even where all data were lost meanwhile: it is at
+ * least the time of the server.
+ *
+ * A hash that no script touches for a day goes away: leases are shorter, and its counters are not needed then.
+ */
+const SEMAPHORE = `
+local leases, waiters, alive, hash = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local counters = redis.call('HMGET', hash, 'held', 'seq', 'fence')
+local held, seq, fence = tonumber(counters[1] or 0), tonumber(counters[2] or 0), tonumber(counters[3] or 0)
+local changed = false
+
+local function text(n) return string.format('%.0f', n) end
+
+-- Ends a lease, or the waiting of a waiter; says whether there was one.
+local function end_lease(id)
+  if redis.call('ZREM', leases, id) == 0 then return false end
+  held = held - tonumber(string.match(redis.call('HGET', hash, id) or '0', '%S+'))
+  redis.call('HDEL', hash, id)
+  changed = true
+  return true
+end
+local function end_wait(id)
+  if redis.call('ZREM', waiters, id) == 0 then return false end
+  redis.call('ZREM', alive, id)
+  redis.call('HDEL', hash, id)
+  return true
+end
+
+local function grant(id, n, lease)
+  held, fence, changed = held + n, math.max(fence + 1, t), true
+  redis.call('ZADD', leases, text(t + lease), id)
+  redis.call('HSET', hash, id, text(n) .. ' ' .. text(fence))
+end
+
+-- Drops what has expired and who is dead.
+local function expire()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', text(t))) do end_lease(id) end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', alive, '-inf', text(t))) do end_wait(id) end
+end
+
+-- Grants to the waiters at the front what fits, and tells them.
+local function admit()
+  while true do
+    local id = redis.call('ZRANGE', waiters, 0, 0)[1]
+    if not id then return end
+    local n, size, lease, channel = string.match(redis.call('HGET', hash, id) or '', '(%S+) (%S+) (%S+) (%S+)')
+    if n and held + n > tonumber(size) then return end
+    end_wait(id)
+    if n then
+      grant(id, tonumber(n), tonumber(lease))
+      redis.call('PUBLISH', channel, id .. '|' .. text(fence) .. '|' .. text(t + lease))
+    end
+  end
+end
+
+-- Keeps the counters, and the hash for a day.
+local function keep()
+  if changed then redis.call('HSET', hash, 'held', text(held), 'seq', text(seq), 'fence', text(fence)) end
+  redis.call('PEXPIRE', hash, 86400000)
+end
+
+expire()
+`;
+
+/**
+ * Takes units, or keeps the place of a waiter. Arguments: id, n, size, the lease and the time for which a waiter counts
+ * as alive, both in microseconds, and the channel on which the waiter is told; an empty one if it is not to wait, which
+ * is refused while others wait. Asked again with one id, it answers about the lease or the place that this has: the
+ * lease is renewed, and the waiter counts as alive again.
+ *
+ * Answers 1 and the fence if the units are held; else 0, and for the first waiter, or one that is not to wait, in how
+ * many microseconds the next lease expires (-1 if there is none).
+ */
+export const ACQUIRE: Script = new Script(
+  TIME,
+  SEMAPHORE,
+  `
+local id, n, size, lease = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local channel = ARGV[8]
+admit()
+local mine
+if redis.call('ZSCORE', leases, id) then
+  redis.call('ZADD', leases, text(t + lease), id)
+  mine = tonumber(string.match(redis.call('HGET', hash, id) or '', '%S+ (%S+)') or 0)
+elseif redis.call('ZSCORE', waiters, id) then
+  redis.call('ZADD', alive, text(t + ARGV[7]), id)
+elseif held + n <= size and redis.call('ZCARD', waiters) == 0 then
+  grant(id, n, lease)
+  mine = fence
+elseif channel ~= '' then
+  seq, changed = seq + 1, true
+  redis.call('ZADD', waiters, text(seq), id)
+  redis.call('ZADD', alive, text(t + ARGV[7]), id)
+  redis.call('HSET', hash, id, table.concat({ ARGV[4], ARGV[5], ARGV[6], channel }, ' '))
+end
+keep()
+if mine then return { t, 1, mine } end
+local next = -1
+if channel == '' or redis.call('ZRANK', waiters, id) == 0 then
+  local first = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
+  if first[2] then next = math.max(first[2] - t, 0) end
+end
+return { t, 0, next }
+`,
+);
+
+/** Renews a lease. Arguments: id, and the lease in microseconds. Answers 1, or 0 if the lease is not known any more. */
+export const RENEW: Script = new Script(
+  TIME,
+  SEMAPHORE,
+  `
+local id, lease = ARGV[3], tonumber(ARGV[4])
+local known = redis.call('ZSCORE', leases, id)
+if known then redis.call('ZADD', leases, text(t + lease), id) end
+admit()
+keep()
+return { t, known and 1 or 0 }
+`,
+);
+
+/** Ends the lease or the waiting of an id, if there is one. Argument: id. Answers 1 if there was a lease, else 0. */
+export const RELEASE: Script = new Script(
+  TIME,
+  SEMAPHORE,
+  `
+local id = ARGV[3]
+local known = end_lease(id)
+if not known then end_wait(id) end
+admit()
+keep()
+return { t, known and 1 or 0 }
+`,
+);
