@@ -203,7 +203,7 @@ export class KeyLimiter {
     if (limit === Number.POSITIVE_INFINITY) return true;
     if (n > burst) return false;
     try {
-      return (await take(this.#bucket, ASK, undefined, n, Number.NEGATIVE_INFINITY)) !== undefined;
+      return (await take(this.#bucket, ASK, undefined, n, "now")) !== undefined;
     } catch (error) {
       return this.#insteadOf(error).allow(n);
     }

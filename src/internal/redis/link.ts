@@ -177,11 +177,8 @@ export class Link {
     // What they have posted is sent, and what is out is answered. Each call settles in time.
     await new Promise<void>((resolve) => this.post(resolve));
     await Promise.all([...this.#calls].map((call) => call.ended));
-    try {
-      await this.#unsubscribe?.();
-    } catch {
-      // The connection is gone, and the subscription with it.
-    }
+    // Not awaited: a client may keep it for as long as it has no connection, and then the subscription is gone, too.
+    void this.#unsubscribe?.().catch(() => {});
   }
 
   /** @internal */

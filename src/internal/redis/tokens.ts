@@ -31,10 +31,12 @@ export interface Taken {
   readonly serverTime: number;
 }
 
+type Latest = number | "now";
+
 interface Request {
   readonly n: number;
-  /** The latest time to act. Minus Infinity for now. */
-  readonly latest: number;
+  /** The latest time to act; "now" for when it is asked, whenever that is. */
+  readonly latest: Latest;
   /** Set when its caller has left while the call was out. */
   left: boolean;
 }
@@ -61,7 +63,7 @@ class Batch implements CancelHooks<Wait<Taken | undefined, Request>> {
     return this.requests.length >= MOST_REQUESTS;
   }
 
-  add(source: Source | undefined, n: number, latest: number): Promise<Taken | undefined> {
+  add(source: Source | undefined, n: number, latest: Latest): Promise<Taken | undefined> {
     const request: Request = { n, latest, left: false };
     this.requests.push(request);
     return this.waiters.park(source, request);
@@ -78,7 +80,8 @@ class Batch implements CancelHooks<Wait<Taken | undefined, Request>> {
     const t = now();
     const args = [String(limit), String(burst)];
     for (const { n, latest } of this.requests) {
-      args.push(String(n), String(Math.min(Math.max(Math.floor((latest - t) * 1e6), 0), LONGEST)));
+      const longest = latest === "now" ? 0 : Math.min(Math.floor((latest - t) * 1e6), LONGEST);
+      args.push(String(n), String(longest));
     }
     const late = (answer: Answer) => this.giveBackAll(answer);
     link.call(TAKE, [key], args, { until: this.until, late }).then(
@@ -124,7 +127,7 @@ export function take(
   kind: Kind,
   source: Source | undefined,
   n: number,
-  latest: number,
+  latest: Latest,
 ): Promise<Taken | undefined> {
   const { link, key, limit, burst } = bucket;
   const pending = batches.get(link) ?? new Map<string, Batch>();
