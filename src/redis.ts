@@ -236,7 +236,7 @@ export class KeyLimiter {
    *   from 0 to 2⁵³−1;
    * - the context's error or the signal's reason, if `ctx` has ended or ends while waiting, at once, even while Redis
    *   is being asked;
-   * - Error, if the wait would last beyond the deadline of `ctx` or longer than `maxWait`. Its cause is a
+   * - Error, if the wait would last beyond the deadline of `ctx`, longer than `maxWait`, or for ever. Its cause is a
    *   DeadlineExceeded;
    * - {@link UnavailableError} and TypeError, as {@link allow} does.
    */
@@ -263,9 +263,7 @@ export class KeyLimiter {
       return this.#insteadOf(error).wait(ctx, n);
     }
     if (taken === undefined) {
-      const what = deadline <= longest ? "context deadline" : `maxWait, ${this.#maxWait} ms`;
-      const cause = withoutStack(() => new DeadlineExceeded());
-      throw withoutStack(() => new Error(`rate: Wait(n=${n}) would exceed ${what}`, { cause }));
+      throw tooLong(n, deadline, longest, this.#maxWait);
     }
     if (taken.wait === 0) return;
     const reserved: Reserved = { ...taken, bucket };
@@ -283,6 +281,15 @@ export class KeyLimiter {
     if (this.#substitute === undefined || !(error instanceof UnavailableError)) throw error;
     return this.#substitute;
   }
+}
+
+/** The error of a wait that would last longer than it may. */
+function tooLong(n: number, deadline: number, longest: number, maxWait: number): Error {
+  const latest = Math.min(deadline, longest);
+  const bound = deadline <= longest ? "context deadline" : `maxWait, ${maxWait} ms`;
+  const why = latest === Number.POSITIVE_INFINITY ? "would never end" : `would exceed ${bound}`;
+  const cause = withoutStack(() => new DeadlineExceeded());
+  return withoutStack(() => new Error(`rate: Wait(n=${n}) ${why}`, { cause }));
 }
 
 function reservation(bucket: Bucket, taken: Taken): Reservation {

@@ -28,8 +28,10 @@ import {
 } from "gopark";
 import * as admission from "gopark/admission";
 import type { ReceiveChannel, SendChannel } from "gopark/channel";
+import * as http from "gopark/http";
 import * as pprof from "gopark/pprof";
 import { nodeHandler } from "gopark/pprof/node";
+import * as redis from "gopark/redis";
 import type { Selectable } from "gopark/select";
 import * as signal from "gopark/signal";
 import * as synctest from "gopark/synctest";
@@ -388,4 +390,23 @@ export function servers(ctx: Context): unknown[] {
   // @ts-expect-error: a server of HTTP/2 has sessions.
   void signal.drain(compatible, ctx);
   return [plain, compatible, short, signal.drain(plain, ctx.signal, { grace: 1 })];
+}
+
+/** The limits of a fleet fit where those of a process do, and the clients that are known fit a link. */
+export async function fleet(link: redis.Link): Promise<unknown[]> {
+  const limiter = new redis.Limiter(link, "stock", 10, 5, { fallback: new rate.KeyedLimiter(1, 1) });
+  const sem = new redis.Weighted(link, "stock", 3);
+  const caller = new http.SafeCaller({ rate: limiter, concurrency: sem, perHost: () => sem });
+  admission.rateLimit({ limit: 1, window: 1, limits: limiter });
+  // @ts-expect-error: a limiter below a key has none below it.
+  limiter.at("a").at("b");
+  // @ts-expect-error: a fence is of a lock alone.
+  (await sem.permit(undefined)).fence;
+  expectTypeOf(await sem.withPermit(undefined, 2, (ctx) => ctx.deadline())).toEqualTypeOf<number | undefined>();
+  expectTypeOf(await new redis.Mutex(link, "k").withLock(undefined, (_, { fence }) => fence)).toEqualTypeOf<number>();
+  // @ts-expect-error: a client of another kind.
+  redis.connect({ send: async () => 1 });
+  // @ts-expect-error: no fallback.
+  new redis.Limiter(link, "stock", 10, 5, { fallback: "shut" });
+  return [caller, redis.connect({ customCommand: async (command: string[]) => command })];
 }

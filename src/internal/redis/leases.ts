@@ -19,7 +19,15 @@ import { withoutStack } from "../host/errors.ts";
 import { now } from "../time/clock.ts";
 import { type Alarm, arm, disarm, refTimer, unrefTimer } from "../time/timers.ts";
 import { completedWith, failedWith, RESOLVED } from "../time/turn.ts";
-import { erase, isDue, type Kind, type LeakRecord, makeRecord, type PublicFunction } from "../track/tracker.ts";
+import {
+  erase,
+  isDue,
+  type Kind,
+  type LeakRecord,
+  makeRecord,
+  onBehalfOf,
+  type PublicFunction,
+} from "../track/tracker.ts";
 import { sourceOf } from "../wait/foreign.ts";
 import type { Cancel } from "../wait/source.ts";
 import { type CancelHooks, Wait, Waiters } from "../wait/wait.ts";
@@ -378,7 +386,7 @@ export class Holding implements Alarm, Closable {
   /** Begins to count and to renew it. Called once. `stack` is where the lease was asked for, if that was recorded. */
   open(values: Context, fence: number, stack: string | undefined): Lease {
     const { link, leaseKind, entryPoints, make } = this.options;
-    const { ctx, cancel } = withCancel(values);
+    const { ctx, cancel } = onBehalfOf(stack, () => withCancel(values));
     const lease = make(this, ctx, fence);
     this.cancel = cancel;
     this.lease = new WeakRef(lease);
