@@ -1,6 +1,7 @@
 /**
  * Tests the library with programs of other projects.
  *
+ *   npm run redis         gopark/redis with redis-server and the clients for it; its package is test/fleet
  *   npm run http          gopark/http and gopark/admission with HTTP clients and frameworks
  *   npm run observe       gopark/metrics with the clients and tools for watching a program
  *   npm run consumers     projects that install the package: compilers, bundlers, test runners, versions of Node

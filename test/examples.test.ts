@@ -14,6 +14,7 @@ const NOT_RUN: Record<string, number> = {
   "docs/go-to-typescript.md": 1, // imports alone
   "docs/http.md": 2, // with undici, which is not installed here
   "docs/leak.md": 2, // set-ups of vitest, node:test and jest
+  "docs/redis.md": 1, // with a client, which is not installed here
   "docs/synctest.md": 1, // a test of vitest
   "src/leak/vitest.ts": 1, // a set-up file of vitest
 };
