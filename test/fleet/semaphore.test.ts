@@ -107,6 +107,42 @@ describe.runIf(hasRedis)("a semaphore", () => {
     await stopped.ended;
   });
 
+  test("a waiter that is killed: its place goes when the server has not heard of it for a lease", async () => {
+    const job = { name: "holder", port: server.port, key: "dead", size: 2, n: 2, lease: 600, timeout: 300 };
+    const sem = new Weighted(linked(), "dead", 2, { lease: 600 });
+    await using lease = await sem.permit(background());
+    const waiter = new Member(job);
+    await untilQueued("dead", 1);
+    const behind = sem.permit(background());
+    await untilQueued("dead", 2);
+    await waiter.kill();
+    await using next = await behind;
+    expect([lease.valid(), next.valid()]).toEqual([true, true]);
+  });
+
+  test("an answer that is lost, and the request asked twice: one lease", async () => {
+    let lost = 0;
+    const real = server.client();
+    const lossy = {
+      async evalsha(sha: string, keyCount: number, ...rest: string[]) {
+        const answer = (await real.evalsha(sha, keyCount, ...rest)) as unknown[];
+        if (answer.length > 1 && lost++ < 1) throw new Error("the connection is closed");
+        return answer;
+      },
+      eval: (script: string, keyCount: number, ...rest: string[]) => real.eval(script, keyCount, ...rest),
+    };
+    const link = connect(lossy, { timeout: 1000 });
+    links.push(link);
+    const sem = new Weighted(linked(), "twice", 2);
+    await (await sem.permit(background())).release(); // The server knows the scripts.
+    const lease = await new Weighted(link, "twice", 2).permit(background());
+    expect([lost, lease.valid()]).toEqual([2, true]);
+    expect(await client.zcard("{gopark:semaphore:twice}:leases")).toBe(1);
+    expect(await client.hget("{gopark:semaphore:twice}:state", "held")).toBe("1");
+    expect(await lease.release()).toBe(true);
+    expect(await client.hget("{gopark:semaphore:twice}:state", "held")).toBe("0");
+  });
+
   test("a cancelled waiter at the front lets the next one in", async () => {
     const [a, b] = [new Weighted(linked(), "front", 2), new Weighted(linked(), "front", 2)];
     const held = await a.permit(background());

@@ -35,7 +35,7 @@ export interface NodeRedisSubscriber {
 /** A connection on which nothing else is asked: Redis allows one that subscribes no other commands. */
 export type Subscriber = IoredisSubscriber | NodeRedisSubscriber;
 
-/** Runs scripts, by their SHA-1 or by their text. Rejects with what the client does. */
+/** Runs scripts, by their SHA-1 or by their text. Rejects, or throws, as the client does. */
 export interface Runner {
   byHash(sha: string, keys: string[], args: string[]): Promise<unknown>;
   byText(script: string, keys: string[], args: string[]): Promise<unknown>;
@@ -51,23 +51,22 @@ export function runnerOf(client: Client, what: string): Runner {
   if (has(client, "evalsha") && has(client, "eval")) {
     const ioredis = client as IoredisClient;
     return {
-      byHash: async (sha, keys, args) => ioredis.evalsha(sha, keys.length, ...keys, ...args),
-      byText: async (script, keys, args) => ioredis.eval(script, keys.length, ...keys, ...args),
+      byHash: (sha, keys, args) => ioredis.evalsha(sha, keys.length, ...keys, ...args),
+      byText: (script, keys, args) => ioredis.eval(script, keys.length, ...keys, ...args),
     };
   }
   if (has(client, "evalSha") && has(client, "eval")) {
     const nodeRedis = client as NodeRedisClient;
     return {
-      byHash: async (sha, keys, args) => nodeRedis.evalSha(sha, { keys, arguments: args }),
-      byText: async (script, keys, args) => nodeRedis.eval(script, { keys, arguments: args }),
+      byHash: (sha, keys, args) => nodeRedis.evalSha(sha, { keys, arguments: args }),
+      byText: (script, keys, args) => nodeRedis.eval(script, { keys, arguments: args }),
     };
   }
   if (has(client, "customCommand")) {
     const glide = client as GlideClient;
     return {
-      byHash: async (sha, keys, args) => glide.customCommand(["EVALSHA", sha, String(keys.length), ...keys, ...args]),
-      byText: async (script, keys, args) =>
-        glide.customCommand(["EVAL", script, String(keys.length), ...keys, ...args]),
+      byHash: (sha, keys, args) => glide.customCommand(["EVALSHA", sha, String(keys.length), ...keys, ...args]),
+      byText: (script, keys, args) => glide.customCommand(["EVAL", script, String(keys.length), ...keys, ...args]),
     };
   }
   throw notClient(client, what);

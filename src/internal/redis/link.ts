@@ -198,28 +198,29 @@ export class Link {
 
   /** @internal Calls `send` in the next macrotask, outside of all async contexts. */
   post(send: () => void): void {
-    if (this.#posted.push(send) > 1) return;
-    inRootContext(() =>
-      macrotask(() => {
-        const posted = this.#posted;
-        this.#posted = [];
-        for (const send of posted) guarded(send);
-      }),
-    );
+    if (this.#posted.push(send) === 1) inRootContext(this.#flushLater);
   }
+
+  readonly #flush = (): void => {
+    const posted = this.#posted;
+    this.#posted = [];
+    for (const send of posted) guarded(send);
+  };
+
+  readonly #flushLater = (): void => macrotask(this.#flush);
 
   /**
    * @internal
    * Runs a script. To be called in a function that was {@link post}ed. Rejects with UnavailableError, and with nothing
    * else.
    */
-  async call(script: Script, keys: string[], args: string[], options: CallOptions = {}): Promise<Answer> {
-    const call = new Call(this, script, keys, args, options);
+  call(script: Script, keys: string[], args: string[], options: CallOptions = {}): Promise<Answer> {
     const refusal = this.#refusal();
     if (refusal !== undefined) {
       this.#failed++;
-      throw refusal;
+      return Promise.reject(refusal);
     }
+    const call = new Call(this, script, keys, args, options);
     this.#calls.add(call);
     arm(call);
     if (call.holds) refTimer();

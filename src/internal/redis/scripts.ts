@@ -7,7 +7,8 @@
  * with seven bits to spare. The clock is empty, but in tests: "=" and a time stands for that time, and a number is
  * added to the server's own.
  *
- * Numbers become text by `string.format`: Lua's own conversion keeps 14 digits.
+ * Numbers that become part of a text do so by `string.format`: Lua's own conversion keeps 14 digits. That of the
+ * arguments of a command keeps all.
  */
 import { sha1 } from "../data/sha1.ts";
 
@@ -33,10 +34,8 @@ const TIME = `
 local t = redis.call('TIME')
 t = (t[1] - ${EPOCH / 1000}) * 1000000 + t[2]
 local clock = ARGV[1]
-if string.sub(clock, 1, 1) == '=' then
-  t = tonumber(string.sub(clock, 2))
-elseif clock ~= '' then
-  t = t + tonumber(clock)
+if clock ~= '' then
+  if string.sub(clock, 1, 1) == '=' then t = tonumber(string.sub(clock, 2)) else t = t + clock end
 end
 if t > tonumber(ARGV[2]) then return { t } end
 `;
@@ -59,36 +58,33 @@ if t > tonumber(ARGV[2]) then return { t } end
  */
 const BUCKET = `
 local limit, burst = tonumber(ARGV[3]), tonumber(ARGV[4])
-local tokens, last, event, most = burst, t, -1e300, burst
-local state = redis.call('GET', KEYS[1])
-if state then
-  tokens, last, event, most = string.match(state, '(%S+) (%S+) (%S+) (%S+)')
-  tokens, last, event = tonumber(tokens), tonumber(last), tonumber(event)
-  most = math.max(tonumber(most), burst)
-end
+local tokens, last, event, most = burst, t, -1e18, burst
 
--- The tokens that come in so many nanoseconds.
+-- The tokens that come in so many nanoseconds, with Go's rounding: whole seconds and the rest apart.
 local function gained(ns)
   local whole = math.floor(ns / 1e9)
   return (whole + (ns - whole * 1e9) / 1e9) * limit
 end
 
--- How many nanoseconds so many tokens take to come.
-local function time_for(n)
-  return math.floor(n / limit * 1e9)
+local state = redis.call('GET', KEYS[1])
+if state then
+  tokens, last, event, most = string.match(state, '(%S+) (%S+) (%S+) (%S+)')
+  tokens, last, event, most = tonumber(tokens), tonumber(last), tonumber(event), tonumber(most)
+  if burst > most then most = burst end
+  if t > last then tokens = tokens + gained((t - last) * 1000) end
+  if tokens > burst then tokens = burst end
 end
+`;
 
-tokens = math.min(tokens + gained(math.max(t - last, 0) * 1000), burst)
-
--- Keeps the bucket as it is at t. A bucket that takes longer than 30 years is kept for ever, and one by a test's clock.
-local function keep()
-  state = string.format('%.17g %.17g %.17g %.17g', tokens, t, event, most)
-  local ms = math.ceil((most - tokens) / limit * 1000) + 1
-  if ms < 1e12 and string.sub(clock, 1, 1) ~= '=' then
-    redis.call('SET', KEYS[1], state, 'PX', string.format('%.0f', ms))
-  else
-    redis.call('SET', KEYS[1], state)
-  end
+// Keeps the bucket as it is at t. One that takes longer than 30 years to fill is kept for ever, and so is one by a
+// test's clock.
+const KEEP = `
+state = string.format('%.17g %.0f %.0f %.0f', tokens, t, event, most)
+local ms = math.ceil((most - tokens) / limit * 1000) + 1
+if ms < 1e12 and string.sub(clock, 1, 1) ~= '=' then
+  redis.call('SET', KEYS[1], state, 'PX', ms)
+else
+  redis.call('SET', KEYS[1], state)
 end
 `;
 
@@ -103,19 +99,20 @@ export const TAKE: Script = new Script(
   `
 local reply, changed = { t }, false
 for i = 5, #ARGV, 2 do
-  local n, longest = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
+  local n = tonumber(ARGV[i])
   local left, wait = tokens - n, 0
-  if left < 0 then wait = time_for(-left) end
-  if n > burst or wait > longest then
+  if left < 0 then wait = math.floor(-left / limit * 1e9) end
+  if n > burst or wait > tonumber(ARGV[i + 1]) then
     reply[#reply + 1] = -1
   else
     tokens, event, changed = left, wait, true
     reply[#reply + 1] = wait
   end
 end
-if changed then keep() end
-return reply
+if not changed then return reply end
 `,
+  KEEP,
+  "return reply",
 );
 
 /**
@@ -130,16 +127,19 @@ export const GIVE_BACK: Script = new Script(
 local n, taken, wait = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local now, mine = (t - last) * 1000, (taken - last) * 1000 + wait
 if not state or mine < now then return { t, 0 } end
-local unused = n - gained(math.max(event - mine, 0))
+-- The tokens that come until the newest may act are promised to those after this one.
+local unused = n
+if event > mine then unused = n - gained(event - mine) end
 if unused <= 0 then return { t, 0 } end
 tokens = math.min(tokens + unused, burst)
 -- If it was the newest, the one before it is now, as Go computes that. This is rounded: where Go compares exactly, of
 -- several that are given back one after the other it loses some.
-if math.abs(mine - event) <= 2 and mine - time_for(n) >= now then event = mine - time_for(n) end
-event = event - now
-keep()
-return { t, 1 }
+local before = mine - math.floor(n / limit * 1e9)
+if math.abs(mine - event) <= 2 and before >= now then event = before end
+event = math.max(event - now, -1e18)
 `,
+  KEEP,
+  "return { t, 1 }",
 );
 
 /**
@@ -161,65 +161,54 @@ return { t, 1 }
  * The fence of a lease is higher than those of all leases before it, even where all data were lost meanwhile: it is at
  * least the time of the server.
  *
- * A hash that no script touches for a day goes away: leases are shorter, and its counters are not needed then.
+ * A hash goes away a day after the last request or renewal: leases are shorter, and its counters are not needed then.
  */
 const SEMAPHORE = `
 local leases, waiters, alive, hash = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local counters = redis.call('HMGET', hash, 'held', 'seq', 'fence')
 local held, seq, fence = tonumber(counters[1] or 0), tonumber(counters[2] or 0), tonumber(counters[3] or 0)
-local changed = false
-
-local function text(n) return string.format('%.0f', n) end
 
 -- Ends a lease, or the waiting of a waiter; says whether there was one.
 local function end_lease(id)
   if redis.call('ZREM', leases, id) == 0 then return false end
   held = held - tonumber(string.match(redis.call('HGET', hash, id) or '0', '%S+'))
   redis.call('HDEL', hash, id)
-  changed = true
+  redis.call('HSET', hash, 'held', held)
   return true
 end
 local function end_wait(id)
-  if redis.call('ZREM', waiters, id) == 0 then return false end
+  if redis.call('ZREM', waiters, id) == 0 then return end
   redis.call('ZREM', alive, id)
   redis.call('HDEL', hash, id)
-  return true
 end
 
 local function grant(id, n, lease)
-  held, fence, changed = held + n, math.max(fence + 1, t), true
-  redis.call('ZADD', leases, text(t + lease), id)
-  redis.call('HSET', hash, id, text(n) .. ' ' .. text(fence))
+  held, fence = held + n, math.max(fence + 1, t)
+  redis.call('ZADD', leases, t + lease, id)
+  redis.call('HSET', hash, id, string.format('%.0f %.0f', n, fence), 'held', held, 'fence', fence)
 end
 
--- Drops what has expired and who is dead.
-local function expire()
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', text(t))) do end_lease(id) end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', alive, '-inf', text(t))) do end_wait(id) end
-end
-
--- Grants to the waiters at the front what fits, and tells them.
+-- Grants to the waiters at the front what fits, and tells them. Says whether anyone waits.
 local function admit()
   while true do
     local id = redis.call('ZRANGE', waiters, 0, 0)[1]
-    if not id then return end
+    if not id then return false end
     local n, size, lease, channel = string.match(redis.call('HGET', hash, id) or '', '(%S+) (%S+) (%S+) (%S+)')
-    if n and held + n > tonumber(size) then return end
+    if n and held + n > tonumber(size) then return true end
     end_wait(id)
     if n then
       grant(id, tonumber(n), tonumber(lease))
-      redis.call('PUBLISH', channel, id .. '|' .. text(fence) .. '|' .. text(t + lease))
+      redis.call('PUBLISH', channel, string.format('%s|%.0f|%.0f', id, fence, t + lease))
     end
   end
 end
 
--- Keeps the counters, and the hash for a day.
-local function keep()
-  if changed then redis.call('HSET', hash, 'held', text(held), 'seq', text(seq), 'fence', text(fence)) end
-  redis.call('PEXPIRE', hash, 86400000)
+-- Drops the leases that have expired, and the waiters that are dead.
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', t)) do end_lease(id) end
+local waiting = redis.call('EXISTS', waiters) == 1
+if waiting then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', alive, '-inf', t)) do end_wait(id) end
 end
-
-expire()
 `;
 
 /**
@@ -237,23 +226,23 @@ export const ACQUIRE: Script = new Script(
   `
 local id, n, size, lease = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local channel = ARGV[8]
-admit()
+if waiting then waiting = admit() end
 local mine
 if redis.call('ZSCORE', leases, id) then
-  redis.call('ZADD', leases, text(t + lease), id)
+  redis.call('ZADD', leases, t + lease, id)
   mine = tonumber(string.match(redis.call('HGET', hash, id) or '', '%S+ (%S+)') or 0)
-elseif redis.call('ZSCORE', waiters, id) then
-  redis.call('ZADD', alive, text(t + ARGV[7]), id)
-elseif held + n <= size and redis.call('ZCARD', waiters) == 0 then
+elseif waiting and redis.call('ZSCORE', waiters, id) then
+  redis.call('ZADD', alive, t + ARGV[7], id)
+elseif held + n <= size and not waiting then
   grant(id, n, lease)
   mine = fence
 elseif channel ~= '' then
-  seq, changed = seq + 1, true
-  redis.call('ZADD', waiters, text(seq), id)
-  redis.call('ZADD', alive, text(t + ARGV[7]), id)
-  redis.call('HSET', hash, id, table.concat({ ARGV[4], ARGV[5], ARGV[6], channel }, ' '))
+  seq = seq + 1
+  redis.call('ZADD', waiters, seq, id)
+  redis.call('ZADD', alive, t + ARGV[7], id)
+  redis.call('HSET', hash, id, table.concat({ ARGV[4], ARGV[5], ARGV[6], channel }, ' '), 'seq', seq)
 end
-keep()
+redis.call('PEXPIRE', hash, 86400000)
 if mine then return { t, 1, mine } end
 local next = -1
 if channel == '' or redis.call('ZRANK', waiters, id) == 0 then
@@ -271,9 +260,9 @@ export const RENEW: Script = new Script(
   `
 local id, lease = ARGV[3], tonumber(ARGV[4])
 local known = redis.call('ZSCORE', leases, id)
-if known then redis.call('ZADD', leases, text(t + lease), id) end
-admit()
-keep()
+if known then redis.call('ZADD', leases, t + lease, id) end
+if waiting then admit() end
+redis.call('PEXPIRE', hash, 86400000)
 return { t, known and 1 or 0 }
 `,
 );
@@ -285,9 +274,10 @@ export const RELEASE: Script = new Script(
   `
 local id = ARGV[3]
 local known = end_lease(id)
-if not known then end_wait(id) end
-admit()
-keep()
+if waiting then
+  if not known then end_wait(id) end
+  admit()
+end
 return { t, known and 1 or 0 }
 `,
 );

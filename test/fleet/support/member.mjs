@@ -52,7 +52,7 @@ const jobs = {
   // Says whether its lease is held when it is told to go on.
   async holder() {
     const sem = new Weighted(link, job.key, job.size, { lease: job.lease });
-    const lease = await sem.permit(undefined);
+    const lease = await sem.permit(undefined, job.n ?? 1);
     say("+", at(), 1);
     process.stdin.on("data", async () => {
       const valid = lease.valid();
