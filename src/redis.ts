@@ -159,7 +159,7 @@ const waits = new TimedWaiters<Reserved>(WAIT, {
   afterCancels: () => {
     const reserved = cancelled.sort((a, b) => b.timeToAct - a.timeToAct);
     cancelled = [];
-    for (const it of reserved) giveBack(it.bucket, it);
+    for (const it of reserved) giveBack(it.bucket, it, true);
   },
 });
 
@@ -259,7 +259,6 @@ export class KeyLimiter {
     try {
       taken = await take(bucket, ASK, source, n, Math.min(deadline, longest));
     } catch (error) {
-      if (!(error instanceof UnavailableError)) throw error;
       return this.#insteadOf(error).wait(ctx, n);
     }
     if (taken === undefined) {
@@ -270,7 +269,7 @@ export class KeyLimiter {
     // It may have ended since the answer came.
     const ended = source.poll();
     if (ended !== undefined) {
-      giveBack(bucket, reserved);
+      giveBack(bucket, reserved, true);
       throw ended.error();
     }
     await onBehalfOf(stack, () => waits.parkUntil(reserved.timeToAct, source, reserved));
@@ -300,7 +299,7 @@ function reservation(bucket: Bucket, taken: Taken): Reservation {
     cancel() {
       if (isCancelled) return;
       isCancelled = true;
-      giveBack(bucket, taken);
+      giveBack(bucket, taken, false);
     },
   };
 }

@@ -28,7 +28,9 @@ async function check({ client, subscriber, end }: Pair, name: string): Promise<v
     Array(30).fill(true),
   );
 
-  const [sem, others] = [new Weighted(link, name, 2), new Weighted(other, name, 2)];
+  // So long that a waiter which is not told would ask much too late.
+  const lasting = { lease: 600_000 };
+  const [sem, others] = [new Weighted(link, name, 2, lasting), new Weighted(other, name, 2, lasting)];
   const lease = await sem.permit(background(), 2);
   expect(await others.tryPermit()).toBeUndefined();
   const waiting = others.permit(background());

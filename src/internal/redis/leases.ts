@@ -224,7 +224,8 @@ export class Request implements Alarm, Granted {
     link.post(() => {
       if (this.state !== "waiting") return; // Nothing has been asked, so nothing is to be taken back.
       const channel = this.waits ? link.channel() : undefined;
-      if (channel !== undefined) this.known = true;
+      const wasKnown = this.known;
+      this.known ||= channel !== undefined;
       const micros = String(lease * 1000);
       const args = [this.id, String(this.n), String(size), micros, micros, channel ?? ""];
       const sentAt = now();
@@ -237,6 +238,8 @@ export class Request implements Alarm, Granted {
         },
         (error) => {
           this.asking = false;
+          // Unless it was not even sent, it may have been executed, and the answer lost.
+          this.known = wasKnown || !link.isRefusal(error);
           this.onFailure(error);
         },
       );
@@ -279,9 +282,8 @@ export class Request implements Alarm, Granted {
   private onFailure(error: unknown): void {
     const { link } = this.leases.options;
     if (this.state === "granted") return;
-    this.known = true; // It may have been executed, and the answer lost.
     if (this.state === "left") {
-      this.forget();
+      if (this.known) this.forget();
       return;
     }
     const left = this.until - now();

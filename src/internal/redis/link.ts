@@ -64,7 +64,7 @@ interface CallOptions {
   readonly until?: number;
   /** Whether it keeps the process alive. True if left out. */
   readonly holds?: boolean;
-  /** Whether it may be executed at any time: it does no harm then. */
+  /** Whether it may be executed at any time, as what gives something back may: it is sent even by a silent link. */
   readonly anyTime?: boolean;
   /** Told of an answer that comes when the call has failed for want of it, and of when it was sent. */
   readonly late?: (answer: Answer, sentAt: number) => void;
@@ -215,7 +215,7 @@ export class Link {
    * else.
    */
   call(script: Script, keys: string[], args: string[], options: CallOptions = {}): Promise<Answer> {
-    const refusal = this.#refusal();
+    const refusal = options.anyTime ? undefined : this.#refusal();
     if (refusal !== undefined) {
       this.#failed++;
       return Promise.reject(refusal);
@@ -235,6 +235,11 @@ export class Link {
     if (t < this.#probeAt) return this.#silence;
     this.#probeAt = t + Math.max(this.retry, this.timeout);
     return undefined;
+  }
+
+  /** @internal Whether a call that failed with this was not sent, as the link is silent. */
+  isRefusal(error: unknown): boolean {
+    return error === this.#silence;
   }
 
   /** Sends a call, once more where the server finds it too late. */

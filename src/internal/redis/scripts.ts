@@ -116,9 +116,10 @@ if not changed then return reply end
 );
 
 /**
- * Gives back what a request took that will not act. Arguments: limit, burst, n, the time of the answer to it, and its
- * wait. Gives back nothing once its time to act has passed, else the tokens that later requests do not depend on, and
- * never more than it took. Answers whether there were any.
+ * Gives back what a request took that will not act. Arguments: limit, burst, n, the time of the answer to it, its wait,
+ * and 1 if it has certainly not acted, else 0. Gives back nothing once its time to act has passed, unless it is the
+ * newest and has certainly not acted; else the tokens that later requests do not depend on, and never more than it
+ * took. Answers whether there were any.
  */
 export const GIVE_BACK: Script = new Script(
   TIME,
@@ -126,16 +127,17 @@ export const GIVE_BACK: Script = new Script(
   `
 local n, taken, wait = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local now, mine = (t - last) * 1000, (taken - last) * 1000 + wait
-if not state or mine < now then return { t, 0 } end
+-- Times are rounded: where Go compares exactly, of several that are given back one after the other it loses some.
+local newest = math.abs(mine - event) <= 2
+if not state or mine < now and not (newest and ARGV[8] == '1') then return { t, 0 } end
 -- The tokens that come until the newest may act are promised to those after this one.
 local unused = n
 if event > mine then unused = n - gained(event - mine) end
 if unused <= 0 then return { t, 0 } end
 tokens = math.min(tokens + unused, burst)
--- If it was the newest, the one before it is now, as Go computes that. This is rounded: where Go compares exactly, of
--- several that are given back one after the other it loses some.
+-- If it was the newest, the one before it is now, as Go computes that.
 local before = mine - math.floor(n / limit * 1e9)
-if math.abs(mine - event) <= 2 and before >= now then event = before end
+if newest and before >= now then event = before end
 event = math.max(event - now, -1e18)
 `,
   KEEP,

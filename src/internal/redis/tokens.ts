@@ -95,7 +95,7 @@ class Batch implements CancelHooks<Wait<Taken | undefined, Request>> {
     for (const [i, request] of this.requests.entries()) {
       const taken = this.takenBy(request, i, answer);
       if (!request.left) this.waiters.wakeOne(taken);
-      else if (taken !== undefined) giveBack(this.bucket, taken);
+      else if (taken !== undefined) giveBack(this.bucket, taken, true);
     }
   }
 
@@ -103,7 +103,7 @@ class Batch implements CancelHooks<Wait<Taken | undefined, Request>> {
   private giveBackAll(answer: Answer): void {
     for (const [i, request] of this.requests.entries()) {
       const taken = this.takenBy(request, i, answer);
-      if (taken !== undefined) giveBack(this.bucket, taken);
+      if (taken !== undefined) giveBack(this.bucket, taken, true);
     }
   }
 
@@ -144,10 +144,14 @@ export function take(
   return batch.add(source, n, latest);
 }
 
-/** Gives back what will not be used. What has come too late to be of use to others is lost. */
-export function giveBack({ link, key, limit, burst }: Bucket, { n, wait, serverTime }: Taken): void {
+/**
+ * Gives back what will not be used. `unused`: it has certainly not been used, even if its time to act has passed. What
+ * later requests depend on is lost.
+ */
+export function giveBack({ link, key, limit, burst }: Bucket, taken: Taken, unused: boolean): void {
+  const { n, wait, serverTime } = taken;
   if (n === 0) return;
-  const args = [limit, burst, n, serverTime, wait].map(String);
+  const args = [limit, burst, n, serverTime, wait, Number(unused)].map(String);
   link.post(() => {
     // If Redis cannot be asked, the tokens are lost: the fleet does less than it might, never more.
     link.call(GIVE_BACK, [key], args, { anyTime: true }).catch(() => {});
