@@ -336,6 +336,21 @@ describe("a request", () => {
     cancel();
   });
 
+  test("is cancelled while it is about to ask again: the server is told", async () => {
+    const it = await subscribed();
+    const { ctx, cancel } = withCancel(background());
+    const waiting = watch(it.sem.permit(ctx));
+    await turn();
+    it.redis.last("acquire").answer(0, -1);
+    await turn();
+    vi.advanceTimersByTime(1000);
+    cancel();
+    await turns(3);
+    expect([waiting.state, it.redis.names()]).toEqual(["rejected", ["acquire", "release"]]);
+    it.redis.last("release").answer(0);
+    await turn();
+  });
+
   test("told and answered: one lease, whichever comes first", async () => {
     const it = await subscribed();
     const granting = watch(it.sem.permit(background()));
@@ -479,6 +494,20 @@ describe("a lease", () => {
     const calls = it.redis.calls.length;
     await pass(5000);
     expect(it.redis.calls).toHaveLength(calls);
+  });
+
+  test("that is released while the link is silent is told to the server once the link is not", async () => {
+    const it = await subscribed();
+    const lease = await held(it);
+    const releasing = watch(lease.release());
+    await pass(100);
+    expect([releasing.value, it.link.available(), it.redis.names()]).toEqual([true, false, ["release"]]);
+    await pass(900);
+    expect(it.redis.names()).toEqual(["release"]);
+    it.redis.script = () => [0, -1];
+    expect(await it.sem.tryPermit()).toBeUndefined();
+    await pass(200);
+    expect(it.redis.names()).toEqual(["release", "acquire", "release"]);
   });
 
   test("its context has the values of the caller's, and does not end with that", async () => {

@@ -222,7 +222,11 @@ export class Request implements Alarm, Granted {
     const { link, size, lease } = this.leases.options;
     this.asking = true;
     link.post(() => {
-      if (this.state !== "waiting") return; // Nothing has been asked, so nothing is to be taken back.
+      if (this.state !== "waiting") {
+        this.asking = false;
+        if (this.state === "left" && this.known) this.forget(); // An earlier call was sent.
+        return;
+      }
       const channel = this.waits ? link.channel() : undefined;
       const wasKnown = this.known;
       this.known ||= channel !== undefined;
@@ -412,7 +416,9 @@ export class Holding implements Alarm, Closable {
 
   fire(): void {
     if (this.state === "released") {
-      this.tellReleased();
+      // A silent link is asked by others: each call might be kept by the client until there is a connection.
+      if (this.options.link.available()) this.tellReleased();
+      else this.tellLater();
       return;
     }
     if (this.lease.deref() === undefined) {
@@ -496,11 +502,16 @@ export class Holding implements Alarm, Closable {
         ([, isKnown]) => answered?.(isKnown === 1),
         () => {
           answered?.(undefined);
-          this.when = now() + link.retry;
-          if (this.when < this.expiresAt && !link.isClosed()) arm(this);
+          this.tellLater();
         },
       );
     });
+  }
+
+  private tellLater(): void {
+    const { link } = this.options;
+    this.when = now() + link.retry;
+    if (this.when < this.expiresAt && !link.isClosed()) arm(this);
   }
 
   close(): void {
