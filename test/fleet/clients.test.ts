@@ -1,5 +1,7 @@
 /** Each client that a link can use, a key prefix, and a cluster of three. */
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { GlideClient, GlideClusterClient } from "@valkey/valkey-glide";
 import { Cluster as IoredisCluster } from "ioredis";
 import { Redis as Iovalkey, Cluster as IovalkeyCluster } from "iovalkey";
@@ -7,6 +9,7 @@ import { createClient, createClientPool, createCluster } from "redis";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { background, withCancel } from "../../src/context.ts";
 import { type Client, connect, Limiter, Mutex, type Subscriber, UnavailableError, Weighted } from "../../src/redis.ts";
+import { ROOT } from "../support/examples.ts";
 import { turn } from "../support/turn.ts";
 import { freePort, hasRedis, Server } from "./support/server.ts";
 
@@ -35,6 +38,7 @@ async function check({ client, subscriber, end }: Pair, name: string): Promise<v
   expect(await others.tryPermit()).toBeUndefined();
   const waiting = others.permit(background());
   while (other.waiting.size === 0) await turn();
+  if (subscriber !== undefined) while (!other.tells()) await turn();
   const [ctx, cancel] = withCancel(background());
   const cancelled = others.permit(ctx, 2).catch((error) => String(error));
   cancel();
@@ -76,6 +80,15 @@ describe.runIf(hasRedis)("one server", () => {
     const options = { keyPrefix: "app:" };
     await check({ client: server.client(options), subscriber: server.client(options), end() {} }, "prefix");
     expect(await server.client().exists("app:{gopark:rate:prefix}")).toBe(1);
+  });
+
+  test("ioredis as a user who may do what the docs say, and nothing else", async () => {
+    const page = readFileSync(join(ROOT, "docs/redis.md"), "utf8");
+    const rules = /An ACL: `([^`]+)`/.exec(page.replaceAll(/\s+/g, " "))?.[1]?.split(" ") ?? [];
+    expect(rules.length).toBeGreaterThan(20);
+    await server.client().acl("SETUSER", "limits", "on", ">secret", "+info", "+client", ...rules);
+    const options = { username: "limits", password: "secret" };
+    await check({ client: server.client(options), subscriber: server.client(options), end() {} }, "acl");
   });
 
   test("iovalkey", async () => {

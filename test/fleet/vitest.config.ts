@@ -13,6 +13,6 @@ export default {
     pool: "forks",
     // Each file starts servers and processes of its own.
     fileParallelism: false,
-    testTimeout: 60_000,
+    testTimeout: 120_000,
   },
 };

@@ -24,7 +24,8 @@ export async function freePort(): Promise<number> {
 /** What tests set of a client. */
 export interface ClientOptions {
   readonly keyPrefix?: string;
-  readonly enableOfflineQueue?: boolean;
+  readonly username?: string;
+  readonly password?: string;
 }
 
 export class Server {
