@@ -14,7 +14,14 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     // These need what `npm run consumers`, `redis`, `http`, `observe` and `runtimes` install.
-    exclude: ["test/consumers/**", "test/fleet/**", "test/http/**", "test/observe/**", "test/runtimes/**", "**/node_modules/**"],
+    exclude: [
+      "test/consumers/**",
+      "test/fleet/**",
+      "test/http/**",
+      "test/observe/**",
+      "test/runtimes/**",
+      "**/node_modules/**",
+    ],
     setupFiles: ["test/setup.ts"],
     globalSetup: ["test/support/build.ts"],
     execArgv: ["--expose-gc"],

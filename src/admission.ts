@@ -56,8 +56,8 @@
  *   ClientGoneError.
  * - A deadline answers nothing by itself. In Go `http.TimeoutHandler` answers 503 while the handler still runs.
  *   `nodeHandler` and `web` answer 504 if the handler fails with DeadlineExceeded.
- * - A handler that has failed is answered with 500, and its error is told to `report`, or is a warning of the process. In
- *   Go the connection is closed and the panic is logged.
+ * - A handler that has failed is answered with 500, and its error is told to `report`, or is a warning of the process.
+ *   In Go the connection is closed and the panic is logged.
  */
 import { Canceled, type CancelScope, type Context, DeadlineExceeded, is, withCancel, withTimeout } from "./context.ts";
 import { AdaptiveLimit, type AdaptiveOptions } from "./internal/admission/adaptive.ts";

@@ -1,8 +1,8 @@
 /**
  * Four gateways in front of an upstream that bears 12 requests at one time and 170 in any second. They share a limit of
  * 12, and of 100 a second with a burst of 20. (A call is counted first, and may then wait half a second for a slot. So
- * in one second there may be those that were counted in one and a half: 20 + 150.) Three times as many come. One gateway is killed in the middle of its calls, and Redis stops
- * for longer than a lease.
+ * in one second there may be those that were counted in one and a half: 20 + 150.) Three times as many come. One
+ * gateway is killed in the middle of its calls, and Redis stops for longer than a lease.
  *
  * Prints a table, and writes .build/fleet.html. Exits with 1 if the upstream saw more than it bears.
  */

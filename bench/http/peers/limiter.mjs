@@ -1,6 +1,7 @@
 /**
  * A server behind one of the limiters: `node --expose-gc limiter.mjs NAME LIMIT WINDOW`, so many requests of
- * each client in so many milliseconds, with a channel to its parent. It sends its port, and answers "stats" with what it has cost so far.
+ * each client in so many milliseconds, with a channel to its parent. It sends its port, and answers "stats" with what
+ * it has cost so far.
  */
 const makers = {
   async "express, no limiter"() {

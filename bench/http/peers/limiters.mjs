@@ -68,7 +68,9 @@ function cost(name) {
   });
 }
 
-/** Of 200 requests of one client within 200 ms, at the edge of a window that its first request began: those admitted. */
+/**
+ * Of 200 requests of one client within 200 ms, at the edge of a window that its first request began: those admitted.
+ */
 function edge(name) {
   return served(name, LIMIT, 1000, async (port) => {
     const burst = (n) => send(port, Array(n).fill("1.2.3.4"));

@@ -52,7 +52,10 @@ class UpstreamError extends Error {
 const BODY = {
   type: "object",
   required: ["sku", "qty"],
-  properties: { sku: { type: "string", pattern: "^[\\w-]{1,50}$" }, qty: { type: "integer", minimum: 1, maximum: 100 } },
+  properties: {
+    sku: { type: "string", pattern: "^[\\w-]{1,50}$" },
+    qty: { type: "integer", minimum: 1, maximum: 100 },
+  },
 };
 
 /** Makes the API. Close `app` and then `caller` when it is no longer needed. */
@@ -75,7 +78,8 @@ export function orderApi({ warehouse, payments }: Upstreams): { app: FastifyInst
   }
 
   // However many orders ask for a price, one call is made for it, and its answer serves all for a second. A failure is
-  // not kept. (The price of an article that nobody orders again stays: there are as many as the warehouse has articles.)
+  // not kept. (The price of an article that nobody orders again stays: there are as many as the warehouse has
+  // articles.)
   const prices = new shardmap.ShardMap<string, { cents: number; until: number }>();
   async function priceOf(ctx: Context, sku: string): Promise<number> {
     const load = async (_: string, signal: AbortSignal) => {
