@@ -99,8 +99,8 @@ for (const inFlight of [1, IN_FLIGHT]) {
       operation: name,
       "× PING": quantile(ratios, 0.5).toFixed(2),
       quartiles: `${quantile(ratios, 0.25).toFixed(2)} to ${quantile(ratios, 0.75).toFixed(2)}`,
-      "calls each": calls.toFixed(2),
-      "server µs each": ((after.micros - before.micros) / own).toFixed(1),
+      "scripts each": calls.toFixed(2),
+      "server µs for them": ((after.micros - before.micros) / own).toFixed(1),
       "PING µs": ((micros / own) * 1000).toFixed(0),
     });
   }
