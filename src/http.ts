@@ -182,8 +182,9 @@ export interface SafeCallerOptions extends InterceptorOptions {
   /** Hedging of GET, HEAD, OPTIONS and TRACE. None if false or left out. */
   readonly hedge?: HedgeOptions | false;
   /**
-   * Whether errors tell a call that was still connecting from one that had been sent. Node only, with undici's `fetch`,
-   * its own or another version. It slows down every promise of the process on Node 20 and 22. False if left out.
+   * Whether errors tell a call that was still connecting from one that had been sent. Without it a failed connection is
+   * surely not sent only with `redirect` other than "follow". Node only, with undici's `fetch`, its own or another
+   * version, over HTTP/1. It slows down every promise of the process on Node 20 and 22. False if left out.
    */
   readonly phases?: boolean;
 }

@@ -116,9 +116,25 @@ describe("what is tried again", () => {
     ["CERT_HAS_EXPIRED", {}],
     ["ETIMEDOUT", { errors: [{ syscall: "connect" }, { syscall: "connect" }] }],
   ])("a POST that was surely not sent: %s %o", async (code, more) => {
+    for (const redirect of ["error", "manual"] as const) {
+      const { caller, at } = scripted([fails(code, more), ok]);
+      const init = { method: "POST", body: "x", redirect };
+      expect(await (await settled(caller.fetch(URL, init))).text()).toBe("ok");
+      expect(at).toEqual([0, 50]);
+    }
     const { caller, at } = scripted([fails(code, more), ok]);
-    expect(await (await settled(caller.fetch(URL, { method: "POST", body: "x" }))).text()).toBe("ok");
+    const request = new Request(URL, { method: "POST", body: "x", redirect: "error" });
+    expect(await (await settled(caller.fetch(request))).text()).toBe("ok");
     expect(at).toEqual([0, 50]);
+  });
+
+  test("not a POST whose connection failed, if it may have been that of a redirect", async () => {
+    for (const init of [{}, { redirect: "follow" as const }]) {
+      const { caller, at } = scripted([fails("ECONNREFUSED")]);
+      const error = await errorOf(caller.fetch(URL, { ...init, method: "POST" }));
+      expect(error).toMatchObject({ code: "ECONNREFUSED", phase: "connect", sent: "maybe", attempt: 1 });
+      expect(at).toEqual([0]);
+    }
   });
 
   test.each([
@@ -148,7 +164,7 @@ describe("what is tried again", () => {
     ["an async iterable", async function* () {}],
   ])("not %s, which cannot be sent twice", async (_, body) => {
     const { caller, at } = scripted([fails("ECONNREFUSED")]);
-    const init = { method: "PUT", body: body() as never, duplex: "half" as const };
+    const init = { method: "PUT", body: body() as never, duplex: "half" as const, redirect: "error" as const };
     expect(await errorOf(caller.fetch(URL, init))).toMatchObject({ attempt: 1, sent: "no" });
     expect(at).toEqual([0]);
   });
@@ -287,7 +303,7 @@ describe("the wait", () => {
   test("a cancel in it is seen at once", async () => {
     const { caller } = scripted([fails("ECONNREFUSED")]);
     const [ctx, cancel] = withCancel(background());
-    const call = errorOf(caller.fetch(URL, { ctx }));
+    const call = errorOf(caller.fetch(URL, { ctx, redirect: "error" }));
     await turn();
     cancel();
     const error = await call;

@@ -90,20 +90,54 @@ describe("before the headers", () => {
     expect(error).toMatchObject({ name: "TimeoutError", phase: "connect", sent: "maybe", host });
   });
 
-  test("a port where nobody listens: NetworkError in connect, and nothing was sent", async () => {
+  /** A port where nobody listens. */
+  async function unusedPort(): Promise<number> {
     const probe = createServer().listen(0, "127.0.0.1");
     await once(probe, "listening");
     const { port } = probe.address() as { port: number };
     probe.close();
     await once(probe, "close");
-    const error = await errorOf(new SafeCaller().fetch(`http://127.0.0.1:${port}/`));
-    expect(error).toBeInstanceOf(NetworkError);
-    expect(error).toMatchObject({ code: "ECONNREFUSED", phase: "connect", sent: "no" });
-    expect(error.cause).toMatchObject({ name: "TypeError", message: "fetch failed" });
+    return port;
+  }
+
+  test("a port where nobody listens: NetworkError in connect; surely not sent if no redirect is followed", async () => {
+    const url = `http://127.0.0.1:${await unusedPort()}/`;
+    for (const [options, redirect, sent] of [
+      [{}, "follow", "maybe"],
+      [{}, "error", "no"],
+      [{}, "manual", "no"],
+      [{ phases: true }, "follow", "no"],
+    ] as const) {
+      const error = await errorOf(new SafeCaller(options).fetch(url, { redirect }));
+      expect(error).toBeInstanceOf(NetworkError);
+      expect(error).toMatchObject({ code: "ECONNREFUSED", phase: "connect", sent });
+      expect(error.cause).toMatchObject({ name: "TypeError", message: "fetch failed" });
+    }
+  });
+
+  test("a POST that was carried out, and whose redirect leads nowhere, is not sent again", async () => {
+    const nobody = `http://127.0.0.1:${await unusedPort()}/`;
+    const tls = `https://127.0.0.1:${server.port}/`;
+    for (const phases of [false, true]) {
+      for (const location of [nobody, "http://no-such-host.invalid/", tls]) {
+        for (const status of [303, 307]) {
+          let carriedOut = 0;
+          await using first = await serve((req, res) => {
+            carriedOut++;
+            req.resume().on("end", () => res.writeHead(status, { location }).end());
+          });
+          const caller = new SafeCaller({ phases, retry: { attempts: 3, base: 1 } });
+          const error = await errorOf(caller.fetch(first.base, { method: "POST", body: "order" }));
+          expect(error).toMatchObject({ name: "NetworkError", sent: "maybe", attempt: 1 });
+          expect(carriedOut).toBe(1);
+        }
+      }
+    }
   });
 
   test("a host that has no address: NetworkError in connect", async () => {
-    const error = await errorOf(new SafeCaller({ timeout: 60_000 }).fetch("http://no-such-host.invalid/"));
+    const caller = new SafeCaller({ timeout: 60_000 });
+    const error = await errorOf(caller.fetch("http://no-such-host.invalid/", { redirect: "error" }));
     expect(error).toMatchObject({ name: "NetworkError", phase: "connect", sent: "no" });
     expect(error.code).toMatch(/^(ENOTFOUND|EAI_AGAIN)$/);
   });

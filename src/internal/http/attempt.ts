@@ -59,6 +59,7 @@ export class Attempt implements Dependent, BodyOwner {
   private settle: Settle | undefined = undefined;
 
   private sending: Sending | undefined = undefined;
+  private followsRedirects = true;
   private phase: "headers" | "body" = "headers";
   private body: Body | undefined = undefined;
 
@@ -82,6 +83,7 @@ export class Attempt implements Dependent, BodyOwner {
     return new Promise((resolve, reject) => {
       this.settle = { resolve, reject };
       this.fetching = true;
+      this.followsRedirects = outgoing.followsRedirects;
       sourceOf(this.call.ctx).link(this);
       let answer: unknown;
       try {
@@ -237,7 +239,8 @@ export class Attempt implements Dependent, BodyOwner {
     let { phase, sent } = this.progress();
     if (phase !== "body" && beforeSending) {
       phase = "connect";
-      if (this.sending?.hasSent !== true) sent = "no";
+      // It may be the connection of a redirect, to which the first server has sent us: then that one has seen it.
+      if (!this.followsRedirects && this.sending?.hasSent !== true) sent = "no";
     }
     const details = this.call.details(phase, sent, error);
     return withoutStack(

@@ -1,4 +1,4 @@
-/** What a failure of `fetch` says: which code it carries, and whether the request can have been sent. */
+/** What a failure of `fetch` says: which code it carries, and whether it is one of connecting. */
 
 import { show } from "../data/args.ts";
 
@@ -7,7 +7,7 @@ export interface Failure {
   readonly code: string | undefined;
   /** The code, or else the message: for people. */
   readonly text: string;
-  /** Whether it happened before a byte of the request was written. */
+  /** Whether no byte was written to the server that it is about. With a redirect that need not be the first. */
   readonly beforeSending: boolean;
 }
 

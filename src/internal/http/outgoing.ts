@@ -19,6 +19,9 @@ export class Outgoing {
   /** Whether it can be sent again: a stream cannot. */
   readonly isReplayable: boolean;
 
+  /** Whether one attempt may become several requests, of which the first servers have been reached. */
+  readonly followsRedirects: boolean;
+
   // The arguments of the next attempt. A Request is cloned while further attempts may need it.
   private input: string | URL | Request;
   private readonly init: RequestInit;
@@ -33,6 +36,7 @@ export class Outgoing {
     this.isIdempotent = idempotent ?? IDEMPOTENT.includes(method);
     this.isSafe = SAFE.includes(method) && idempotent !== false;
     this.isReplayable = !isStream(init.body);
+    this.followsRedirects = (init.redirect ?? request?.redirect ?? "follow") === "follow";
   }
 
   /** The arguments of an attempt. `isLast`: there will be no other. */

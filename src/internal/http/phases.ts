@@ -9,7 +9,7 @@ import { builtin } from "../host/host.ts";
 export interface Sending {
   /** Whether its newest request has been made: with a redirect there are several. */
   isConnecting: boolean;
-  /** Whether the headers of one of its requests have been written. */
+  /** Whether the headers of one of its requests have been written, as far as is reported. */
   hasSent: boolean;
 }
 
@@ -32,6 +32,8 @@ export function observeSending(): void {
   channels.subscribe("undici:request:create", (message) => {
     const sending = inContext.getStore();
     if (sending === undefined) return;
+    // The one before has been answered by a redirect, though no headers were reported: HTTP/2 does not report them.
+    if (sending.isConnecting) sending.hasSent = true;
     sending.isConnecting = true;
     sendings.set((message as { request: object }).request, sending);
   });
