@@ -115,7 +115,10 @@ export interface RetryOptions {
   readonly budget?: BudgetOptions;
 }
 
-/** When a call sends further requests while the first goes unanswered. */
+/**
+ * When a call sends further requests while the first goes unanswered. The first answer counts that is good: one below
+ * 500 that is none of the `statuses` of the retries; if there is none, the last.
+ */
 export interface HedgeOptions {
   /**
    * After this many milliseconds, and again after as many. 0 or more. A good value is a high percentile of the latency.

@@ -196,6 +196,55 @@ describe("what is tried again", () => {
   });
 });
 
+describe("sent", () => {
+  const reset = fails("ECONNRESET");
+
+  test.each([
+    ["refused by the rate", { rate: { limit: 0, burst: 1 } }, reset, "maybe"],
+    ["refused by the rate, after an answer", { rate: { limit: 0, burst: 1 } }, status(503), "yes"],
+  ])("is that of all attempts: %s", async (_, options, first, sent) => {
+    const { caller, at } = scripted([first], { ...options, retry: { attempts: 3 } });
+    const error = await errorOf(settled(caller.fetch(URL)));
+    expect(error).toMatchObject({ name: "RateLimitedError", attempt: 2, sent, phase: "queue" });
+    expect(at).toEqual([0]);
+  });
+
+  test("is that of all attempts: an error of the second, a time-out in its queue, and a wait", async () => {
+    const { caller } = scripted([status(503), fails("ECONNREFUSED")]);
+    expect(await errorOf(settled(caller.fetch(URL, { redirect: "error" })))).toMatchObject({ attempt: 2, sent: "yes" });
+
+    const queued = scripted([reset, () => {}], { perHost: 1, queueTimeout: 60_000 });
+    const call = errorOf(queued.caller.fetch(URL, { timeout: 500 }));
+    await turn();
+    const other = errorOf(queued.caller.fetch(URL));
+    expect(await settled(call)).toMatchObject({ name: "TimeoutError", phase: "queue", attempt: 2, sent: "maybe" });
+    await settled(other);
+
+    const between = scripted([reset, fails("ECONNREFUSED")], { retry: { attempts: 3 } });
+    const [ctx, cancel] = withCancel(background());
+    const third = errorOf(between.caller.fetch(URL, { ctx, redirect: "error" }));
+    await vi.advanceTimersByTimeAsync(60);
+    cancel();
+    expect(await third).toMatchObject({ name: "AbortError", phase: "backoff", attempt: 2, sent: "maybe" });
+  });
+
+  test("is no if no attempt was sent", async () => {
+    const { caller } = scripted([fails("ECONNREFUSED")]);
+    const init = { method: "POST", redirect: "error" } as const;
+    expect(await errorOf(settled(caller.fetch(URL, init)))).toMatchObject({ attempt: 2, sent: "no" });
+  });
+
+  test("of a hedge is the greatest of all its attempts", async () => {
+    const { caller, upstream } = scripted([() => {}], { retry: false, hedge: { after: 100 } });
+    const call = errorOf(caller.fetch(URL, { redirect: "error" }));
+    await vi.advanceTimersByTimeAsync(100);
+    upstream.arrived[1]?.fail(fetchFailed("ECONNREFUSED"));
+    await turn();
+    upstream.arrived[0]?.fail(fetchFailed("ECONNRESET"));
+    expect(await call).toMatchObject({ code: "ECONNRESET", sent: "maybe" });
+  });
+});
+
 describe("a decision that fails", () => {
   test("rejects the call, and gives the slot of the answer back", async () => {
     let broken = false;
@@ -437,6 +486,27 @@ describe("a hedge", () => {
       expect(response.status).toBe(wanted);
       await response.text();
       expect(caller.stats().running).toBe(0);
+    }
+  });
+
+  test("an answer that would be tried again does not win over a good one, with retries and without", async () => {
+    for (const [retry, code, wanted] of [
+      [false, 429, 200],
+      [{}, 429, 200],
+      [{ statuses: [409] }, 409, 200],
+      [{ statuses: [409] }, 429, 429],
+      [false, 404, 404],
+    ] as const) {
+      const { caller, upstream } = scripted([() => {}], { retry, hedge });
+      const call = caller.fetch(URL);
+      await vi.advanceTimersByTimeAsync(100);
+      upstream.arrived[1]?.answer("too many", { status: code });
+      await turn();
+      if (wanted === 200) upstream.arrived[0]?.answer("good");
+      const response = await call;
+      expect(response.status).toBe(wanted);
+      await response.text();
+      expect([caller.stats().running, vi.getTimerCount()]).toEqual([0, 0]);
     }
   });
 

@@ -114,6 +114,7 @@ export class Attempt implements Dependent, BodyOwner {
       this.settle?.reject(new TypeError("SafeCaller: fetch must resolve to a Response"));
     } else if (this.reason === undefined) {
       this.phase = "body";
+      this.call.noteSent("yes");
       this.answer = response;
       if (status >= 500) this.count(response);
       this.settle?.resolve(this);

@@ -13,6 +13,9 @@ import {
   type Sent,
 } from "./errors.ts";
 
+// From the least to the greatest.
+const SENT: readonly Sent[] = ["no", "maybe", "yes"];
+
 /** From the call of `fetch` to the end of the body. */
 export class Call {
   readonly host: string;
@@ -20,6 +23,9 @@ export class Call {
 
   /** The number of the attempt, from 1. */
   attempt = 1;
+
+  // Whether the server has seen one of the attempts so far, as far as details have said.
+  private sent: Sent = "no";
 
   private readonly sources: readonly Cancel[];
   private readonly scope: CancelScope;
@@ -63,10 +69,16 @@ export class Call {
     this.merged?.cancel();
   }
 
-  /** The details of an error in this phase. */
+  /** Takes note that the server has seen a request of the call, or may have. */
+  noteSent(sent: Sent): void {
+    if (SENT.indexOf(sent) > SENT.indexOf(this.sent)) this.sent = sent;
+  }
+
+  /** The details of an error in this phase. `sent` is about this attempt; the details are about all of them. */
   details(phase: Phase, sent: Sent, cause?: unknown): CallDetails {
+    this.noteSent(sent);
     const elapsed = Math.round(now() - this.startedAt);
-    return { host: this.host, phase, elapsed, attempt: this.attempt, sent, cause };
+    return { host: this.host, phase, elapsed, attempt: this.attempt, sent: this.sent, cause };
   }
 
   /** The error of a call whose context has ended. */

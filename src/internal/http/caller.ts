@@ -7,7 +7,7 @@ import { budgetWait } from "../time/turn.ts";
 import type { Cancel } from "../wait/source.ts";
 import { Attempt, type Transport } from "./attempt.ts";
 import { Call } from "./call.ts";
-import { CallError, NetworkError, type Sent } from "./errors.ts";
+import { NetworkError } from "./errors.ts";
 import { type Entry, Gate } from "./gate.ts";
 import { hedged } from "./hedge.ts";
 import type { Host } from "./hosts.ts";
@@ -101,14 +101,14 @@ export class Caller implements Transport {
   private async withRetries(job: Job): Promise<Attempt> {
     const { call, outgoing } = job;
     const policy = this.policy.retry as RetryPolicy;
-    const { attempts, base, cap, statuses, budget } = policy;
-    // Of the attempt that failed last, while the call waits for the next one.
-    let sent: Sent | undefined;
+    const { attempts, base, cap, budget } = policy;
+    const { statuses } = this.policy;
+    let isBetween = false; // Two attempts.
     try {
       return await retry(
         call.ctx,
         async (_, n) => {
-          sent = undefined;
+          isBetween = false;
           this.gate.unpark(call);
           call.attempt = n;
           const attempt = await this.attempt(job, n === attempts || !outgoing.isReplayable);
@@ -124,7 +124,7 @@ export class Caller implements Transport {
           retryIf: (error) => mayRetry(error, outgoing) && !this.refuses(job),
           retryAfter: (error) => retryAfter(error, policy),
           onRetry: (error) => {
-            sent = error instanceof CallError ? error.sent : "yes";
+            isBetween = true;
             this.gate.park(call);
             if (error instanceof RetryableAnswer) error.attempt.drop();
           },
@@ -133,7 +133,7 @@ export class Caller implements Transport {
     } catch (error) {
       if (error instanceof RetryableAnswer) return error.attempt; // It has given up: the answer is the caller's.
       if (error !== call.ctx.err()) throw error;
-      throw sent === undefined ? call.endError("queue", "no") : call.endError("backoff", sent);
+      throw call.endError(isBetween ? "backoff" : "queue", "no");
     } finally {
       this.gate.unpark(call);
     }
@@ -160,7 +160,15 @@ export class Caller implements Transport {
       return attempt.send(job.outgoing, isLast, this);
     }
     const answer = attempt.send(job.outgoing, false, this);
-    return hedged(job.call, hedge, [attempt, answer], () => this.launch(job, hedge));
+    return hedged(
+      {
+        call: job.call,
+        policy: hedge,
+        isGood: (status) => status < 500 && !this.policy.statuses.has(status),
+        launch: () => this.launch(job, hedge),
+      },
+      [attempt, answer],
+    );
   }
 
   /** Begins a further attempt beside another, if there is a slot and a token for it. */

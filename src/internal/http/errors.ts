@@ -10,8 +10,8 @@ import { brand } from "../host/errors.ts";
 export type Phase = "queue" | "backoff" | "connect" | "headers" | "body";
 
 /**
- * Whether the server has seen the request: surely not, so that it may be sent again; perhaps; or surely, because it has
- * answered.
+ * Whether the server has seen the request, in any attempt of the call: surely not, so that it may be sent again;
+ * perhaps; or surely, because it has answered.
  */
 export type Sent = "no" | "maybe" | "yes";
 

@@ -1,76 +1,103 @@
-/** Hedging: a further attempt is sent while the first goes unanswered, and the first answer counts. */
+/** Hedging: a further attempt is sent while the first goes unanswered, and the first good answer counts. */
 import { afterFunc, type FuncTimer } from "../../time.ts";
 import { guarded } from "../host/async.ts";
 import { withoutStack } from "../host/errors.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Call } from "./call.ts";
-import { CallCanceledError } from "./errors.ts";
+import { CallCanceledError, CallError } from "./errors.ts";
 import { NOT_COUNTED } from "./hosts.ts";
 import type { HedgePolicy } from "./options.ts";
 
-/**
- * Resolves to the first attempt whose answer is no failure, or to the last one of all; the other attempts are aborted.
- * Rejects with the first error if no attempt is answered. `launch` begins a further attempt; it returns undefined where
- * there is no slot for one, or the budget has no token.
- */
-export function hedged(
-  call: Call,
-  policy: HedgePolicy,
-  first: [Attempt, Promise<Attempt>],
-  launch: () => [Attempt, Promise<Attempt>] | undefined,
-): Promise<Attempt> {
-  return new Promise((resolve, reject) => {
-    const running = new Set<Attempt>();
-    let timer: FuncTimer | undefined;
-    let sent = 0;
-    let failure: Attempt | undefined;
-    let error: unknown;
+/** An attempt that has been sent, and what it resolves or rejects with: see {@link Attempt.send}. */
+export type Sent = [Attempt, Promise<Attempt>];
 
-    const finish = (settle: () => void): void => {
-      timer?.stop();
-      for (const attempt of running) attempt.abort(lost(call), NOT_COUNTED);
-      running.clear();
-      settle();
-    };
-    const end = (attempt: Attempt): void => {
-      running.delete(attempt);
-      if (running.size > 0) return;
-      const answer = failure;
-      finish(() => (answer === undefined ? reject(error) : resolve(answer)));
-    };
-    const add = ([attempt, answer]: [Attempt, Promise<Attempt>]): void => {
-      running.add(attempt);
-      answer.then(
-        () => {
-          if (!running.has(attempt)) {
-            attempt.drop();
-          } else if (attempt.response.status < 500) {
-            running.delete(attempt);
-            failure?.drop();
-            finish(() => resolve(attempt));
-          } else {
-            failure?.drop();
-            failure = attempt;
-            end(attempt);
-          }
-        },
-        (thrown) => {
-          if (!running.has(attempt)) return;
-          error ??= thrown;
-          end(attempt);
-        },
-      );
-      if (++sent <= policy.max) timer = afterFunc(policy.after, next);
-    };
-    const next = (): void => {
-      if (running.size === 0) return;
-      guarded(() => {
-        const another = launch();
-        if (another !== undefined) add(another);
-      });
-    };
-    add(first);
-  });
+/** What a hedged call needs to know. */
+export interface Hedging {
+  readonly call: Call;
+  readonly policy: HedgePolicy;
+  /** Whether an answer with this status ends the call while other attempts run. */
+  isGood(status: number): boolean;
+  /** Begins a further attempt; undefined where there is no slot for one, or the budget has no token. */
+  launch(): Sent | undefined;
+}
+
+/**
+ * Resolves to the first attempt whose answer is good, or else to the last one that was answered; the other attempts are
+ * aborted. If none is answered, rejects with the first error, or with a later one that is surer of the server having
+ * seen the request.
+ */
+export function hedged(hedging: Hedging, first: Sent): Promise<Attempt> {
+  return new Promise((resolve, reject) => new Race(hedging, resolve, reject).add(first));
+}
+
+/** The attempts of a call that run side by side. */
+class Race {
+  private readonly hedging: Hedging;
+  private readonly resolve: (winner: Attempt) => void;
+  private readonly reject: (error: unknown) => void;
+
+  // Those that have not ended. When the last one has, or when one has won, the race is over.
+  private readonly running = new Set<Attempt>();
+  private begun = 0;
+  private timer: FuncTimer | undefined = undefined;
+
+  // What the call gets if no answer is good.
+  private answered: Attempt | undefined = undefined;
+  private error: unknown = undefined;
+
+  constructor(hedging: Hedging, resolve: (winner: Attempt) => void, reject: (error: unknown) => void) {
+    this.hedging = hedging;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+
+  add([attempt, answer]: Sent): void {
+    const { policy } = this.hedging;
+    this.running.add(attempt);
+    answer.then(
+      () => this.onAnswer(attempt),
+      (error) => this.onError(attempt, error),
+    );
+    if (this.begun++ < policy.max) this.timer = afterFunc(policy.after, () => this.addAnother());
+  }
+
+  private addAnother(): void {
+    if (this.running.size === 0) return;
+    guarded(() => {
+      const another = this.hedging.launch();
+      if (another !== undefined) this.add(another);
+    });
+  }
+
+  private onAnswer(attempt: Attempt): void {
+    if (!this.running.delete(attempt)) {
+      attempt.drop(); // It was answered in the turn in which it lost.
+      return;
+    }
+    this.answered?.drop();
+    this.answered = attempt;
+    if (this.running.size === 0 || this.hedging.isGood(attempt.response.status)) this.finish();
+  }
+
+  private onError(attempt: Attempt, error: unknown): void {
+    if (!this.running.delete(attempt)) return;
+    // One that was surely not sent must not speak for another that perhaps was.
+    if (this.error === undefined || (wasNotSent(this.error) && !wasNotSent(error))) this.error = error;
+    if (this.running.size === 0) this.finish();
+  }
+
+  private finish(): void {
+    this.timer?.stop();
+    const { call } = this.hedging;
+    for (const attempt of this.running) attempt.abort(lost(call), NOT_COUNTED);
+    this.running.clear();
+    if (this.answered === undefined) this.reject(this.error);
+    else this.resolve(this.answered);
+  }
+}
+
+function wasNotSent(error: unknown): boolean {
+  return error instanceof CallError && error.sent === "no";
 }
 
 function lost(call: Call): CallCanceledError {

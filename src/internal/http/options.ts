@@ -9,7 +9,6 @@ export interface RetryPolicy {
   readonly attempts: number;
   readonly base: number;
   readonly cap: number;
-  readonly statuses: ReadonlySet<number>;
   readonly maxRetryAfter: number;
   readonly budget: Budget;
 }
@@ -59,6 +58,8 @@ export class LimitPolicy {
 export class Policy extends LimitPolicy {
   readonly fetch: SafeCallerOptions["fetch"];
   readonly retry: RetryPolicy | undefined;
+  /** The answers that are tried again, if there are retries. In a hedge they do not win. */
+  readonly statuses: ReadonlySet<number>;
   readonly hedge: HedgePolicy | undefined;
   readonly phases: boolean;
 
@@ -68,6 +69,7 @@ export class Policy extends LimitPolicy {
     const { fetch, retry = false, hedge = false, phases = false } = options;
     this.fetch = fetch === undefined ? undefined : callable(fetch, "SafeCaller: fetch");
     this.retry = retry === false ? undefined : retryPolicy(section(retry, "SafeCaller: retry"));
+    this.statuses = statusSet(retry === false ? undefined : retry.statuses);
     this.hedge = hedge === false ? undefined : hedgePolicy(section(hedge, "SafeCaller: hedge"));
     if (typeof phases !== "boolean") throw new TypeError(`SafeCaller: phases must be a boolean, got ${show(phases)}`);
     this.phases = phases;
@@ -75,19 +77,22 @@ export class Policy extends LimitPolicy {
 }
 
 function retryPolicy(options: RetryOptions): RetryPolicy {
-  const { attempts = 2, base = 100, cap = 2000, statuses = [429, 502, 503, 504], budget } = options;
+  const { attempts = 2, base = 100, cap = 2000, budget } = options;
   const { maxRetryAfter = Number.POSITIVE_INFINITY } = options;
-  if (!Array.isArray(statuses)) throw new TypeError(`SafeCaller: statuses must be an array, got ${show(statuses)}`);
-  for (const status of statuses) wholeNumber(status, "SafeCaller: a status", 100);
   if (base === Number.POSITIVE_INFINITY) throw new RangeError("SafeCaller: base must be finite, got Infinity");
   return {
     attempts: wholeNumber(attempts, "SafeCaller: attempts", 1),
     base: notNegative(base, "SafeCaller: base"),
     cap: notNegative(cap, "SafeCaller: cap"),
-    statuses: new Set(statuses),
     maxRetryAfter: notNegative(maxRetryAfter, "SafeCaller: maxRetryAfter"),
     budget: new Budget(budget),
   };
+}
+
+function statusSet(statuses: readonly number[] = [429, 502, 503, 504]): ReadonlySet<number> {
+  if (!Array.isArray(statuses)) throw new TypeError(`SafeCaller: statuses must be an array, got ${show(statuses)}`);
+  for (const status of statuses) wholeNumber(status, "SafeCaller: a status", 100);
+  return new Set(statuses);
 }
 
 function hedgePolicy({ after, max = 1, budget }: HedgeOptions): HedgePolicy {
