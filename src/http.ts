@@ -276,8 +276,9 @@ export class SafeCaller {
   /**
    * Lets no call in any more, and resolves when no request runs. Calls that wait, for a slot or between two attempts,
    * reject at once with a {@link CallCanceledError}, later calls with TypeError. Requests that run have until their own
-   * deadlines. Rejects with the context's error or the signal's reason, if `cancel` has ended or ends while requests
-   * run; they go on. May be called again.
+   * deadlines. `cancel` ends only the waiting for them: if it has ended already, or ends while requests run, rejects with
+   * the context's error or the signal's reason; the caller is closed all the same, and what runs goes on. If it is
+   * neither a context nor a signal, rejects with TypeError, and the caller is open. May be called again.
    */
   close(cancel?: Cancel): Promise<void> {
     return this.#caller.close(cancel);

@@ -468,6 +468,23 @@ describe("close", () => {
   });
 });
 
+test("close with a context that has ended closes all the same; with what is none, it does not", async () => {
+  const { caller, upstream } = made({ perHost: 1 });
+  const first = caller.fetch(URL);
+  const second = errorOf(caller.fetch(URL));
+  await turn();
+  expect(await errorOf(caller.close(5 as never))).toBeInstanceOf(TypeError);
+  expect(caller.stats()).toMatchObject({ running: 1, queued: 1 });
+  const [ctx, cancel] = withCancel(background());
+  cancel();
+  expect(await errorOf(caller.close(ctx))).toBe(ctx.err());
+  expect(await second).toMatchObject({ name: "AbortError", phase: "queue", sent: "no" });
+  expect((await errorOf(caller.fetch(URL))).message).toBe("SafeCaller is closed");
+  upstream.last.answer(null);
+  expect((await first).ok).toBe(true);
+  await caller.close();
+});
+
 describe("the function fetch", () => {
   test("is bound, and has the type of the host's", async () => {
     const { caller, upstream } = made();

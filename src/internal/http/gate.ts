@@ -238,9 +238,10 @@ export class Gate {
   close(cancel: Cancel | undefined): Promise<void> {
     const source = sourceOf(cancel);
     const ending = source.poll();
-    if (ending !== undefined) return failedWith(ending.error());
+    if (ending?.failed) return failedWith(ending.error()); // No context, and no signal.
     this.closing ??= new TypeError(`${this.what} is closed`);
     for (const call of this.parked) call.cancel(this.closing);
+    if (ending !== undefined) return failedWith(ending.error());
     return this.running === 0 ? completed() : this.closes.park(source, undefined);
   }
 
