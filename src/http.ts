@@ -153,7 +153,8 @@ export interface InterceptorOptions {
    */
   readonly perHost?: number | ((host: string) => Permits);
   /**
-   * How many calls may wait for one host, a whole number from 0 or Infinity. Twice `perHost` if left out, or 64 if that
+   * How many calls may wait for one host, a whole number from 0 or Infinity; calls that are tried again may wait beyond
+   * that. Twice `perHost` if left out, or 64 if that
    * is a function. Permits of your own have limits of their own instead.
    */
   readonly queue?: number;
@@ -247,8 +248,9 @@ export class SafeCaller {
    *
    * Before it is sent, a call waits while `perHost` requests to its host run, in the order of the calls. With `retry`,
    * it is sent again after an answer with one of the `statuses` and after a network error: if it is idempotent, or was
-   * surely not sent; if its body is no stream; and if the wait would end before the deadline. Otherwise the answer or
-   * the error is the caller's. The body of an answer that is tried again is cancelled.
+   * surely not sent; if its body is no stream; and if, as far as is known, the next attempt would be let in, before the
+   * deadline. Otherwise the answer or the error is the caller's. The body of an answer that is tried again is cancelled
+   * before the wait: if the next attempt is refused all the same, the call rejects with that refusal.
    *
    * Rejects, and so do the methods of the Response that read its body, with
    * - {@link CallTimeoutError}, if the call has not ended by its deadline, or by that of `ctx` or `signal`;
@@ -256,7 +258,7 @@ export class SafeCaller {
    * - {@link NetworkError}, if the network fails, or what comes is not HTTP.
    *
    * Rejects, with nothing sent by this attempt, with
-   * - {@link QueueFullError}, at once, if it would have to wait and `queue` calls for its host do;
+   * - {@link QueueFullError}, at once, if its first attempt would have to wait and `queue` calls for its host do;
    * - {@link QueueTimeoutError}, if it has waited for `queueTimeout`;
    * - {@link BreakerOpenError}, at once, if its host's breaker is open, and {@link RateLimitedError}, if it would
    *   exceed the `rate`;

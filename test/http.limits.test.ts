@@ -366,12 +366,44 @@ describe("a rate", () => {
   });
 
   test("each attempt needs a token", async () => {
-    const { caller, upstream } = made({ rate: { limit: 0, burst: 1 }, retry: { base: 0 } });
+    const { caller, upstream } = made({ rate: new Limiter(0, 1), retry: { base: 0 } });
     upstream.script = (request) => request.fail(fetchFailed("ECONNREFUSED"));
     const call = errorOf(caller.fetch(URL));
     await vi.advanceTimersByTimeAsync(1);
     expect(await call).toMatchObject({ name: "RateLimitedError", attempt: 2 });
     expect(upstream.arrived.length).toBe(1);
+  });
+
+  test("that will have no token after the wait: the answer or the error that there is counts", async () => {
+    const { caller, upstream } = made({
+      rate: { limit: 1, burst: 1 },
+      retry: { base: 0, budget: { min: 1, ratio: 0 } },
+    });
+    upstream.script = (request) => request.answer("busy", { status: 503 });
+    const response = await caller.fetch(URL);
+    expect([response.status, await response.text(), upstream.arrived.length]).toEqual([503, "busy", 1]);
+    await vi.advanceTimersByTimeAsync(1000);
+    upstream.script = (request) => request.fail(fetchFailed("ECONNRESET"));
+    expect(await errorOf(caller.fetch(URL))).toMatchObject({ name: "NetworkError", attempt: 1 });
+    await vi.advanceTimersByTimeAsync(1000);
+    // It has one by then, and the budget's token was given back.
+    upstream.script = (request, n) =>
+      n === 3 ? request.answer("busy", { status: 503, headers: { "retry-after": "1" } }) : request.answer("fine");
+    const call = caller.fetch(URL);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect([await (await call).text(), upstream.arrived.length]).toEqual(["fine", 4]);
+  });
+
+  test("whose token another call takes during the wait: the call is refused, and was sent", async () => {
+    const { caller, upstream } = made({ rate: { limit: 1, burst: 1 }, retry: { base: 0 } });
+    upstream.script = (request) => request.answer("busy", { status: 503, headers: { "retry-after": "2" } });
+    const call = errorOf(caller.fetch(URL));
+    await vi.advanceTimersByTimeAsync(1500);
+    upstream.script = (request) => request.answer(null);
+    expect((await caller.fetch(URL)).ok).toBe(true);
+    await vi.advanceTimersByTimeAsync(500);
+    expect(await call).toMatchObject({ name: "RateLimitedError", attempt: 2, sent: "yes" });
+    expect(upstream.arrived.length).toBe(2);
   });
 });
 

@@ -8,6 +8,7 @@ import {
   SafeCaller,
   type SafeCallerOptions,
 } from "gopark/http";
+import { Limiter } from "gopark/rate";
 import { now } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { counters } from "../src/leak.ts";
@@ -200,10 +201,10 @@ describe("sent", () => {
   const reset = fails("ECONNRESET");
 
   test.each([
-    ["refused by the rate", { rate: { limit: 0, burst: 1 } }, reset, "maybe"],
-    ["refused by the rate, after an answer", { rate: { limit: 0, burst: 1 } }, status(503), "yes"],
-  ])("is that of all attempts: %s", async (_, options, first, sent) => {
-    const { caller, at } = scripted([first], { ...options, retry: { attempts: 3 } });
+    ["an error", reset, "maybe"],
+    ["an answer", status(503), "yes"],
+  ])("is that of all attempts: the second is refused after %s", async (_, first, sent) => {
+    const { caller, at } = scripted([first], { rate: new Limiter(0, 1), retry: { attempts: 3 } });
     const error = await errorOf(settled(caller.fetch(URL)));
     expect(error).toMatchObject({ name: "RateLimitedError", attempt: 2, sent, phase: "queue" });
     expect(at).toEqual([0]);
@@ -369,6 +370,19 @@ describe("the wait", () => {
     await caller.close();
     expect(await call).toMatchObject({ name: "AbortError", phase: "backoff", sent: "yes" });
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("an attempt after it goes into a queue that is full, and the answer of the first is not lost", async () => {
+    const { caller, upstream } = scripted([status(503), () => {}, ok], { perHost: 1, queue: 0 });
+    const first = caller.fetch(URL);
+    await turn();
+    const second = caller.fetch(URL);
+    await vi.advanceTimersByTimeAsync(50);
+    expect([upstream.arrived.length, caller.stats()]).toMatchObject([2, { running: 1, queued: 1 }]);
+    expect(await errorOf(caller.fetch(URL))).toMatchObject({ name: "QueueFullError", attempt: 1 });
+    upstream.last.answer("second");
+    expect(await (await second).text()).toBe("second");
+    expect(await (await settled(first)).text()).toBe("ok");
   });
 
   test("each attempt waits for a slot of its own", async () => {

@@ -123,7 +123,8 @@ export class Caller implements Transport {
           budget,
           retryIf: (error) => mayRetry(error, outgoing) && !this.refuses(job),
           retryAfter: (error) => retryAfter(error, policy),
-          onRetry: (error) => {
+          onRetry: (error, _, delay) => {
+            if (!this.gate.hosts.hasTokenIn(job.host, delay)) throw error; // The answer that there is counts.
             isBetween = true;
             this.gate.park(call);
             if (error instanceof RetryableAnswer) error.attempt.drop();

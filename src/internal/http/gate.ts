@@ -210,7 +210,8 @@ export class Gate {
   /** Runs `wait` as a place in the host's queue, for the time that a call may stay there. */
   private async queued<T>(call: Call, host: Host, wait: (ctx: Context) => Promise<T>): Promise<T> {
     // Not `maxWaiting` of the host's permits: calls that wait for one of all slots count too.
-    if (host.queued >= host.queue) throw queueFull(call, `${host.queue} calls wait already`);
+    // A call that has waited between two attempts goes in all the same: its answer is gone. The budget bounds those.
+    if (host.queued >= host.queue && call.attempt === 1) throw queueFull(call, `${host.queue} calls wait already`);
     const { ctx, cancel } = withTimeout(call.ctx, this.queueTimeout ?? call.timeLeft() / 2);
     host.queued++;
     try {

@@ -119,6 +119,11 @@ export class Hosts {
     return typeof allowed === "boolean" ? refusalOf(allowed) : Promise.resolve(allowed).then(refusalOf);
   }
 
+  /** Whether the host will have a token in `ms` milliseconds, if no call takes it. True for limits not our own. */
+  hasTokenIn({ key }: Host, ms: number): boolean {
+    return this.limiter === undefined || this.limiter.tokens(key, now() + ms) >= 1;
+  }
+
   private add(key: string): Host {
     const { maxHosts } = this.policy;
     if (this.byKey.size >= maxHosts) this.forgetIdle();
