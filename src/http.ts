@@ -11,6 +11,8 @@
  *   `fetch`, and client libraries take it as their option `fetch`. Two callers have limits of their own.
  * - Read each body to its end, or cancel it: `await response.body?.cancel()`. A body that nobody reads keeps its slot
  *   until the deadline, or until the garbage collector takes the Response. Leak checks report it.
+ * - Read the body inside the scope or the group whose context the call was given: `ctx` ends the call in its body too.
+ *   Return `response.json()` from it, not the Response.
  * - Pass the context or the signal of the request that you are serving: `fetch(url, { ctx })`. When its client leaves,
  *   the calls made for it end.
  * - Retries, hedging and the breaker are off. Turn on retries for idempotent calls at one level only.
@@ -81,7 +83,8 @@ registerOuter(() => [SafeCaller.prototype.close]);
 /**
  * When the breaker of a host opens, and when it closes again: as in `gopark/breaker`, but that calls which find it
  * half-open, with no place for a further probe, wait in the queue for what the probe finds. What counts as a failure is
- * fixed: time-outs, network errors and answers of 500 and more. Cancelled and refused calls are not counted.
+ * fixed: time-outs, network errors and answers of 500 and more. Cancelled and refused calls are not counted. What
+ * `readyToTrip` throws is a warning of the process.
  */
 export type BreakerOptions = Omit<Settings, "name" | "isSuccessful" | "isExcluded">;
 
@@ -143,7 +146,8 @@ export interface InterceptorOptions {
    */
   readonly queueTimeout?: number;
   /**
-   * How many requests may run at once, to all hosts, a whole number from 1; 256 if left out. Or permits of your own: a
+   * How many requests may run at once, to all hosts, a whole number from 1, and not less than `perHost`. If left out, 256
+   * or `perHost`, whichever is more: eight hosts that hang use all of 256 by default. Or permits of your own: a
    * `Weighted` that other code uses too, or one that a fleet shares.
    */
   readonly concurrency?: number | Permits;

@@ -23,6 +23,7 @@ const limits: [object, string, string][] = [
     "RangeError",
     "perHost must be a whole number from 1 to 2^53-1, got Infinity",
   ],
+  [{ perHost: 3, concurrency: 2 }, "RangeError", "perHost must be at most concurrency, got 3 and 2"],
   [{ queue: -1 }, "RangeError", "queue must be a whole number from 0 to 2^53-1, got -1"],
   [{ key: "host" }, "TypeError", 'key must be a function, got "host"'],
   [{ maxHosts: 0 }, "RangeError", "maxHosts must be a whole number from 1 to 2^53-1, got 0"],

@@ -16,9 +16,8 @@ import {
 import { Limiter } from "gopark/rate";
 import { Weighted } from "gopark/semaphore";
 import { now } from "gopark/time";
-import { beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { counters } from "../src/leak.ts";
-import { collectReported } from "./support/reported.ts";
 import { turn } from "./support/turn.ts";
 import { unhandledDuring } from "./support/unhandled.ts";
 import { errorOf, fetchFailed, Upstream } from "./support/upstream.ts";
@@ -27,6 +26,10 @@ const URL = "http://stock.example/tea";
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_700_000_000_000 });
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
 });
 
 function made(options: SafeCallerOptions = {}) {
@@ -137,7 +140,9 @@ describe("a breaker", () => {
     await turn();
     expect(await errorOf(caller.fetch(URL))).toBeInstanceOf(QueueFullError);
     await vi.advanceTimersByTimeAsync(200);
-    expect(await late).toBeInstanceOf(QueueTimeoutError);
+    const timedOut = await late;
+    expect(timedOut).toBeInstanceOf(QueueTimeoutError);
+    expect(timedOut.message).toBe("call to stock.example waited 200 ms for the probe of its circuit breaker");
     const [ctx, cancel] = withCancel(background());
     const cancelled = errorOf(caller.fetch(URL, { ctx }));
     await turn();
@@ -248,8 +253,8 @@ describe("a breaker", () => {
     expect((await caller.fetch("http://good.example/")).status).toBe(200);
   });
 
-  test("what its functions throw is reported, and no call suffers", async () => {
-    const reported = collectReported();
+  test("what its functions throw is a warning of the process, and no call suffers", async () => {
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
     const oops = new Error("oops");
     const readyToTrip = (): never => {
       throw oops;
@@ -257,7 +262,7 @@ describe("a breaker", () => {
     const { caller, upstream } = made({ breaker: { readyToTrip } });
     upstream.script = (request) => request.answer("x", { status: 500 });
     expect(await (await caller.fetch(URL)).text()).toBe("x");
-    expect(reported).toEqual([oops]);
+    expect(warned.mock.calls).toEqual([[oops]]);
     expect(caller.stats().running).toBe(0);
   });
 
@@ -448,6 +453,14 @@ describe("permits of the caller's own", () => {
     return { permits, asked, released: () => released };
   }
 
+  test("are not compared with each other, nor with numbers", () => {
+    function ofHost() {
+      return new Weighted(1);
+    }
+    for (const concurrency of [1, new Weighted(1)]) made({ concurrency, perHost: ofHost });
+    made({ concurrency: new Weighted(1), perHost: 300 });
+  });
+
   test("are asked for the weight, and released once with the body", async () => {
     const { permits, asked, released } = byHand();
     const { caller, upstream } = made({ concurrency: permits });
@@ -501,14 +514,15 @@ describe("permits of the caller's own", () => {
     expect([counters().context, counters()["semaphore unit"]]).toEqual([0, 0]);
   });
 
-  test("whose release throws or rejects: that is reported, and the call goes on", async () => {
-    const reported = collectReported();
+  test("whose release throws or rejects: that is a warning of the process, and the call goes on", async () => {
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
     const oops = new Error("oops");
     for (const release of [
       (): never => {
         throw oops;
       },
       () => Promise.reject(oops),
+      () => ({ then: (_: unknown, reject: (error: unknown) => void) => reject(oops) }) as never,
     ]) {
       const { caller, upstream } = made({ concurrency: { permit: async () => ({ release }) } });
       upstream.script = (request) => request.answer("x");
@@ -516,7 +530,7 @@ describe("permits of the caller's own", () => {
       expect(caller.stats().running).toBe(0);
     }
     await turn();
-    expect(reported).toEqual([oops, oops]);
+    expect(warned.mock.calls).toEqual([[oops], [oops], [oops]]);
   });
 });
 

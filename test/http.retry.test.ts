@@ -12,7 +12,6 @@ import { Limiter } from "gopark/rate";
 import { now } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { counters } from "../src/leak.ts";
-import { collectReported } from "./support/reported.ts";
 import { turn } from "./support/turn.ts";
 import { type Arrived, errorOf, fetchFailed, Upstream } from "./support/upstream.ts";
 
@@ -262,8 +261,9 @@ describe("a decision that fails", () => {
       ],
       { breaker: { interval: 1000, now: clock } },
     );
-    collectReported(); // The breaker could not count it either.
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
     expect((await errorOf(caller.fetch(URL))).message).toBe("no clock");
+    expect(warned).toHaveBeenCalledTimes(1); // The breaker could not count it either.
     broken = false;
     expect([caller.stats().running, counters().context]).toEqual([0, 0]);
   });
@@ -383,6 +383,18 @@ describe("the wait", () => {
     upstream.last.answer("second");
     expect(await (await second).text()).toBe("second");
     expect(await (await settled(first)).text()).toBe("ok");
+  });
+
+  test("a time-out of the queue says how long the call waited there", async () => {
+    const { caller } = scripted([fails("ECONNRESET"), () => {}], { perHost: 1, queueTimeout: 70, timeout: 1000 });
+    const first = errorOf(caller.fetch(URL));
+    await turn();
+    const second = errorOf(caller.fetch(URL));
+    await vi.advanceTimersByTimeAsync(200);
+    const error = await first;
+    expect(error.message).toBe("call to stock.example waited 70 ms for a slot");
+    expect(error).toMatchObject({ name: "QueueTimeoutError", elapsed: 120, attempt: 2, sent: "maybe" });
+    await settled(second);
   });
 
   test("each attempt waits for a slot of its own", async () => {

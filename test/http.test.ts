@@ -134,6 +134,30 @@ describe("slots", () => {
   });
 });
 
+test("`concurrency` is 256 if left out, or `perHost` if that is more; it may be less than the `perHost` left out", async () => {
+  for (const [options, running] of [
+    [{ perHost: 300 }, 300],
+    [{ perHost: 256 }, 256],
+    [{ concurrency: 2 }, 2],
+    [{ perHost: 2, concurrency: 2 }, 2],
+  ] as const) {
+    const { caller } = made({ ...options, queue: Number.POSITIVE_INFINITY });
+    const [ctx, cancel] = withCancel(background());
+    const calls = Array.from({ length: 310 }, () => errorOf(caller.fetch(URL, { ctx })));
+    expect(caller.stats()).toMatchObject({ running, queued: 310 - running });
+    cancel();
+    await Promise.all(calls);
+  }
+  const { caller, upstream } = made();
+  const [ctx, cancel] = withCancel(background());
+  const calls = Array.from({ length: 8 * 32 }, (_, i) => errorOf(caller.fetch(`http://bad${i % 8}.example/`, { ctx })));
+  calls.push(errorOf(caller.fetch("http://good.example/", { ctx })));
+  await turn();
+  expect([upstream.arrived.length, caller.stats().hosts["good.example"]]).toMatchObject([256, { queued: 1 }]);
+  cancel();
+  await Promise.all(calls);
+});
+
 describe("the deadline", () => {
   test("covers the wait for the headers", async () => {
     vi.useFakeTimers();
@@ -299,6 +323,30 @@ describe("the deadline", () => {
 });
 
 describe("a cancel", () => {
+  test("by the end of the scope whose context the call was given: reading the body says what is wrong", async () => {
+    const { caller, upstream } = made();
+    upstream.script = (request) => request.answer("body");
+    const get = async (): Promise<Response> => {
+      const [ctx, cancel] = withCancel(background());
+      try {
+        return await caller.fetch(URL, { ctx });
+      } finally {
+        cancel();
+      }
+    };
+    const error = await errorOf((await get()).text());
+    expect(error).toMatchObject({ name: "AbortError", phase: "body", sent: "yes" });
+    expect(error.message).toMatch(/ ms, in phase body: a body must be read before the context of its call ends$/);
+  });
+
+  test("before the body says nothing of it", async () => {
+    const { caller } = made();
+    const [ctx, cancel] = withCancel(background());
+    const call = errorOf(caller.fetch(URL, { ctx }));
+    cancel();
+    expect((await call).message).toMatch(/ ms, in phase headers$/);
+  });
+
   test("in the queue takes the call out, and those behind it stay in order", async () => {
     const { caller, upstream } = made({ perHost: 1, queue: 3 });
     const controller = new AbortController();

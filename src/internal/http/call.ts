@@ -89,7 +89,10 @@ export class Call {
     return withoutStack(() =>
       error instanceof DeadlineExceeded
         ? new CallTimeoutError(`call to ${host} timed out after ${elapsed} ms, in phase ${phase}`, details)
-        : new CallCanceledError(`call to ${host} canceled after ${elapsed} ms, in phase ${phase}`, details),
+        : new CallCanceledError(
+            `call to ${host} canceled after ${elapsed} ms, in phase ${phase}${hint(phase)}`,
+            details,
+          ),
     );
   }
 
@@ -110,4 +113,9 @@ export class Call {
     }
     return error?.cause ?? error;
   }
+}
+
+/** What the message says of a cancel that is often a mistake. */
+function hint(phase: Phase): string {
+  return phase === "body" ? ": a body must be read before the context of its call ends" : "";
 }

@@ -74,7 +74,10 @@ export class CallQueueFullError extends CallError {
   }
 }
 
-/** The call has waited for a slot for as long as `queueTimeout` allows. It was not sent. */
+/**
+ * The call has waited for a slot, or for the probe of a breaker, for as long as `queueTimeout` allows. This attempt was
+ * not sent.
+ */
 export class QueueTimeoutError extends CallError {
   static {
     brand(this, "QueueTimeoutError");
@@ -92,14 +95,17 @@ abstract class RefusedError extends CallError {
   }
 }
 
-/** The host's circuit breaker is open, or half-open with a probe under way. The call was not sent. */
+/**
+ * The host's circuit breaker is open, perhaps because the probe has failed that the call waited for. This attempt was
+ * not sent.
+ */
 export class BreakerOpenError extends RefusedError {
   static {
     brand(this, "BreakerOpenError");
   }
 }
 
-/** The call would exceed the option `rate`. It was not sent. */
+/** The call would exceed the option `rate`. This attempt was not sent. */
 export class RateLimitedError extends RefusedError {
   static {
     brand(this, "RateLimitedError");

@@ -12,9 +12,10 @@
 import { afterFunc, type Context, withTimeout } from "../../context.ts";
 import { QueueFullError, Weighted } from "../../semaphore.ts";
 import type { Request as BreakerRequest } from "../breaker/machine.ts";
-import { show } from "../data/args.ts";
-import { guarded, report } from "../host/async.ts";
+import { isThenable, show } from "../data/args.ts";
+import { warn } from "../host/async.ts";
 import { withoutStack } from "../host/errors.ts";
+import { now } from "../time/clock.ts";
 import { completed, failedWith } from "../time/turn.ts";
 import { Kind } from "../track/tracker.ts";
 import { sourceOf } from "../wait/foreign.ts";
@@ -187,7 +188,7 @@ export class Gate {
   }
 
   private waitForSlot(call: Call, host: Host, n: number): Promise<Slot> {
-    return this.queued(call, host, async (ctx) => {
+    return this.queued(call, host, "a slot", async (ctx) => {
       const ofHost = await permitOf(host.permits, ctx, n);
       try {
         return new Slot(this, host, ofHost, await permitOf(this.permits, ctx, n));
@@ -199,7 +200,7 @@ export class Gate {
   }
 
   private waitForProbe(call: Call, host: Host): Promise<void> {
-    return this.queued(call, host, async (ctx) => {
+    return this.queued(call, host, "the probe of its circuit breaker", async (ctx) => {
       const source = sourceOf(ctx);
       const ending = source.poll();
       if (ending !== undefined) throw ending.error();
@@ -207,32 +208,23 @@ export class Gate {
     });
   }
 
-  /** Runs `wait` as a place in the host's queue, for the time that a call may stay there. */
-  private async queued<T>(call: Call, host: Host, wait: (ctx: Context) => Promise<T>): Promise<T> {
+  /** Runs `wait`, a wait for `what`, as a place in the host's queue, for the time that a call may stay there. */
+  private async queued<T>(call: Call, host: Host, what: string, wait: (ctx: Context) => Promise<T>): Promise<T> {
     // Not `maxWaiting` of the host's permits: calls that wait for one of all slots count too.
     // A call that has waited between two attempts goes in all the same: its answer is gone. The budget bounds those.
     if (host.queued >= host.queue && call.attempt === 1) throw queueFull(call, `${host.queue} calls wait already`);
     const { ctx, cancel } = withTimeout(call.ctx, this.queueTimeout ?? call.timeLeft() / 2);
+    const since = now();
     host.queued++;
     try {
       return await wait(ctx);
     } catch (error) {
-      throw this.queueError(call, ctx, error);
+      if (call.ctx.err() === undefined && ctx.err() !== undefined) throw queueTimeout(call, what, now() - since);
+      throw queueError(call, error);
     } finally {
       host.queued--;
       cancel();
     }
-  }
-
-  /** What a call rejects with that was refused a slot with `error`. */
-  private queueError(call: Call, queueing: Context, error: unknown): unknown {
-    if (call.ctx.err() !== undefined) return call.endError("queue", "no");
-    const details = call.details("queue", "no");
-    if (queueing.err() !== undefined) {
-      const message = `call to ${details.host} waited ${details.elapsed} ms for a slot`;
-      return withoutStack(() => new QueueTimeoutError(message, details));
-    }
-    return error instanceof QueueFullError ? queueFull(call, error.message) : error;
   }
 
   /** See SafeCaller.close. */
@@ -288,10 +280,25 @@ function permitOf(permits: Permits, ctx: Context, n: number): Promise<Permit> {
 
 /** Releases a permit that may be foreign. */
 function giveBack(permit: Permit): void {
-  guarded(() => {
-    const released = permit.release();
-    if (released instanceof Promise) released.catch(report);
-  });
+  const failed = (error: unknown) => warn(error, "release of a permit");
+  try {
+    const released: unknown = permit.release();
+    if (isThenable(released)) Promise.resolve(released).catch(failed);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+/** What a call rejects with whose wait in the queue has failed with `error`. */
+function queueError(call: Call, error: unknown): unknown {
+  if (call.ctx.err() !== undefined) return call.endError("queue", "no");
+  return error instanceof QueueFullError ? queueFull(call, error.message) : error;
+}
+
+function queueTimeout(call: Call, what: string, ms: number): CallError {
+  const details = call.details("queue", "no");
+  const message = `call to ${details.host} waited ${Math.round(ms)} ms for ${what}`;
+  return withoutStack(() => new QueueTimeoutError(message, details));
 }
 
 function queueFull(call: Call, why: string): CallError {

@@ -3,7 +3,7 @@ import { KeyedLimiter } from "../../rate.ts";
 import { Weighted } from "../../semaphore.ts";
 import { Machine, type Request } from "../breaker/machine.ts";
 import { show } from "../data/args.ts";
-import { guarded } from "../host/async.ts";
+import { warn } from "../host/async.ts";
 import { now } from "../time/clock.ts";
 import { Kind } from "../track/tracker.ts";
 import { Waiters } from "../wait/wait.ts";
@@ -47,7 +47,11 @@ export class Host {
   count(counted: Request, end: unknown): void {
     const { breaker, probed } = this;
     if (breaker === undefined) return;
-    guarded(() => breaker.end(counted, end));
+    try {
+      breaker.end(counted, end);
+    } catch (error) {
+      warn(error, "breaker"); // Of `readyToTrip`, or of its clock.
+    }
     // A probe that has found nothing makes a place for one.
     if (probed.size === 0) return;
     if (breaker.peekState() === "half-open") probed.wakeOne(undefined);

@@ -22,6 +22,7 @@ export interface HedgePolicy {
 
 const DEFAULT_TIMEOUT = 10_000;
 const DEFAULT_PER_HOST = 32;
+const DEFAULT_CONCURRENCY = 256;
 
 /** The options that limit calls: those that an interceptor has too. */
 export class LimitPolicy {
@@ -39,12 +40,17 @@ export class LimitPolicy {
 
   constructor(options: InterceptorOptions, what: string) {
     this.what = what;
-    const { timeout = DEFAULT_TIMEOUT, concurrency = 256, perHost = DEFAULT_PER_HOST, maxHosts = 1000 } = options;
+    const { timeout = DEFAULT_TIMEOUT, perHost = DEFAULT_PER_HOST, maxHosts = 1000 } = options;
     const { queueTimeout, key, breaker, rate } = options;
     this.timeout = positive(timeout, `${what}: timeout`);
     this.queueTimeout = queueTimeout === undefined ? undefined : positive(queueTimeout, `${what}: queueTimeout`);
-    this.concurrency = isPermits(concurrency) ? concurrency : wholeNumber(concurrency, `${what}: concurrency`, 1);
     this.perHost = typeof perHost === "function" ? perHost : wholeNumber(perHost, `${what}: perHost`, 1);
+    const { concurrency = Math.max(DEFAULT_CONCURRENCY, typeof perHost === "number" ? perHost : 0) } = options;
+    this.concurrency = isPermits(concurrency) ? concurrency : wholeNumber(concurrency, `${what}: concurrency`, 1);
+    const areNumbers = typeof options.perHost === "number" && typeof concurrency === "number";
+    if (areNumbers && options.perHost > concurrency) {
+      throw new RangeError(`${what}: perHost must be at most concurrency, got ${perHost} and ${concurrency}`);
+    }
     const { queue = 2 * (typeof perHost === "number" ? perHost : DEFAULT_PER_HOST) } = options;
     this.queue = queue === Number.POSITIVE_INFINITY ? queue : wholeNumber(queue, `${what}: queue`);
     this.key = key === undefined ? undefined : callable(key, `${what}: key`);
