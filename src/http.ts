@@ -267,7 +267,8 @@ export class SafeCaller {
    * - {@link BreakerOpenError}, at once, if its host's breaker is open, and {@link RateLimitedError}, if it would
    *   exceed the `rate`;
    * - TypeError, if the caller is closed, and TypeError or RangeError for a bad argument;
-   * - what `key`, `perHost` and permits or limiters of your own throw or reject with.
+   * - what `key`, `perHost` and permits or limiters of your own throw or reject with, and the error of a mistake in the
+   *   code of a `fetch` of your own, such as a ReferenceError.
    *
    * All but the last two are a {@link CallError}. A body that is not JSON rejects with the host's SyntaxError, and one
    * that has been used with its TypeError.

@@ -91,6 +91,8 @@ describe("fetch", () => {
     [URL, { timeout: "1" }, "TypeError", "fetch: timeout must be a number of milliseconds"],
     [URL, { weight: 0 }, "RangeError", "fetch: weight must be a whole number from 1"],
     [URL, { weight: 1.5 }, "RangeError", "fetch: weight must be a whole number from 1"],
+    [URL, { idempotent: "false" }, "TypeError", 'fetch: idempotent must be a boolean, got "false"'],
+    [URL, { idempotent: null }, "TypeError", "fetch: idempotent must be a boolean, got null"],
     [URL, { ctx: {} }, "TypeError", "expected a Context or an AbortSignal"],
     [URL, { ctx: null }, "TypeError", ""],
     [URL, { signal: 5 }, "TypeError", "expected a Context or an AbortSignal"],
@@ -146,6 +148,63 @@ describe("fetch", () => {
     expect(await (await then.fetch(URL)).text()).toBe("then");
     expect(throwing.stats().running + sync.stats().running + then.stats().running).toBe(0);
   });
+
+  const mistakes: [string, () => unknown][] = [
+    ["ReferenceError", () => {}],
+    ["TypeError", () => (undefined as never as { x: unknown }).x],
+    ["TypeError", () => (5 as never as () => unknown)()],
+    ["TypeError", () => new (5 as never as new () => unknown)()],
+    ["TypeError", () => [...(5 as never as unknown[])]],
+    ["SyntaxError", () => JSON.parse("<html>")],
+    ["RangeError", () => new Array(-1)],
+    ["URIError", () => decodeURIComponent("%")],
+  ];
+
+  test.each(mistakes)(
+    "a fetch with a mistake in its code: a %s is passed on, not tried again, not counted",
+    async (name, fn) => {
+      for (const isAsync of [false, true]) {
+        let times = 0;
+        const fetch = (): never => {
+          times++;
+          fn();
+          throw new ReferenceError("noSuchThing is not defined");
+        };
+        const caller = new SafeCaller({
+          fetch: isAsync ? async () => fetch() : fetch,
+          retry: { attempts: 3, base: 0 },
+          breaker: { readyToTrip: () => true },
+        });
+        const error = await errorOf(caller.fetch(URL));
+        expect([error.name, times]).toEqual([name, 1]);
+        expect(caller.stats()).toMatchObject({ running: 0, hosts: { "stock.example": { breaker: "closed" } } });
+        expect(counters().context).toBe(0);
+      }
+    },
+  );
+
+  test.each(["Failed to fetch", "NetworkError when attempting to fetch resource.", "Load failed", "fetch failed"])(
+    "a TypeError of the network is none: %s",
+    async (message) => {
+      const caller = new SafeCaller({ fetch: () => Promise.reject(new TypeError(message)) });
+      expect(await errorOf(caller.fetch(URL))).toMatchObject({ name: "NetworkError", sent: "maybe" });
+    },
+  );
+
+  test.each(["ftp://stock.example/", "http://127.0.0.1:6000/"])(
+    "a URL that fetch takes nothing from: %s",
+    async (url) => {
+      const fetch = vi.fn((...args: Parameters<typeof globalThis.fetch>) => globalThis.fetch(...args));
+      const caller = new SafeCaller({
+        fetch: fetch as never,
+        retry: { base: 0 },
+        breaker: { readyToTrip: () => true },
+      });
+      const error = await errorOf(caller.fetch(url));
+      expect([error.name, error.message, fetch.mock.calls.length]).toEqual(["TypeError", "fetch failed", 1]);
+      expect(Object.values(caller.stats().hosts)).toMatchObject([{ running: 0, breaker: "closed" }]);
+    },
+  );
 
   test("a fetch that rejects with what is no error, or throws when it is looked at", async () => {
     const trap = (): never => {

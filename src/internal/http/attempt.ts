@@ -20,7 +20,7 @@ import type { Call } from "./call.ts";
 import { AbandonedBodyError, type CallError, NetworkError, type Phase, type Sent } from "./errors.ts";
 import type { Slot } from "./gate.ts";
 import { type Host, NOT_COUNTED } from "./hosts.ts";
-import { failureOf } from "./network.ts";
+import { failureOf, isMistake } from "./network.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { type Sending, whileObserved } from "./phases.ts";
 
@@ -72,8 +72,8 @@ export class Attempt implements Dependent, BodyOwner {
 
   /**
    * Calls `fetch`. Resolves to itself when it has an answer, whatever its status; then call {@link deliver} or
-   * {@link drop}. Rejects, with nothing held but the slot of a fetch that ignores its signal, with a CallError, or with
-   * the TypeError of a bad argument. Nothing is sent if the call has ended.
+   * {@link drop}. Rejects, with nothing held but the slot of a fetch that ignores its signal, with a CallError, with
+   * the TypeError of a bad argument, or with the error of a mistake in the code of `fetch`. Nothing is sent if the call has ended.
    */
   send(outgoing: Outgoing, isLast: boolean, transport: Transport): Promise<Attempt> {
     if (this.call.hasEnded()) {
@@ -131,9 +131,9 @@ export class Attempt implements Dependent, BodyOwner {
       this.release();
       return;
     }
-    const isOfArguments = outgoing.refuses(error);
-    const shown = isOfArguments ? error : this.networkError(error);
-    this.end(isOfArguments ? NOT_COUNTED : shown);
+    const isOfCaller = isMistake(error) || outgoing.refuses(error);
+    const shown = isOfCaller ? error : this.networkError(error);
+    this.end(isOfCaller ? NOT_COUNTED : shown);
     this.settle?.reject(shown);
     this.settle = undefined;
   }

@@ -1,4 +1,4 @@
-/** What a failure of `fetch` says: which code it carries, and whether it is one of connecting. */
+/** What a failure of `fetch` says: which code it carries, whether it is one of connecting, or none of the network. */
 
 import { show } from "../data/args.ts";
 
@@ -53,4 +53,18 @@ function isBeforeSending(error: SystemError, code: string): boolean {
 /** Whether the system call that failed is one of those that come before any byte is sent. */
 function isOfConnecting(error: SystemError | null | undefined): boolean {
   return error?.syscall === "connect" || error?.syscall === "getaddrinfo";
+}
+
+// What engines say in a TypeError of code that takes a value for what it is not. `fetch` never says so.
+const MISTAKE =
+  /^Cannot (read|set) propert|\bis not (a function|a constructor|iterable|an object)\b|\bis (undefined|null)$/;
+
+/** Whether the error is one of code: of a mistake in a `fetch` that is not the host's. Never throws. */
+export function isMistake(error: unknown): boolean {
+  try {
+    if (error instanceof TypeError) return error.cause === undefined && MISTAKE.test(error.message);
+    return [ReferenceError, RangeError, SyntaxError, EvalError, URIError].some((type) => error instanceof type);
+  } catch {
+    return false;
+  }
 }

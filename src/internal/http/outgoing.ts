@@ -1,5 +1,6 @@
 /** What a call sends, and whether it may be sent again. */
 import type { SafeInit } from "../../http.ts";
+import { show } from "../data/args.ts";
 import type { Cancel } from "../wait/source.ts";
 
 // Those that do nothing, and those that may be done twice (RFC 9110, section 9.2).
@@ -26,13 +27,16 @@ export class Outgoing {
   private input: string | URL | Request;
   private readonly init: RequestInit;
 
-  /** Throws TypeError for an invalid URL. */
+  /** Throws TypeError for an invalid URL, and for an `idempotent` that is no boolean. */
   constructor(given: string | URL | Request, { ctx: _, timeout: __, idempotent, weight: ___, ...init }: SafeInit) {
     const request = isRequest(given) ? given : undefined;
     this.url = new URL(request?.url ?? (given as string | URL), base());
     this.input = given;
     this.init = init;
     const method = (init.method ?? request?.method ?? "GET").toUpperCase();
+    if (idempotent !== undefined && typeof idempotent !== "boolean") {
+      throw new TypeError(`fetch: idempotent must be a boolean, got ${show(idempotent)}`);
+    }
     this.isIdempotent = idempotent ?? IDEMPOTENT.includes(method);
     this.isSafe = SAFE.includes(method) && idempotent !== false;
     this.isReplayable = !isStream(init.body);
@@ -47,13 +51,14 @@ export class Outgoing {
   }
 
   /**
-   * Whether an error that `fetch` rejected with is about its arguments, such as a GET with a body. Where nothing else
-   * says so, a Request of the same arguments fails too.
+   * Whether an error that `fetch` rejected with is about its arguments, such as a GET with a body, or a URL that it
+   * takes nothing from. Where nothing else says so, a Request of the same arguments fails too.
    */
   refuses(error: unknown): boolean {
     try {
       // Inside: a foreign error may throw when it is looked at.
-      if (!(error instanceof TypeError) || error.cause !== undefined) return false;
+      if (!(error instanceof TypeError)) return false;
+      if (error.cause !== undefined) return isOfUrl(error.cause);
       const { input, init } = this;
       const body = init.body === undefined || init.body === null ? null : "";
       new Request(isRequest(input) ? input.url : input, { ...init, body });
@@ -84,6 +89,11 @@ export function sourcesOf(input: string | URL | Request, { ctx, signal }: SafeIn
 
 function isRequest(input: string | URL | Request): input is Request {
   return typeof input === "object" && !(input instanceof URL) && typeof input?.url === "string";
+}
+
+/** Whether `fetch` says by this cause that it has no such scheme, or does not call such a port. */
+function isOfUrl(cause: unknown): boolean {
+  return cause instanceof Error && ["unknown scheme", "bad port"].includes(cause.message);
 }
 
 /** What a relative URL is resolved against, on a page. */
