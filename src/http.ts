@@ -60,7 +60,6 @@ import { Policy } from "./internal/http/options.ts";
 import { registerOuter } from "./internal/track/tracker.ts";
 import type { Cancel } from "./internal/wait/source.ts";
 
-export { QueueFullError } from "./internal/host/errors.ts";
 export {
   AbandonedBodyError,
   BreakerOpenError,
@@ -70,6 +69,7 @@ export {
   CallTimeoutError,
   NetworkError,
   type Phase,
+  QueueFullError,
   QueueTimeoutError,
   RateLimitedError,
   type Sent,
@@ -91,31 +91,31 @@ export type BreakerOptions = Omit<Settings, "name" | "isSuccessful" | "isExclude
 /** What retries or hedges are paid from: each costs one token. */
 export interface BudgetOptions {
   /** The tokens that a success earns, from 0 to 1. 0.1 if left out: up to a tenth of the calls. */
-  readonly ratio?: number;
+  readonly ratio?: number | undefined;
   /** The tokens at the beginning, a whole number. 10 if left out. */
-  readonly min?: number;
+  readonly min?: number | undefined;
 }
 
 /** When a call is made again. */
 export interface RetryOptions {
   /** How many attempts are made at most, the first included. A whole number from 1; 2 if left out. */
-  readonly attempts?: number;
+  readonly attempts?: number | undefined;
   /**
    * The wait after the first attempt is a random part of this many milliseconds, the one after the second of twice as
    * many, and so on. Finite, 0 or more; 100 if left out.
    */
-  readonly base?: number;
+  readonly base?: number | undefined;
   /** The most milliseconds that a wait may last by `base`. 0 or more; 2000 if left out. */
-  readonly cap?: number;
+  readonly cap?: number | undefined;
   /** The answers that are tried again. 429, 502, 503 and 504 if left out. */
-  readonly statuses?: readonly number[];
+  readonly statuses?: readonly number[] | undefined;
   /**
    * An answer whose `Retry-After` asks to wait for more than this many milliseconds is not tried again. 0 or more;
    * Infinity if left out: whatever the call's deadline leaves time for.
    */
-  readonly maxRetryAfter?: number;
+  readonly maxRetryAfter?: number | undefined;
   /** Shared by all calls of the caller. */
-  readonly budget?: BudgetOptions;
+  readonly budget?: BudgetOptions | undefined;
 }
 
 /**
@@ -128,9 +128,9 @@ export interface HedgeOptions {
    */
   readonly after: number;
   /** How many further requests there may be. A whole number from 1; 1 if left out. */
-  readonly max?: number;
+  readonly max?: number | undefined;
   /** Shared by all calls of the caller. */
-  readonly budget?: BudgetOptions;
+  readonly budget?: BudgetOptions | undefined;
 }
 
 /** The limits of calls. Everything may be left out. */
@@ -139,62 +139,62 @@ export interface InterceptorOptions {
    * How many milliseconds a call may take, from its beginning to the end of the answer's body, waits and retries
    * included. Above 0; Infinity for no limit. 10 000 if left out.
    */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
   /**
    * How many of these milliseconds a call may wait for a slot. Above 0. Half of what is left of the call's time if left
    * out: a call that gets its slot later is hardly ever served, and its request is wasted.
    */
-  readonly queueTimeout?: number;
+  readonly queueTimeout?: number | undefined;
   /**
    * How many requests may run at once, to all hosts, a whole number from 1, and not less than `perHost`. If left out, 256
    * or `perHost`, whichever is more: eight hosts that hang use all of 256 by default. Or permits of your own: a
    * `Weighted` that other code uses too, or one that a fleet shares.
    */
-  readonly concurrency?: number | Permits;
+  readonly concurrency?: number | Permits | undefined;
   /**
    * How many requests may run at once to one host, a whole number from 1; 32 if left out. Or a function that makes the
    * permits of a host, once for each.
    */
-  readonly perHost?: number | ((host: string) => Permits);
+  readonly perHost?: number | ((host: string) => Permits) | undefined;
   /**
    * How many calls may wait for one host, a whole number from 0 or Infinity; calls that are tried again may wait beyond
    * that. Twice `perHost` if left out, or 64 if that
    * is a function. Permits of your own have limits of their own instead.
    */
-  readonly queue?: number;
+  readonly queue?: number | undefined;
   /**
    * What calls to a URL are counted under. The host and port of the URL if left out. Called once for each call; it must
    * return a string.
    */
-  readonly key?: (url: URL) => string;
+  readonly key?: ((url: URL) => string) | undefined;
   /**
    * How many hosts are known at once, a whole number from 1; 1000 if left out. When a further one comes, one that is
    * idle is forgotten. If none is, the further ones share one host, which has no breaker.
    */
-  readonly maxHosts?: number;
+  readonly maxHosts?: number | undefined;
   /** A circuit breaker for each host. None if false or left out. */
-  readonly breaker?: BreakerOptions | false;
+  readonly breaker?: BreakerOptions | false | undefined;
   /**
    * How many requests may begin: `limit` a second and `burst` at once, for each host. Or a limiter of your own, which
    * counts all of them. A call that exceeds it is refused at once.
    */
-  readonly rate?: { readonly limit: number; readonly burst: number } | Limits;
+  readonly rate?: { readonly limit: number; readonly burst: number } | Limits | undefined;
 }
 
 /** How a {@link SafeCaller} calls. Everything may be left out. */
 export interface SafeCallerOptions extends InterceptorOptions {
   /** What sends the requests. The host's `fetch` if left out, as it is when a call is made. */
-  readonly fetch?: (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
+  readonly fetch?: ((input: string | URL | Request, init?: RequestInit) => Promise<Response>) | undefined;
   /** Retries of calls that may be sent again: see {@link SafeCaller.fetch}. None if false or left out. */
-  readonly retry?: RetryOptions | false;
+  readonly retry?: RetryOptions | false | undefined;
   /** Hedging of GET, HEAD, OPTIONS and TRACE. None if false or left out. */
-  readonly hedge?: HedgeOptions | false;
+  readonly hedge?: HedgeOptions | false | undefined;
   /**
    * Whether errors tell a call that was still connecting from one that had been sent. Without it a failed connection is
    * surely not sent only with `redirect` other than "follow". Node only, with undici's `fetch`, its own or another
    * version, over HTTP/1. It slows down every promise of the process on Node 20 and 22. False if left out.
    */
-  readonly phases?: boolean;
+  readonly phases?: boolean | undefined;
 }
 
 /** What {@link SafeCaller.fetch} takes: what `fetch` does, and more. */
@@ -202,14 +202,14 @@ export interface SafeInit extends RequestInit {
   /** Ends the call with it, as `signal` does. With both, the first to end does. */
   ctx?: Cancel | undefined;
   /** In place of the caller's `timeout`. */
-  timeout?: number;
+  timeout?: number | undefined;
   /**
    * Whether the call may be sent again although the server may have carried it out. If left out: GET, HEAD, OPTIONS,
    * TRACE, PUT and DELETE may.
    */
-  idempotent?: boolean;
+  idempotent?: boolean | undefined;
   /** How many units of the permits it takes, a whole number from 1; 1 if left out. For calls that weigh more. */
-  weight?: number;
+  weight?: number | undefined;
 }
 
 /** What runs and waits for one host. */

@@ -75,6 +75,31 @@ const own: [object, string, string][] = [
   [{ phases: 1 }, "TypeError", "SafeCaller: phases must be a boolean, got 1"],
 ];
 
+test("an option that is undefined is left out, also by its type", async () => {
+  const none = undefined as number | undefined;
+  const upstream = new Upstream();
+  upstream.script = (request) => request.answer(null);
+  const budget = { ratio: none, min: none };
+  const caller = new SafeCaller({
+    fetch: upstream.fetch,
+    timeout: none,
+    queueTimeout: none,
+    concurrency: none,
+    perHost: none,
+    queue: none,
+    key: undefined,
+    maxHosts: none,
+    breaker: undefined,
+    rate: undefined,
+    phases: undefined,
+    retry: { attempts: none, base: none, cap: none, statuses: undefined, maxRetryAfter: none, budget },
+    hedge: { after: 10, max: none, budget },
+  });
+  new SafeCaller({ fetch: undefined, retry: undefined, hedge: undefined });
+  const init = { ctx: undefined, timeout: none, idempotent: undefined, weight: none };
+  expect((await caller.fetch(URL, init)).ok).toBe(true);
+});
+
 test.each(own)("SafeCaller: %o", (options, name, message) => {
   expect(() => new SafeCaller(options as never)).toThrow(message);
   expect(() => new SafeCaller(options as never)).toThrow(name === "TypeError" ? TypeError : RangeError);

@@ -14,7 +14,7 @@ import {
   type SafeCallerOptions,
 } from "gopark/http";
 import { Limiter } from "gopark/rate";
-import { Weighted } from "gopark/semaphore";
+import { QueueFullError as PermitQueueFullError, Weighted } from "gopark/semaphore";
 import { now } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { counters } from "../src/leak.ts";
@@ -428,9 +428,16 @@ describe("permits of the caller's own", () => {
     const second = caller.fetch(URL);
     await turn();
     expect([upstream.arrived.length, hosts]).toEqual([1, ["stock.example"]]);
-    const third = await errorOf(caller.fetch(URL));
-    expect(third).toBeInstanceOf(QueueFullError);
+    const third: unknown = await errorOf(caller.fetch(URL));
     expect(third).toBeInstanceOf(CallError);
+    expect(third).toBeInstanceOf(PermitQueueFullError);
+    if (!(third instanceof QueueFullError)) throw third;
+    expect([third.name, third.host, third.phase, third.sent]).toEqual([
+      "QueueFullError",
+      "stock.example",
+      "queue",
+      "no",
+    ]);
     all.release();
     await turn();
     expect(upstream.arrived.length).toBe(2);
@@ -459,6 +466,15 @@ describe("permits of the caller's own", () => {
     }
     for (const concurrency of [1, new Weighted(1)]) made({ concurrency, perHost: ofHost });
     made({ concurrency: new Weighted(1), perHost: 300 });
+  });
+
+  test("an error of a semaphore itself is no QueueFullError of a call", async () => {
+    const full = new Weighted(1, { maxWaiting: 0 });
+    await full.acquire(background());
+    const error = await errorOf(full.acquire(background()));
+    expect(error).toBeInstanceOf(PermitQueueFullError);
+    expect(error).not.toBeInstanceOf(QueueFullError);
+    full.release();
   });
 
   test("are asked for the weight, and released once with the body", async () => {

@@ -67,10 +67,17 @@ export class CallCanceledError extends CallError {
   }
 }
 
-/** As many calls wait for the host already as the option `queue` allows. An instance of `QueueFullError`. */
-export class CallQueueFullError extends CallError {
+/** Makes the errors of {@link QueueFullError} instances of the class of that name in `gopark/semaphore` too. */
+abstract class FullError extends CallError {
   static {
     brand(this, "QueueFullError");
+  }
+}
+
+/** As many calls wait for the host already as the option `queue` allows. A `QueueFullError` of `gopark/semaphore` too. */
+export class QueueFullError extends FullError {
+  static {
+    brand(this, "CallQueueFullError", "QueueFullError");
   }
 }
 

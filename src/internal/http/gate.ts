@@ -10,7 +10,7 @@
  *    the probe, and a cancelled probe finds nothing.
  */
 import { afterFunc, type Context, withTimeout } from "../../context.ts";
-import { QueueFullError, Weighted } from "../../semaphore.ts";
+import { QueueFullError as PermitQueueFullError, Weighted } from "../../semaphore.ts";
 import type { Request as BreakerRequest } from "../breaker/machine.ts";
 import { isThenable, show } from "../data/args.ts";
 import { warn } from "../host/async.ts";
@@ -22,7 +22,7 @@ import { sourceOf } from "../wait/foreign.ts";
 import type { Cancel } from "../wait/source.ts";
 import { Waiters } from "../wait/wait.ts";
 import type { Call } from "./call.ts";
-import { BreakerOpenError, type CallError, CallQueueFullError, QueueTimeoutError, RateLimitedError } from "./errors.ts";
+import { BreakerOpenError, type CallError, QueueFullError, QueueTimeoutError, RateLimitedError } from "./errors.ts";
 import { type Host, Hosts, type RateRefusal } from "./hosts.ts";
 import type { Permits } from "./limits.ts";
 import type { LimitPolicy } from "./options.ts";
@@ -292,7 +292,7 @@ function giveBack(permit: Permit): void {
 /** What a call rejects with whose wait in the queue has failed with `error`. */
 function queueError(call: Call, error: unknown): unknown {
   if (call.ctx.err() !== undefined) return call.endError("queue", "no");
-  return error instanceof QueueFullError ? queueFull(call, error.message) : error;
+  return error instanceof PermitQueueFullError ? queueFull(call, error.message) : error;
 }
 
 function queueTimeout(call: Call, what: string, ms: number): CallError {
@@ -303,7 +303,7 @@ function queueTimeout(call: Call, what: string, ms: number): CallError {
 
 function queueFull(call: Call, why: string): CallError {
   const details = call.details("queue", "no");
-  return withoutStack(() => new CallQueueFullError(`call to ${details.host} refused: ${why}`, details));
+  return withoutStack(() => new QueueFullError(`call to ${details.host} refused: ${why}`, details));
 }
 
 function breakerOpen(call: Call, { breaker }: Host): CallError {
