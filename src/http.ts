@@ -163,7 +163,8 @@ export interface InterceptorOptions {
    */
   readonly queue?: number | undefined;
   /**
-   * What calls to a URL are counted under. The host and port of the URL if left out. Called once for each call; it must
+   * What calls to a URL are counted under. The host and port of the URL if left out: http and https of one name are one
+   * host, since URLs leave out the ports that are their schemes' own. Called once for each call; it must
    * return a string.
    */
   readonly key?: ((url: URL) => string) | undefined;

@@ -533,6 +533,27 @@ test("close with a context that has ended closes all the same; with what is none
   await caller.close();
 });
 
+test("every error says which call it was, without its query; it has no stack but its first line", async () => {
+  const { caller, upstream } = made({ perHost: 1, queue: 0 });
+  upstream.script = (request) => request.fail(new TypeError("fetch failed"));
+  const url = "http://stock.example/tea/green?key=secret";
+  const failed = await errorOf(caller.fetch(url, { method: "post" }));
+  expect(failed).toMatchObject({ name: "NetworkError", method: "POST", path: "/tea/green" });
+  const request = new Request(url, { method: "PUT" });
+  expect(await errorOf(caller.fetch(request))).toMatchObject({ method: "PUT", path: "/tea/green" });
+  upstream.script = undefined;
+  const [ctx, cancel] = withCancel(background());
+  const call = errorOf(caller.fetch(url, { ctx }));
+  const full = await errorOf(caller.fetch("http://stock.example"));
+  expect(full).toMatchObject({ name: "QueueFullError", method: "GET", path: "/" });
+  cancel();
+  expect(await call).toMatchObject({ name: "AbortError", method: "GET", path: "/tea/green" });
+  for (const error of [failed, full, await call]) {
+    expect(error.stack).toBe(`${error.name}: ${error.message}`);
+    expect(JSON.stringify(error)).not.toContain("secret");
+  }
+});
+
 describe("the function fetch", () => {
   test("is bound, and has the type of the host's", async () => {
     const { caller, upstream } = made();

@@ -10,7 +10,6 @@
 import type { Request as BreakerRequest } from "../breaker/machine.ts";
 import type { Element } from "../data/list.ts";
 import { guarded, reaction } from "../host/async.ts";
-import { withoutStack } from "../host/errors.ts";
 import type { Ending } from "../wait/endings.ts";
 import { sourceOf } from "../wait/foreign.ts";
 import type { Dependent } from "../wait/source.ts";
@@ -215,10 +214,9 @@ export class Attempt implements Dependent, BodyOwner {
   bodyEnded(end: BodyEnd): void {
     this.body = undefined;
     if (end === "collected") {
-      const details = this.call.details("body", "yes");
-      const message = `call to ${details.host}: its Response was dropped with the body unread`;
+      const message = `call to ${this.call.host}: its Response was dropped with the body unread`;
       this.abort(
-        withoutStack(() => new AbandonedBodyError(message, details)),
+        this.call.error("body", "yes", (details) => new AbandonedBodyError(message, details)),
         undefined,
       );
     } else {
@@ -243,10 +241,8 @@ export class Attempt implements Dependent, BodyOwner {
       // It may be the connection of a redirect, to which the first server has sent us: then that one has seen it.
       if (!this.followsRedirects && this.sending?.hasSent !== true) sent = "no";
     }
-    const details = this.call.details(phase, sent, error);
-    return withoutStack(
-      () => new NetworkError(`call to ${details.host} failed in phase ${phase}: ${text}`, details, code),
-    );
+    const message = `call to ${this.call.host} failed in phase ${phase}: ${text}`;
+    return this.call.error(phase, sent, (details) => new NetworkError(message, details, code), error);
   }
 
   /** Tells the breaker how the request ended, once: undefined for a success. */

@@ -19,6 +19,7 @@ const SENT: readonly Sent[] = ["no", "maybe", "yes"];
 /** From the call of `fetch` to the end of the body. */
 export class Call {
   readonly host: string;
+  readonly request: { readonly method: string; readonly url: URL };
   readonly startedAt: number = now();
 
   /** The number of the attempt, from 1. */
@@ -34,8 +35,9 @@ export class Call {
   private readonly merged: CancelScope | undefined = undefined;
 
   /** Throws TypeError if a source is neither a context nor a signal. Call {@link finish} on every path. */
-  constructor(host: string, sources: readonly Cancel[], timeout: number) {
+  constructor(host: string, request: Call["request"], sources: readonly Cancel[], timeout: number) {
     this.host = host;
+    this.request = request;
     this.sources = sources;
     const [first, ...others] = sources;
     if (others.length > 0) this.merged = merge(first, ...others);
@@ -74,26 +76,34 @@ export class Call {
     if (SENT.indexOf(sent) > SENT.indexOf(this.sent)) this.sent = sent;
   }
 
-  /** The details of an error in this phase. `sent` is about this attempt; the details are about all of them. */
-  details(phase: Phase, sent: Sent, cause?: unknown): CallDetails {
+  /**
+   * The error that `make` makes of the details, without a stack. `sent` is about this attempt; the details are about
+   * all of them.
+   */
+  error<E extends CallError>(phase: Phase, sent: Sent, make: (details: CallDetails) => E, cause?: unknown): E {
     this.noteSent(sent);
+    const { host, request, attempt } = this;
     const elapsed = Math.round(now() - this.startedAt);
-    return { host: this.host, phase, elapsed, attempt: this.attempt, sent: this.sent, cause };
+    const { method, url } = request;
+    const details = { host, method, path: url.pathname, phase, elapsed, attempt, sent: this.sent, cause };
+    return withoutStack(() => make(details));
+  }
+
+  /** The error of a call that is let in no further; `why` completes "call to example.com". */
+  refusal<E extends CallError>(why: string, make: (message: string, details: CallDetails) => E): E {
+    return this.error("queue", "no", (details) => make(`call to ${this.host} ${why}`, details));
   }
 
   /** The error of a call whose context has ended. */
   endError(phase: Phase, sent: Sent): CallError {
     const error = this.ctx.err();
-    const details = this.details(phase, sent, this.reason(error));
-    const { host, elapsed } = details;
-    return withoutStack(() =>
-      error instanceof DeadlineExceeded
-        ? new CallTimeoutError(`call to ${host} timed out after ${elapsed} ms, in phase ${phase}`, details)
-        : new CallCanceledError(
-            `call to ${host} canceled after ${elapsed} ms, in phase ${phase}${hint(phase)}`,
-            details,
-          ),
-    );
+    const make = (details: CallDetails) => {
+      const where = `after ${details.elapsed} ms, in phase ${phase}`;
+      return error instanceof DeadlineExceeded
+        ? new CallTimeoutError(`call to ${this.host} timed out ${where}`, details)
+        : new CallCanceledError(`call to ${this.host} canceled ${where}${hint(phase)}`, details);
+    };
+    return this.error(phase, sent, make, this.reason(error));
   }
 
   /** Why the call was cancelled: the reason of the source that has ended, or what {@link cancel} was given. */

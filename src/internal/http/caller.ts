@@ -62,7 +62,7 @@ export class Caller implements Transport {
     wholeNumber(weight, "fetch: weight", 1);
     const outgoing = new Outgoing(input, init);
     const host = this.gate.hosts.at(outgoing.url);
-    const call = new Call(host.key, sourcesOf(input, init), timeout);
+    const call = new Call(host.key, outgoing, sourcesOf(input, init), timeout);
     let response: Response;
     host.users++;
     try {

@@ -18,6 +18,8 @@ export type Sent = "no" | "maybe" | "yes";
 /** Where and when a call failed. */
 export interface CallDetails {
   readonly host: string;
+  readonly method: string;
+  readonly path: string;
   readonly phase: Phase;
   readonly elapsed: number;
   readonly attempt: number;
@@ -25,7 +27,10 @@ export interface CallDetails {
   readonly cause?: unknown;
 }
 
-/** What every error of a call has. */
+/**
+ * What every error of a call has. It has no stack beyond its first line: capturing one would cost more than the call
+ * under load, and would show the library's timers. {@link method} and {@link path} say which call it was.
+ */
 export class CallError extends Error {
   static {
     brand(this, "CallError");
@@ -33,6 +38,10 @@ export class CallError extends Error {
 
   /** What the call was counted under: the host and port of its first URL, or what the option `key` returned. */
   readonly host: string;
+  /** The method of the request, in capitals. */
+  readonly method: string;
+  /** The path of the first URL, without its query, which may be secret. */
+  readonly path: string;
   readonly phase: Phase;
   /** Milliseconds from the call to this error. */
   readonly elapsed: number;
@@ -43,6 +52,8 @@ export class CallError extends Error {
   constructor(message: string, details: CallDetails) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.host = details.host;
+    this.method = details.method;
+    this.path = details.path;
     this.phase = details.phase;
     this.elapsed = details.elapsed;
     this.attempt = details.attempt;
@@ -60,7 +71,11 @@ export class CallTimeoutError extends CallError {
   }
 }
 
-/** The caller has cancelled, or `close` was called. `name` is AbortError; `cause` is the caller's reason. */
+/**
+ * The caller has cancelled, or `close` was called. `name` is AbortError. `cause` is the error of the `ctx` that ended,
+ * whose own cause is its reason; the reason of `signal`; or the TypeError of a closed caller. In phase *body* the
+ * context may have ended with its scope, before the body was read.
+ */
 export class CallCanceledError extends CallError {
   static {
     brand(this, "CallCanceledError", "AbortError");

@@ -14,7 +14,6 @@ import { QueueFullError as PermitQueueFullError, Weighted } from "../../semaphor
 import type { Request as BreakerRequest } from "../breaker/machine.ts";
 import { isThenable, show } from "../data/args.ts";
 import { warn } from "../host/async.ts";
-import { withoutStack } from "../host/errors.ts";
 import { now } from "../time/clock.ts";
 import { completed, failedWith } from "../time/turn.ts";
 import { Kind } from "../track/tracker.ts";
@@ -296,23 +295,18 @@ function queueError(call: Call, error: unknown): unknown {
 }
 
 function queueTimeout(call: Call, what: string, ms: number): CallError {
-  const details = call.details("queue", "no");
-  const message = `call to ${details.host} waited ${Math.round(ms)} ms for ${what}`;
-  return withoutStack(() => new QueueTimeoutError(message, details));
+  return call.refusal(`waited ${Math.round(ms)} ms for ${what}`, (...args) => new QueueTimeoutError(...args));
 }
 
 function queueFull(call: Call, why: string): CallError {
-  const details = call.details("queue", "no");
-  return withoutStack(() => new QueueFullError(`call to ${details.host} refused: ${why}`, details));
+  return call.refusal(`refused: ${why}`, (...args) => new QueueFullError(...args));
 }
 
 function breakerOpen(call: Call, { breaker }: Host): CallError {
-  const details = call.details("queue", "no");
-  const message = `call to ${details.host} refused: its circuit breaker is open`;
-  return withoutStack(() => new BreakerOpenError(message, details, breaker?.retryAt()));
+  const retryAt = breaker?.retryAt();
+  return call.refusal("refused: its circuit breaker is open", (...args) => new BreakerOpenError(...args, retryAt));
 }
 
 function rateLimited(call: Call, retryAt: number | undefined): CallError {
-  const details = call.details("queue", "no");
-  return withoutStack(() => new RateLimitedError(`call to ${details.host} refused: rate exceeded`, details, retryAt));
+  return call.refusal("refused: rate exceeded", (...args) => new RateLimitedError(...args, retryAt));
 }

@@ -1,7 +1,6 @@
 /** Hedging: a further attempt is sent while the first goes unanswered, and the first good answer counts. */
 import { afterFunc, type FuncTimer } from "../../time.ts";
 import { guarded } from "../host/async.ts";
-import { withoutStack } from "../host/errors.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Call } from "./call.ts";
 import { CallCanceledError, CallError } from "./errors.ts";
@@ -102,6 +101,6 @@ function wasNotSent(error: unknown): boolean {
 
 function lost(call: Call): CallCanceledError {
   const cause = new Error("another attempt was answered first");
-  const details = call.details("headers", "maybe", cause);
-  return withoutStack(() => new CallCanceledError(`call to ${details.host}: ${cause.message}`, details));
+  const message = `call to ${call.host}: ${cause.message}`;
+  return call.error("headers", "maybe", (details) => new CallCanceledError(message, details), cause);
 }

@@ -53,6 +53,7 @@ type Dispatch = (options: DispatchOptions, handler: object) => boolean;
 interface DispatchOptions {
   readonly origin?: string | URL;
   readonly path?: string;
+  readonly method?: string;
 }
 
 /** Where a request goes. A client or a pool has one origin, which its requests do not name. */
@@ -66,8 +67,9 @@ export function interceptorOf(options: InterceptorOptions | undefined): (dispatc
   const gate = new Gate(policy);
   return (dispatch) => (request, handler) => {
     if (!isObject(handler)) throw new TypeError(`interceptor: handler must be an object, got ${show(handler)}`);
-    const host = gate.hosts.at(urlOf(request));
-    const exchange = new Exchange(handler as Handler, host, policy.timeout);
+    const url = urlOf(request);
+    const call = { method: request.method ?? "GET", url };
+    const exchange = new Exchange(handler as Handler, gate.hosts.at(url), call, policy.timeout);
     void exchange.run(gate, (inner) => dispatch(request, inner));
     return true;
   };
@@ -149,10 +151,10 @@ class Exchange implements Dependent {
   // Whether the handler has been told the end.
   private over = false;
 
-  constructor(handler: Handler, host: Host, timeout: number) {
+  constructor(handler: Handler, host: Host, request: Call["request"], timeout: number) {
     this.handler = handler;
     this.host = host;
-    this.call = new Call(host.key, [], timeout);
+    this.call = new Call(host.key, request, [], timeout);
   }
 
   /** Starts the request, and hands it on when it has been let through. Never rejects. */

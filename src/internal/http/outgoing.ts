@@ -10,6 +10,7 @@ const IDEMPOTENT = [...SAFE, "PUT", "DELETE"];
 /** The arguments of `fetch`, for one or more attempts. */
 export class Outgoing {
   readonly url: URL;
+  readonly method: string;
 
   /** Whether it may be sent again although the server may have seen it. */
   readonly isIdempotent: boolean;
@@ -28,17 +29,18 @@ export class Outgoing {
   private readonly init: RequestInit;
 
   /** Throws TypeError for an invalid URL, and for an `idempotent` that is no boolean. */
-  constructor(given: string | URL | Request, { ctx: _, timeout: __, idempotent, weight: ___, ...init }: SafeInit) {
+  constructor(given: string | URL | Request, own: SafeInit) {
+    const { ctx, timeout, idempotent, weight, ...init } = own;
     const request = isRequest(given) ? given : undefined;
     this.url = new URL(request?.url ?? (given as string | URL), base());
     this.input = given;
     this.init = init;
-    const method = (init.method ?? request?.method ?? "GET").toUpperCase();
+    this.method = (init.method ?? request?.method ?? "GET").toUpperCase();
     if (idempotent !== undefined && typeof idempotent !== "boolean") {
       throw new TypeError(`fetch: idempotent must be a boolean, got ${show(idempotent)}`);
     }
-    this.isIdempotent = idempotent ?? IDEMPOTENT.includes(method);
-    this.isSafe = SAFE.includes(method) && idempotent !== false;
+    this.isIdempotent = idempotent ?? IDEMPOTENT.includes(this.method);
+    this.isSafe = SAFE.includes(this.method) && idempotent !== false;
     this.isReplayable = !isStream(init.body);
     this.followsRedirects = (init.redirect ?? request?.redirect ?? "follow") === "follow";
   }
