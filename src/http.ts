@@ -146,8 +146,8 @@ export interface InterceptorOptions {
    */
   readonly queueTimeout?: number | undefined;
   /**
-   * How many requests may run at once, to all hosts, a whole number from 1, and not less than `perHost`. If left out, 256
-   * or `perHost`, whichever is more: eight hosts that hang use all of 256 by default. Or permits of your own: a
+   * How many requests may run at once, to all hosts, a whole number from 1, and not less than `perHost`. If left out,
+   * 256 or `perHost`, whichever is more: eight hosts that hang use all of 256 by default. Or permits of your own: a
    * `Weighted` that other code uses too, or one that a fleet shares.
    */
   readonly concurrency?: number | Permits | undefined;
@@ -158,8 +158,8 @@ export interface InterceptorOptions {
   readonly perHost?: number | ((host: string) => Permits) | undefined;
   /**
    * How many calls may wait for one host, a whole number from 0 or Infinity; calls that are tried again may wait beyond
-   * that. Twice `perHost` if left out, or 64 if that
-   * is a function. Permits of your own have limits of their own instead.
+   * that. Twice `perHost` if left out, or 64 if that is a function. Permits of your own have limits of their own
+   * instead.
    */
   readonly queue?: number | undefined;
   /**
@@ -284,8 +284,8 @@ export class SafeCaller {
   /**
    * Lets no call in any more, and resolves when no request runs. Calls that wait, for a slot or between two attempts,
    * reject at once with a {@link CallCanceledError}, later calls with TypeError. Requests that run have until their own
-   * deadlines. `cancel` ends only the waiting for them: if it has ended already, or ends while requests run, rejects with
-   * the context's error or the signal's reason; the caller is closed all the same, and what runs goes on. If it is
+   * deadlines. `cancel` ends only the waiting for them: if it has ended already, or ends while requests run, rejects
+   * with the context's error or the signal's reason; the caller is closed all the same, and what runs goes on. If it is
    * neither a context nor a signal, rejects with TypeError, and the caller is open. May be called again.
    */
   close(cancel?: Cancel): Promise<void> {

@@ -226,6 +226,7 @@ describe.each(["old", "new"] as const)("a handler of the %s style", (style) => {
       expect(error).toBeInstanceOf(CallTimeoutError);
       const sent = { queue: "no", connect: "no", headers: "maybe", "early hints": "maybe", body: "yes" }[phase];
       expect(error).toMatchObject({ phase: phase === "early hints" ? "headers" : phase, sent, host: "stock.example" });
+      expect(error).toMatchObject({ method: "GET", path: "/tea" });
       if (its !== undefined) its.fail(error);
       expect(one.names().filter((name) => name === "error").length).toBe(1);
       expect(blocker === undefined || blocker.error() instanceof CallTimeoutError).toBe(true);

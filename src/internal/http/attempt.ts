@@ -72,7 +72,8 @@ export class Attempt implements Dependent, BodyOwner {
   /**
    * Calls `fetch`. Resolves to itself when it has an answer, whatever its status; then call {@link deliver} or
    * {@link drop}. Rejects, with nothing held but the slot of a fetch that ignores its signal, with a CallError, with
-   * the TypeError of a bad argument, or with the error of a mistake in the code of `fetch`. Nothing is sent if the call has ended.
+   * the TypeError of a bad argument, or with the error of a mistake in the code of `fetch`. Nothing is sent if the call
+   * has ended.
    */
   send(outgoing: Outgoing, isLast: boolean, transport: Transport): Promise<Attempt> {
     if (this.call.hasEnded()) {

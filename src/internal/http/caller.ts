@@ -9,7 +9,7 @@ import { Attempt, type Transport } from "./attempt.ts";
 import { Call } from "./call.ts";
 import { NetworkError } from "./errors.ts";
 import { type Entry, Gate } from "./gate.ts";
-import { hedged } from "./hedge.ts";
+import { type Begun, hedged } from "./hedge.ts";
 import type { Host } from "./hosts.ts";
 import { type HedgePolicy, type Policy, positive, type RetryPolicy } from "./options.ts";
 import { Outgoing, plainInit, sourcesOf } from "./outgoing.ts";
@@ -173,7 +173,7 @@ export class Caller implements Transport {
   }
 
   /** Begins a further attempt beside another, if there is a slot and a token for it. */
-  private launch(job: Job, { budget }: HedgePolicy): [Attempt, Promise<Attempt>] | undefined {
+  private launch(job: Job, { budget }: HedgePolicy): Begun | undefined {
     if (!budget.spend()) return undefined;
     let entry: Entry | undefined;
     try {

@@ -89,7 +89,9 @@ abstract class FullError extends CallError {
   }
 }
 
-/** As many calls wait for the host already as the option `queue` allows. A `QueueFullError` of `gopark/semaphore` too. */
+/**
+ * As many calls wait for the host already as the option `queue` allows. A `QueueFullError` of `gopark/semaphore` too.
+ */
 export class QueueFullError extends FullError {
   static {
     brand(this, "CallQueueFullError", "QueueFullError");

@@ -8,7 +8,7 @@ import { NOT_COUNTED } from "./hosts.ts";
 import type { HedgePolicy } from "./options.ts";
 
 /** An attempt that has been sent, and what it resolves or rejects with: see {@link Attempt.send}. */
-export type Sent = [Attempt, Promise<Attempt>];
+export type Begun = [Attempt, Promise<Attempt>];
 
 /** What a hedged call needs to know. */
 export interface Hedging {
@@ -17,7 +17,7 @@ export interface Hedging {
   /** Whether an answer with this status ends the call while other attempts run. */
   isGood(status: number): boolean;
   /** Begins a further attempt; undefined where there is no slot for one, or the budget has no token. */
-  launch(): Sent | undefined;
+  launch(): Begun | undefined;
 }
 
 /**
@@ -25,7 +25,7 @@ export interface Hedging {
  * aborted. If none is answered, rejects with the first error, or with a later one that is surer of the server having
  * seen the request.
  */
-export function hedged(hedging: Hedging, first: Sent): Promise<Attempt> {
+export function hedged(hedging: Hedging, first: Begun): Promise<Attempt> {
   return new Promise((resolve, reject) => new Race(hedging, resolve, reject).add(first));
 }
 
@@ -50,7 +50,7 @@ class Race {
     this.reject = reject;
   }
 
-  add([attempt, answer]: Sent): void {
+  add([attempt, answer]: Begun): void {
     const { policy } = this.hedging;
     this.running.add(attempt);
     answer.then(

@@ -17,8 +17,8 @@ export interface Limits {
 export interface Permits {
   /**
    * Takes n units, 1 if left out, as soon as they are free. Rejects, holding nothing, when `ctx` ends first. The units
-   * are held until `release`, which may be called more than once. If `release` throws or rejects, that ends no call: the
-   * error is a warning of the process (`process.on("warning")`).
+   * are held until `release`, which may be called more than once. If `release` throws or rejects, that ends no call:
+   * the error is a warning of the process (`process.on("warning")`).
    */
   permit(ctx: Cancel, n?: number): Promise<{ release(): void | Promise<unknown> }>;
 }
