@@ -65,7 +65,11 @@ export function install(folder: string): void {
   const place = join(folder, "node_modules/gopark");
   mkdirSync(place, { recursive: true });
   const { files } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { files: string[] };
-  for (const part of ["package.json", ...files]) cpSync(join(ROOT, part), join(place, part), { recursive: true });
+  // What begins with "!" is left out: what the examples have installed.
+  const published = (path: string) => !/[/\\](node_modules|\.build)$/.test(path.slice(ROOT.length));
+  for (const part of ["package.json", ...files.filter((it) => !it.startsWith("!"))]) {
+    cpSync(join(ROOT, part), join(place, part), { recursive: true, filter: published });
+  }
 }
 
 function write(path: string, text: string): string {
