@@ -3,8 +3,8 @@
  *
  * Exports the most used names directly, and each module but `select`, `go` and `retry` as a namespace, so that code
  * reads as in Go. (`retry` carries its other values itself: `retry.permanent`. The types of `select` and `retry` come
- * from their own paths only.) What calls and serves HTTP (`http`, `admission`, `signal`), what asks Redis (`redis`), and
- * what watches a program in production (`metrics`, `trace`) comes from its own path only.
+ * from their own paths only.) What calls and serves HTTP (`http`, `admission`, `signal`), what asks Redis (`redis`),
+ * and what watches a program in production (`metrics`, `trace`) comes from its own path only.
  */
 
 export * as breaker from "./breaker.ts";
