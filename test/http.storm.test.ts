@@ -145,7 +145,9 @@ describe.each(variants)("with %s", (_, options) => {
         await vi.advanceTimersByTimeAsync(rnd.int(0, 20));
         for (const { running, queued } of Object.values(caller.stats().hosts)) {
           expect(running).toBeLessThanOrEqual(PER_HOST);
-          expect(queued).toBeLessThanOrEqual(2 * PER_HOST);
+          // Second attempts go into a full queue: as many of them as the budget has had tokens.
+          const further = options.retry === undefined ? 0 : 10 + calls.length / 10;
+          expect(queued).toBeLessThanOrEqual(2 * PER_HOST + further);
         }
         expect(caller.stats().running).toBeLessThanOrEqual(9);
       }
