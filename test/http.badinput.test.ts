@@ -213,6 +213,9 @@ describe("fetch", () => {
     async (message) => {
       const caller = new SafeCaller({ fetch: () => Promise.reject(new TypeError(message)) });
       expect(await errorOf(caller.fetch(URL))).toMatchObject({ name: "NetworkError", sent: "maybe" });
+      const cause = new Error("other side closed");
+      const caused = new SafeCaller({ fetch: () => Promise.reject(new TypeError("x is undefined", { cause })) });
+      expect(await errorOf(caused.fetch(URL))).toMatchObject({ name: "NetworkError" });
     },
   );
 

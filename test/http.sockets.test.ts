@@ -1,4 +1,5 @@
 /** SafeCaller over sockets on the loopback, with the host's own fetch, against servers that fail in each phase. */
+import { channel } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { background, DeadlineExceeded, is, withCancel } from "gopark/context";
@@ -6,7 +7,7 @@ import { CallCanceledError, CallError, CallTimeoutError, NetworkError, SafeCalle
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { turn, turns } from "./support/turn.ts";
 import { collectUntil } from "./support/unhandled.ts";
-import { errorOf, misbehave, type Server, serve, serveRaw } from "./support/upstream.ts";
+import { errorOf, fetchFailed, misbehave, type Server, serve, serveRaw } from "./support/upstream.ts";
 
 let server: Server;
 
@@ -132,6 +133,21 @@ describe("before the headers", () => {
           expect(carriedOut).toBe(1);
         }
       }
+    }
+  });
+
+  test("with `phases`: a further request follows an answer, though no headers were reported, as of HTTP/2", async () => {
+    const created = channel("undici:request:create");
+    for (const [requests, sent] of [
+      [1, "no"],
+      [2, "maybe"],
+    ] as const) {
+      const fetch = async (): Promise<Response> => {
+        for (let i = 0; i < requests; i++) created.publish({ request: {} });
+        throw fetchFailed("ECONNREFUSED");
+      };
+      const error = await errorOf(new SafeCaller({ fetch, phases: true }).fetch("http://stock.example/"));
+      expect(error).toMatchObject({ phase: "connect", sent });
     }
   });
 
