@@ -138,6 +138,7 @@ describe.runIf(hasRedis)("faults", () => {
     server.signal("SIGCONT");
     while (!(await limiter.allow().catch(() => false)));
     expect(link.available()).toBe(true);
+    await patient.close(); // What is out is answered.
   });
 
   test.each(["stopped", "dead"])(
