@@ -3,12 +3,9 @@
  * function lets it throw; any other that returns a promise rejects by `rejectedByCheck(() => wholeNumber(n, "units"))`.
  */
 
-// Not as itself: engines read a file of ASCII alone faster, and Node gets the core of the library as one file.
-const ELLIPSIS = "\u2026";
-
 /** A value as an error message shows it: on one line, at most 40 characters of it, never throwing. */
 export function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}${ELLIPSIS}` : value);
+  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
   if (typeof value === "function") return `function ${clipped(nameOf(value) || "(anonymous)")}`;
   if (typeof value !== "object" || value === null) return clipped(String(value));
   return `an object (${clipped(nameOf(value, "constructor") || "no constructor")})`;
@@ -16,7 +13,7 @@ export function show(value: unknown): string {
 
 function clipped(text: string): string {
   const line = text.replaceAll(/\s+/g, " ");
-  return line.length > 40 ? `${line.slice(0, 40)}${ELLIPSIS}` : line;
+  return line.length > 40 ? `${line.slice(0, 40)}…` : line;
 }
 
 /**

@@ -136,7 +136,7 @@ function isOfHost(frame: string): boolean {
 
 /** Shortens a frame: one in a module that is a `data:` URL contains the whole module. */
 function shortened(frame: string): string {
-  return frame.length <= 1000 ? frame : `${frame.slice(0, 500)}\u2026${frame.slice(-100)}`;
+  return frame.length <= 1000 ? frame : `${frame.slice(0, 500)}…${frame.slice(-100)}`;
 }
 
 // This file, from the library's folder: as it is, and with the rest of the core, as scripts/build.mjs names it.
