@@ -285,7 +285,8 @@ class Traffic {
   private closeServer(): void {
     const { server } = this;
     const own = Object.getOwnPropertyDescriptor(server, "closeIdleConnections");
-    // `close` calls it, and here `closeIdle` says when.
+    // `close` calls it, and in Node 26 that closes connections that have not sent anything yet, whose request may be on
+    // its way. Here `closeIdle` says when; there is no other way to stop listening alone.
     Object.defineProperty(server, "closeIdleConnections", { value: () => {}, configurable: true });
     try {
       // It reports an error if the server is not listening: then it is closed.

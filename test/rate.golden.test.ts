@@ -15,52 +15,14 @@ import { background, type CancelScope, type Context, withCancel } from "gopark/c
 import { track } from "gopark/leak";
 import { every, Limiter, type Reservation, Sometimes } from "gopark/rate";
 import { beforeAll, expect, test, vi } from "vitest";
-import { golden } from "./support/golden.ts";
+import { type Case, type Num, rateTraces, type Step, type Wait } from "./support/ratetraces.ts";
 import { turn } from "./support/turn.ts";
 import { watch } from "./support/watch.ts";
 
 // Tens of thousands of steps: counted is enough, a stack for each wait would take most of the time.
 beforeAll(() => track("counters"));
 
-type Num = number | string;
-type Step =
-  | [op: "allow", t: number, n: number, ok: boolean, tokens: number]
-  | [op: "reserve", id: number, t: number, n: number, ok: boolean, delay: Num, tokens: number]
-  | [op: "delay", id: number, t: number, delay: Num, tokens: number]
-  | [op: "cancel", id: number, t: number, tokens: number]
-  | [op: "setLimit", t: number, limit: Num, tokens: number]
-  | [op: "setBurst", t: number, burst: number, tokens: number]
-  | [op: "tokens", t: number, tokens: number]
-  | Wait;
-type Wait = [
-  op: "wait",
-  t: number,
-  n: number,
-  deadline: number | null,
-  cancel: number | "pre" | null,
-  error: string | null,
-  delay: Num | null,
-  tokens: number,
-];
-
-interface Case {
-  i: number;
-  limit: Num;
-  burst: number;
-  big?: boolean;
-  steps: Step[];
-}
-
-interface Golden {
-  meta: { t0ms: number };
-  cases: Case[];
-  every: [ns: number, limit: Num][];
-  durationFromTokens: [limit: number, tokens: number, ns: number][];
-  tokensFromDuration: [limit: number, ns: number, tokens: number][];
-  sometimes: { first: number; every: number; intervalMs: number; steps: [t: number, ran: 0 | 1][] }[];
-}
-
-const data = golden<Golden>("rate");
+const data = rateTraces;
 const t0 = data.meta.t0ms;
 const adapted = { forever: 0, remembered: 0, left: 0 };
 

@@ -20,41 +20,12 @@ import { background, type CancelScope, type Context, withCancel } from "../../sr
 import { EPOCH } from "../../src/internal/redis/scripts.ts";
 import { track } from "../../src/leak.ts";
 import { connect, Limiter, type Link, type Reservation } from "../../src/redis.ts";
-import { golden } from "../support/golden.ts";
+import { type Num, rateTraces, type Step } from "../support/ratetraces.ts";
 import { turn } from "../support/turn.ts";
 import { watch } from "../support/watch.ts";
 import { hasRedis, Server } from "./support/server.ts";
 
-type Num = number | string;
-type Step =
-  | [op: "allow", t: number, n: number, ok: boolean, tokens: number]
-  | [op: "reserve", id: number, t: number, n: number, ok: boolean, delay: Num, tokens: number]
-  | [op: "delay", id: number, t: number, delay: Num, tokens: number]
-  | [op: "cancel", id: number, t: number, tokens: number]
-  | [op: "setLimit", t: number, limit: Num, tokens: number]
-  | [op: "setBurst", t: number, burst: number, tokens: number]
-  | [op: "tokens", t: number, tokens: number]
-  | Wait;
-type Wait = [
-  op: "wait",
-  t: number,
-  n: number,
-  deadline: number | null,
-  cancel: number | "pre" | null,
-  error: string | null,
-  delay: Num | null,
-  tokens: number,
-];
-
-interface Case {
-  i: number;
-  limit: Num;
-  burst: number;
-  big?: boolean;
-  steps: Step[];
-}
-
-const data = golden<{ meta: { t0ms: number }; cases: Case[] }>("rate");
+const data = rateTraces;
 const t0 = data.meta.t0ms;
 
 /** The rest of a case says nothing. */

@@ -235,7 +235,8 @@ export abstract class Exchange implements RequestInfoLite {
       };
       // One that waits under the context has a turn to answer by itself.
       const stop = afterFunc(ctx, () => macrotask(giveUp));
-      answer.then(
+      // It may be a promise of another implementation.
+      Promise.resolve(answer).then(
         (verdict) => {
           stop();
           const { admit, done } = verdict ?? {};
