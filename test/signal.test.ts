@@ -328,6 +328,7 @@ describe("drain", () => {
     const server = createServer((_, res) => {
       answer = () => res.end("late");
     });
+    server.keepAliveTimeout = 0; // Node closes no idle connection by itself.
     const client = await clientOf(await listen(server));
     const answered = client.ask(request("GET /"));
     await until(() => answer !== undefined);
