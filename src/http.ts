@@ -135,6 +135,8 @@ export interface HedgeOptions {
 
 /** The limits of calls. Everything may be left out. */
 export interface InterceptorOptions {
+  /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
+  readonly name?: string | undefined;
   /**
    * How many milliseconds a call may take, from its beginning to the end of the answer's body, waits and retries
    * included. Above 0; Infinity for no limit. 10 000 if left out.

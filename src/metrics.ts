@@ -117,6 +117,9 @@ const INSTRUMENTS: readonly Instrument[] = [
   byName("gopark_workers_size", "Tasks that may run at once.", "workers", (it) => it.free() + it.running()),
   byName("gopark_workers_running", "Tasks that hold a slot.", "workers", (it) => it.running()),
   byName("gopark_workers_waiting", "Tasks that wait for a slot.", "workers", (it) => it.waiting()),
+  byName("gopark_http_running", "Requests that hold a slot.", "httpCalls", (it) => it.running),
+  byName("gopark_http_queued", "Calls that wait for a slot.", "httpCalls", (it) => it.waiting()),
+  byName("gopark_http_hosts_down", "Hosts whose breaker is open.", "httpCalls", (it) => it.hostsDown()),
   byName("gopark_redis_up", "Links to Redis that are answered in time.", "redisLink", (it) => Number(it.available())),
 ];
 

@@ -13,6 +13,7 @@ import {
   SafeCaller,
   type SafeCallerOptions,
 } from "gopark/http";
+import { prometheusText } from "gopark/metrics";
 import { Limiter } from "gopark/rate";
 import { QueueFullError as PermitQueueFullError, Weighted } from "gopark/semaphore";
 import { now } from "gopark/time";
@@ -36,6 +37,26 @@ function made(options: SafeCallerOptions = {}) {
   const upstream = new Upstream();
   return { upstream, caller: new SafeCaller({ fetch: upstream.fetch, ...options }) };
 }
+
+test("a name gives a caller metrics: what runs, what waits, and the hosts whose breaker is open", async () => {
+  const { caller, upstream } = made({ name: "depot", perHost: 1, breaker: { readyToTrip: () => true } });
+  const metrics = () => {
+    const lines = prometheusText().matchAll(/^gopark_http_(\w+)\{name="depot"\} (\d+)$/gm);
+    return Object.fromEntries(Array.from(lines, ([, metric, value]) => [metric, Number(value)]));
+  };
+  expect(metrics()).toEqual({ running: 0, queued: 0, hosts_down: 0 });
+  const urls = [URL, URL, URL, "http://mail.example/"];
+  const calls = urls.map((url) => caller.fetch(url).catch((error: Error) => error.name));
+  await turn();
+  expect(metrics()).toEqual({ running: 2, queued: 2, hosts_down: 0 });
+
+  upstream.arrived[0]?.answer("x", { status: 500 });
+  expect(await ((await calls[0]) as Response).text()).toBe("x");
+  expect(await Promise.all(calls.slice(1, 3))).toEqual(["BreakerOpenError", "BreakerOpenError"]);
+  expect(metrics()).toEqual({ running: 1, queued: 0, hosts_down: 1 });
+  upstream.arrived[1]?.answer(null);
+  await calls[3];
+});
 
 describe("a breaker", () => {
   const breaker = { readyToTrip: () => true, timeout: 1000 };

@@ -6,6 +6,7 @@ import * as rate from "../../src/rate.ts";
 import { connect, Limiter, type Link, LostError, Mutex, UnavailableError, Weighted } from "../../src/redis.ts";
 import { turn } from "../support/turn.ts";
 import { watch } from "../support/watch.ts";
+import { tokensOf } from "./support/bucket.ts";
 import { Member, mostHeld } from "./support/fleet.ts";
 import { TcpProxy } from "./support/proxy.ts";
 import { hasRedis, Server } from "./support/server.ts";
@@ -162,7 +163,7 @@ describe.runIf(hasRedis)("faults", () => {
       else await server.run();
       while (!(await limiter.allow().catch(() => false)));
       // Twice one token where the server has its data.
-      const tokens = Number((await client.get("{gopark:rate:stale}"))?.split(" ")[0]);
+      const tokens = await tokensOf(client, "{gopark:rate:stale}");
       expect(Math.round(tokens)).toBe(how === "stopped" ? 998 : 999);
       expect(await client.zcard("{gopark:semaphore:stale}:leases")).toBe(0);
     },

@@ -23,6 +23,7 @@ import { connect, Limiter, type Link, type Reservation } from "../../src/redis.t
 import { type Num, rateTraces, type Step } from "../support/ratetraces.ts";
 import { turn } from "../support/turn.ts";
 import { watch } from "../support/watch.ts";
+import { bucketAt, setBucket } from "./support/bucket.ts";
 import { hasRedis, Server } from "./support/server.ts";
 
 const data = rateTraces;
@@ -140,21 +141,21 @@ describe.runIf(hasRedis)("x/time/rate", () => {
         else equal(ours, gos);
       };
       /** The bucket as Go would have it at t. */
-      const bucketAt = async () => {
-        const state = (await redis.get(key))?.split(" ").map(Number);
+      const bucketNow = async () => {
+        const state = await bucketAt(redis, key);
         if (state === undefined) return { tokens: burst, event: -1e300 };
         const [tokens, last, event] = state as [number, number, number];
         const gained = limit === 0 ? 0 : seconds(Math.max(micros - last, 0) * 1000) * limit;
         return { tokens: Math.min(tokens + gained, burst), event: event - (micros - last) * 1000 };
       };
       const tokens = async (gos: number) => {
-        const { tokens } = await bucketAt();
+        const { tokens } = await bucketNow();
         if (c.big === true) close(tokens, gos, 1e-9 * Math.max(1, Math.abs(gos)));
         else equal(tokens, gos);
       };
       const change = async (nextLimit: number, nextBurst: number) => {
-        const { tokens, event } = await bucketAt();
-        await redis.set(key, [tokens, micros, event, nextBurst].join(" "));
+        const { tokens, event } = await bucketNow();
+        await setBucket(redis, key, [tokens, micros, event, nextBurst]);
         [limit, burst] = [nextLimit, nextBurst];
         limiter = new Limiter(link, name, limit, burst);
         counts.changed++;
@@ -198,14 +199,14 @@ describe.runIf(hasRedis)("x/time/rate", () => {
             const it = reservations[id];
             if (it === undefined) throw new Error("no reservation");
             const mine = (it.taken - micros) * 1000 + it.wait;
-            const { event } = await bucketAt();
+            const { event } = await bucketNow();
             it.reservation.cancel();
             await settled();
-            if (it.over && (await bucketAt()).tokens !== tk) throw new Leave("twice");
+            if (it.over && (await bucketNow()).tokens !== tk) throw new Leave("twice");
             it.over = true;
             if (it.reservation.ok && mine >= 0) {
               if (it.limiter !== limiter) throw new Leave("reserved before");
-              if (event < mine && (await bucketAt()).tokens !== tk) throw new Leave("clamped");
+              if (event < mine && (await bucketNow()).tokens !== tk) throw new Leave("clamped");
             }
             return tokens(tk);
           }
@@ -240,7 +241,7 @@ describe.runIf(hasRedis)("x/time/rate", () => {
                 const taken = micros;
                 micros = (t0 + (cancel as number) - EPOCH) * 1000;
                 vi.advanceTimersByTime((cancel as number) - t);
-                const { event } = await bucketAt();
+                const { event } = await bucketNow();
                 ctx.scope.cancel();
                 await settled();
                 if (event < (taken - micros) * 1000 + number(delay)) throw new Leave("clamped");

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { background, DeadlineExceeded, is, withCancel, withTimeout } from "../../src/context.ts";
 import { connect, Limiter, type Link } from "../../src/redis.ts";
 import { turn } from "../support/turn.ts";
+import { tokensOf } from "./support/bucket.ts";
 import { Member } from "./support/fleet.ts";
 import { hasRedis, Server } from "./support/server.ts";
 
@@ -31,7 +32,7 @@ describe.runIf(hasRedis)("a limiter", () => {
   afterAll(() => server.end());
 
   /** The tokens that a key had when it was last changed. */
-  const tokens = async (key: string) => Number((await client.get(`{gopark:rate:${key}}`))?.split(" ")[0]);
+  const tokens = (key: string) => tokensOf(client, `{gopark:rate:${key}}`);
 
   test("8 processes: at most burst + limit × t are allowed", async () => {
     const job = { name: "limiter", port: server.port, key: "all", limit: 500, burst: 50, loops: 8, rounds: 20_000 };

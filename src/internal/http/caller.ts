@@ -85,13 +85,11 @@ export class Caller implements Transport {
   }
 
   stats(): Stats {
-    let queued = 0;
     const hosts: [string, HostStats][] = [];
     for (const host of this.gate.hosts.all()) {
-      queued += host.queued;
       hosts.push([host.key, { running: host.running, queued: host.queued, breaker: host.breaker?.peekState() }]);
     }
-    return { running: this.gate.running, queued, hosts: Object.fromEntries(hosts) };
+    return { running: this.gate.running, queued: this.gate.waiting(), hosts: Object.fromEntries(hosts) };
   }
 
   close(cancel: Cancel | undefined): Promise<void> {

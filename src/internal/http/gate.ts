@@ -16,6 +16,7 @@ import { isThenable, show } from "../data/args.ts";
 import { warn } from "../host/async.ts";
 import { now } from "../time/clock.ts";
 import { completed, failedWith } from "../time/turn.ts";
+import { giveName } from "../track/named.ts";
 import { Kind } from "../track/tracker.ts";
 import { sourceOf } from "../wait/foreign.ts";
 import type { Cancel } from "../wait/source.ts";
@@ -82,11 +83,26 @@ export class Gate {
   private readonly closes = new Waiters<void>(CLOSE);
 
   constructor(policy: LimitPolicy) {
-    const { concurrency, queueTimeout, what } = policy;
+    const { name, concurrency, queueTimeout, what } = policy;
     this.hosts = new Hosts(policy);
     this.permits = typeof concurrency === "number" ? new Weighted(concurrency) : concurrency;
     this.queueTimeout = queueTimeout;
     this.what = what;
+    giveName("httpCalls", this, name, `${what}: name`);
+  }
+
+  /** How many calls wait for a slot. */
+  waiting(): number {
+    let n = 0;
+    for (const host of this.hosts.all()) n += host.queued;
+    return n;
+  }
+
+  /** How many hosts have an open breaker. */
+  hostsDown(): number {
+    let n = 0;
+    for (const { breaker } of this.hosts.all()) if (breaker?.peekState() === "open") n++;
+    return n;
   }
 
   isClosed(): boolean {

@@ -1,7 +1,7 @@
 /** The options of a caller, checked. */
 import type { BudgetOptions, HedgeOptions, InterceptorOptions, RetryOptions, SafeCallerOptions } from "../../http.ts";
 import { Budget } from "../../retry.ts";
-import { callable, duration, isObject, optionsOf, show, wholeNumber } from "../data/args.ts";
+import { callable, duration, isObject, optionsOf, show, validName, wholeNumber } from "../data/args.ts";
 import type { Limits, Permits } from "./limits.ts";
 
 /** How retries are made. */
@@ -28,6 +28,7 @@ const DEFAULT_CONCURRENCY = 256;
 export class LimitPolicy {
   /** What takes the options, for errors. */
   readonly what: string;
+  readonly name: string | undefined;
   readonly timeout: number;
   readonly queueTimeout: number | undefined;
   readonly concurrency: number | Permits;
@@ -41,7 +42,8 @@ export class LimitPolicy {
   constructor(options: InterceptorOptions, what: string) {
     this.what = what;
     const { timeout = DEFAULT_TIMEOUT, perHost = DEFAULT_PER_HOST, maxHosts = 1000 } = options;
-    const { queueTimeout, key, breaker, rate } = options;
+    const { name, queueTimeout, key, breaker, rate } = options;
+    this.name = name === undefined ? undefined : validName(name, `${what}: name`);
     this.timeout = positive(timeout, `${what}: timeout`);
     this.queueTimeout = queueTimeout === undefined ? undefined : positive(queueTimeout, `${what}: queueTimeout`);
     this.perHost = typeof perHost === "function" ? perHost : wholeNumber(perHost, `${what}: perHost`, 1);

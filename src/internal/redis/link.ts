@@ -8,9 +8,8 @@
  *    more. For that the server's clock must be known. Each answer begins with it. A call that is refused as too late,
  *    as the first one is, has learned it, and is sent again.
  * 3. After a call without an answer the link is *silent*: one call in `retry` milliseconds is sent, to find out, and
- * all
- *    others fail at once. An answer in time ends that. A call that fails in another way, as at a refused connection,
- *    fails at once by itself, and does not make the link silent.
+ *    all others fail at once. An answer in time ends that. A call that fails in another way, as at a refused
+ *    connection, fails at once by itself, and does not make the link silent.
  * 4. The server tells waiters on a channel that they have been granted. The link has one channel. Messages may be lost;
  *    waiters ask, too.
  */

@@ -41,7 +41,8 @@ if t > tonumber(ARGV[2]) then return { t } end
 `;
 
 /**
- * The bucket of golang.org/x/time/rate, with Go's arithmetic, in one string: `tokens last event most`.
+ * The bucket of golang.org/x/time/rate, with Go's arithmetic, in a string of 32 bytes: `tokens last event most`, each as
+ * a double. (Written out in digits they took a sixth of the script's time.)
  *
  * Between any two scripts:
  *
@@ -68,8 +69,7 @@ end
 
 local state = redis.call('GET', KEYS[1])
 if state then
-  tokens, last, event, most = string.match(state, '(%S+) (%S+) (%S+) (%S+)')
-  tokens, last, event, most = tonumber(tokens), tonumber(last), tonumber(event), tonumber(most)
+  tokens, last, event, most = struct.unpack('<dddd', state)
   if burst > most then most = burst end
   if t > last then tokens = tokens + gained((t - last) * 1000) end
   if tokens > burst then tokens = burst end
@@ -79,7 +79,7 @@ end
 // Keeps the bucket as it is at t. One that takes longer than 30 years to fill is kept for ever, and so is one by a
 // test's clock.
 const KEEP = `
-state = string.format('%.17g %.0f %.0f %.0f', tokens, t, event, most)
+state = struct.pack('<dddd', tokens, t, event, most)
 local ms = math.ceil((most - tokens) / limit * 1000) + 1
 if ms < 1e12 and string.sub(clock, 1, 1) ~= '=' then
   redis.call('SET', KEYS[1], state, 'PX', ms)

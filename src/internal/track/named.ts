@@ -1,6 +1,6 @@
 /**
- * Things that a program gave a name, for metrics: semaphores, limiters, breakers, pools, workers, links
- * to Redis.
+ * Things that a program gave a name, for metrics: semaphores, limiters, breakers, pools, workers, callers of HTTP,
+ * links to Redis.
  *
  * They are held weakly: a thing that the program has dropped is one no longer once the collector has taken it. Several
  * may have one name.
@@ -11,6 +11,7 @@ import type { KeyedLimiter, Limiter } from "../../rate.ts";
 import type { Weighted } from "../../semaphore.ts";
 import type { Workers } from "../../workers.ts";
 import { validName } from "../data/args.ts";
+import type { Gate } from "../http/gate.ts";
 import type { Link } from "../redis/link.ts";
 
 /** What is read of the things of each family. Nothing of it changes anything. */
@@ -21,6 +22,7 @@ export interface Families {
   breaker: Pick<CircuitBreaker, "counts"> & { peekState(): ReturnType<CircuitBreaker["state"]> };
   pool: Pick<Pool<object>, "idle" | "out">;
   workers: Pick<Workers, "running" | "waiting" | "free">;
+  httpCalls: Pick<Gate, "running" | "waiting" | "hostsDown">;
   redisLink: Pick<Link, "available">;
 }
 
