@@ -118,7 +118,7 @@ export type { Limits } from "./internal/http/limits.ts";
 /** What a {@link rateLimit} allows. */
 export interface RateLimitOptions {
   /** The name of the policy in the header fields, in printable ASCII, and in metrics. "default" if left out. */
-  readonly name?: string;
+  readonly name?: string | undefined;
 
   /** How many requests a key may make at once, and in each `window`: a whole number from 1. */
   readonly limit: number;
@@ -127,40 +127,40 @@ export interface RateLimitOptions {
   readonly window: number;
 
   /** Whom a request counts for: one bucket for each key, or one for all with "global". The address if left out. */
-  readonly key?: KeyFn | "global";
+  readonly key?: KeyFn | "global" | undefined;
 
   /**
    * Which part of `X-Forwarded-For` to believe: how many proxies stand in front of the server, or their addresses and
    * networks (`["10.0.0.0/8", "2001:db8::1"]`). 0 if left out: the header is not read.
    */
-  readonly trust?: readonly string[] | number;
+  readonly trust?: readonly string[] | number | undefined;
 
   /** How many bits of an IPv6 address make a client: a whole number from 1 to 128. 64 if left out. */
-  readonly ipv6Prefix?: number;
+  readonly ipv6Prefix?: number | undefined;
 
   /**
    * How many keys have a bucket of their own at most: see `KeyedLimiter` of `gopark/rate`. 100 000 if left out, for
    * which an address takes some 160 to 180 bytes.
    */
-  readonly maxKeys?: number;
+  readonly maxKeys?: number | undefined;
 
   /**
    * What becomes of a request whose key or limit fails, as a limiter across the network may: "open" admits it, "closed"
    * refuses it with 503. "open" if left out.
    */
-  readonly onError?: "open" | "closed";
+  readonly onError?: "open" | "closed" | undefined;
 
   /**
    * Told of each such error. If left out, errors are warnings of the process, at most one in ten seconds. What it
    * throws fails the request.
    */
-  readonly report?: (error: unknown) => void;
+  readonly report?: ((error: unknown) => void) | undefined;
 
   /**
    * The limits of keys, instead of those of this process: `limit` and `window` are only what clients are told then.
    * `at` gets an address, or "key:" and what `key` has returned, or "global".
    */
-  readonly limits?: { at(key: string): Limits };
+  readonly limits?: { at(key: string): Limits } | undefined;
 }
 
 /** In milliseconds: 31 years. */
@@ -225,10 +225,7 @@ export function rateLimit(options: RateLimitOptions): Check {
     };
   }
 
-  const limiter = new KeyedLimiter((limit * 1000) / window, limit, {
-    maxKeys,
-    ...(given.name !== undefined && { name: given.name }),
-  });
+  const limiter = new KeyedLimiter((limit * 1000) / window, limit, { maxKeys, name: given.name });
   return {
     check(r) {
       let key: string;
@@ -256,25 +253,25 @@ function reporter(report: ((error: unknown) => void) | undefined, what: string):
 /** What a {@link shed} lets through. Everything may be left out. */
 export interface ShedOptions {
   /** A label of the metrics of its slots, as of a semaphore (`gopark/metrics`). Without one it has none. */
-  readonly name?: string;
+  readonly name?: string | undefined;
 
   /** How many requests may run at once at most: a whole number from 1. 1000 if left out. */
-  readonly max?: number;
+  readonly max?: number | undefined;
 
   /** How many requests may wait for a slot: a whole number from 0, or Infinity. 50 if left out. */
-  readonly queue?: number;
+  readonly queue?: number | undefined;
 
   /** How many milliseconds a request waits for a slot at most. Above 0; 100 if left out. */
-  readonly queueTimeout?: number;
+  readonly queueTimeout?: number | undefined;
 
   /** How the limit finds itself, up to `max`; false for a limit of `max` that does not change. */
-  readonly adaptive?: AdaptiveOptions | false;
+  readonly adaptive?: AdaptiveOptions | false | undefined;
 
   /**
    * While the event loop is late by more than this many milliseconds, every request is refused. Above 0, Infinity for
    * never; 200 if left out.
    */
-  readonly maxLoopDelay?: number;
+  readonly maxLoopDelay?: number | undefined;
 }
 
 /**
@@ -299,7 +296,7 @@ export function shed(options?: ShedOptions): Check {
   positive(queueTimeout, "shed: queueTimeout");
   positive(maxLoopDelay, "shed: maxLoopDelay");
   const limit = adaptive === false ? undefined : AdaptiveLimit.of(adaptive, max);
-  const slots = new Weighted(limit?.value ?? max, { maxWaiting: queue, ...(name !== undefined && { name }) });
+  const slots = new Weighted(limit?.value ?? max, { maxWaiting: queue, name });
   const loop = maxLoopDelay === Number.POSITIVE_INFINITY ? undefined : new LoopDelay();
 
   const admitted = (start: number): Verdict => {
@@ -353,7 +350,7 @@ export interface DeadlineOptions {
    * The name of a header field in which a caller may say how many milliseconds it waits, as a whole number. Less than
    * `timeout` holds; anything else is ignored.
    */
-  readonly header?: string;
+  readonly header?: string | undefined;
 }
 
 /**

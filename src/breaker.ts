@@ -79,19 +79,19 @@ export interface Settings {
    * For `onStateChange`, and a label of its metrics (`gopark/metrics`). Well-formed Unicode. Empty if left out: then it
    * has no metrics of its own.
    */
-  readonly name?: string;
+  readonly name?: string | undefined;
 
   /**
    * How many probes are let through while the breaker is half-open; all of them must succeed to close it. A whole
    * number; 0 means 1, as does leaving it out.
    */
-  readonly maxRequests?: number;
+  readonly maxRequests?: number | undefined;
 
   /**
    * While the breaker is closed, the counts are cleared after this many milliseconds. With 0 or less, with Infinity, or
    * left out, they are not cleared before the state changes.
    */
-  readonly interval?: number;
+  readonly interval?: number | undefined;
 
   /**
    * With a `bucketPeriod`, the counts of a closed breaker are those of the last `interval` milliseconds, rounded up to
@@ -99,41 +99,41 @@ export interface Settings {
    * less, or left out, all counts are cleared together after an `interval`. Without an `interval` it has no effect. An
    * `interval` of more than 65 536 times this is refused, and so is one of Infinity.
    */
-  readonly bucketPeriod?: number;
+  readonly bucketPeriod?: number | undefined;
 
   /** How many milliseconds the breaker stays open. 60 000 if left out, or 0 or less. Infinity is for ever. */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
 
   /**
    * A probe that has not ended after this many milliseconds counts as failed: the breaker opens, as of that instant.
    * Its function is not stopped, and its result is not counted any more. Above 0; Infinity if left out.
    */
-  readonly probeTimeout?: number;
+  readonly probeTimeout?: number | undefined;
 
   /**
    * Asked when a call has failed while the breaker is closed: whether to open it. If left out, it opens when more than
    * 5 calls have failed in a row. Must not return a promise.
    */
-  readonly readyToTrip?: (counts: Counts) => boolean;
+  readonly readyToTrip?: ((counts: Counts) => boolean) | undefined;
 
   /** Called after each change of the state. */
-  readonly onStateChange?: (name: string, from: State, to: State) => void;
+  readonly onStateChange?: ((name: string, from: State, to: State) => void) | undefined;
 
   /**
    * Whether a call that ended with `err` was a success. `err` is `undefined` if the call did not fail. If left out,
    * every call that did not fail was one. Must not return a promise.
    */
-  readonly isSuccessful?: (err: unknown) => boolean;
+  readonly isSuccessful?: ((err: unknown) => boolean) | undefined;
 
   /**
    * Whether a call that ended with `err` counts as neither a success nor a failure. `err` is `undefined` if the call
    * did not fail. A probe that is excluded gives its place to another. Asked before `isSuccessful`. If left out, no
    * call is excluded. Must not return a promise.
    */
-  readonly isExcluded?: (err: unknown) => boolean;
+  readonly isExcluded?: ((err: unknown) => boolean) | undefined;
 
   /** The clock, in milliseconds from any origin. The clock of `gopark/time` if left out. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /** A breaker around functions. One for each service; any number of callers. */

@@ -67,26 +67,26 @@ export type { FunctionName } from "./internal/track/functions.ts";
  */
 export interface Ignore {
   /** Kinds, as `leak.counters()` names them: "chan receive", "select", ... */
-  readonly kinds?: readonly string[];
+  readonly kinds?: readonly string[] | undefined;
   /** What one of these functions has begun: the first of the stack. */
-  readonly creators?: readonly FunctionName[];
+  readonly creators?: readonly FunctionName[] | undefined;
   /** What was begun while one of these functions was on the stack. */
-  readonly anyFunction?: readonly FunctionName[];
+  readonly anyFunction?: readonly FunctionName[] | undefined;
 }
 
 /** Options of {@link install}. What is left out has its default. */
 export interface InstallOptions {
   /** The waits that are not reported; none if left out. {@link dump} and {@link cycles} show them all the same. */
-  readonly ignore?: Ignore;
+  readonly ignore?: Ignore | undefined;
   /**
    * The exit code after a report, a whole number from 0 to 255; 2 if left out, as in Go. 0 leaves the code as it is.
    */
-  readonly exitCode?: number;
+  readonly exitCode?: number | undefined;
   /**
    * The signal at which {@link dump} is written to stderr; none if left out, since some tools send it to restart a
    * process.
    */
-  readonly dumpOn?: "SIGUSR2";
+  readonly dumpOn?: "SIGUSR2" | undefined;
 }
 
 /** A task waits for what another one holds, or has to end. */

@@ -392,7 +392,7 @@ export interface ScopeOptions {
    * How many tasks may run at once: a whole number from 1, or Infinity; Infinity if left out. See
    * {@link Group.setLimit}.
    */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
 }
 
 /**

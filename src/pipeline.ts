@@ -121,10 +121,10 @@ export interface MapOptions {
    * How many items the stage has in hand at once: those that a call runs for, and those whose results the consumer has
    * not taken. A whole number from 1, or Infinity; 1 if left out. With Infinity nothing holds the input back.
    */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
 
   /** Whether results come in the order of the items, which is the default; if false, as they are ready. */
-  readonly ordered?: boolean;
+  readonly ordered?: boolean | undefined;
 }
 
 /**
@@ -328,13 +328,13 @@ export function tee<T>(ctx: Cancel | undefined, input: Input<T>, n = 2): Stage<T
 /** Options of {@link Broadcast.subscribe}. */
 export interface SubscribeOptions {
   /** How many items may wait for the subscriber: a whole number from 1; 1 if left out. */
-  readonly buffer?: number;
+  readonly buffer?: number | undefined;
 
   /**
    * What becomes of an item when as many wait: "block", the default, holds back the input, and so all subscribers;
    * "dropOldest" drops the one that has waited longest, "dropNewest" the item itself.
    */
-  readonly slow?: "block" | "dropOldest" | "dropNewest";
+  readonly slow?: "block" | "dropOldest" | "dropNewest" | undefined;
 }
 
 /** An input that has any number of readers. Made by {@link broadcast}. */

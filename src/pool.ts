@@ -89,19 +89,19 @@ export interface PoolOptions<T extends object> {
    * The object is not in the pool any more. An error that it throws is reported as an uncaught one. A promise that it
    * returns is not waited for.
    */
-  readonly destroy?: (object: T) => unknown;
+  readonly destroy?: ((object: T) => unknown) | undefined;
 
   /** How many idle objects are kept, a whole number from 0 or Infinity; 256 if left out. More are dropped. */
-  readonly maxIdle?: number;
+  readonly maxIdle?: number | undefined;
 
   /**
    * Milliseconds, above 0; 60 000 if left out. An object that stays idle is dropped after `idleMs` to 2 · `idleMs`.
    * Infinity keeps it for ever.
    */
-  readonly idleMs?: number;
+  readonly idleMs?: number | undefined;
 
   /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 /**

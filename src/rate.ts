@@ -188,7 +188,7 @@ class BucketWaits {
 /** What a {@link Limiter} is called. */
 export interface LimiterOptions {
   /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 /**
@@ -305,10 +305,10 @@ export class Limiter {
 /** How a {@link KeyedLimiter} is made, and what it is called. */
 export interface KeyedLimiterOptions {
   /** How many keys have a bucket of their own at most: a whole number from 1 on. By default 65 536. */
-  readonly maxKeys?: number;
+  readonly maxKeys?: number | undefined;
 
   /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 /** How many buckets a call that adds a key looks at, to find some that are full again. */
@@ -451,14 +451,14 @@ function validLimit(limit: Limit, what: string): Limit {
  */
 export interface SometimesOptions {
   /** The first `first` calls. */
-  readonly first?: number;
+  readonly first?: number | undefined;
   /** Calls 1, 1 + `every`, 1 + 2 · `every`, and so on. */
-  readonly every?: number;
+  readonly every?: number | undefined;
   /**
    * A call at least `interval` milliseconds after the last one that acted: after its end, or after its `at` if that was
    * given.
    */
-  readonly interval?: number;
+  readonly interval?: number | undefined;
 }
 
 /** Acts on some of many calls: for logging from a hot path. The first call always acts. */

@@ -130,10 +130,10 @@ export interface LimiterOptions {
    * allowed. "closed": it is refused; a `wait` rejects with UnavailableError. A limiter of `gopark/rate`: that decides,
    * one for all keys, or a KeyedLimiter for each. "fail" if left out.
    */
-  readonly fallback?: Fallback;
+  readonly fallback?: Fallback | undefined;
 
   /** How long a `wait` may last at most, in milliseconds, 0 or more. Infinity if left out. */
-  readonly maxWait?: number;
+  readonly maxWait?: number | undefined;
 }
 
 /** What answers instead of Redis. */
@@ -413,13 +413,13 @@ export interface LeaseOptions {
    * most an hour. 10 000 if left out. So long the units of a process that was killed are lost. Leases are renewed three
    * times as often.
    */
-  readonly lease?: number;
+  readonly lease?: number | undefined;
 }
 
 /** How long the leases of a semaphore last, and what it is called. */
 export interface WeightedOptions extends LeaseOptions {
   /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 /**

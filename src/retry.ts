@@ -57,25 +57,25 @@ import { now, sleep } from "./time.ts";
 /** When {@link retry} tries again. Everything may be left out. */
 export interface RetryOptions {
   /** How many attempts are made at most, the first included: a whole number from 1, or Infinity. 3 if left out. */
-  readonly attempts?: number;
+  readonly attempts?: number | undefined;
 
   /**
    * The wait after the first attempt is up to this many milliseconds, the one after the second up to twice as many, and
    * so on. Finite, 0 or more; 100 if left out.
    */
-  readonly base?: number;
+  readonly base?: number | undefined;
 
   /** The most milliseconds that a wait may last by `base`. 0 or more; 2000 if left out. */
-  readonly cap?: number;
+  readonly cap?: number | undefined;
 
   /**
    * From this many milliseconds after the call on, no further attempt begins. Does not end an attempt that runs. 0 or
    * more; Infinity if left out.
    */
-  readonly total?: number;
+  readonly total?: number | undefined;
 
   /** Whether to try again after attempt number `attempt`, from 1, failed with `err`. Must not return a promise. */
-  readonly retryIf?: (err: unknown, attempt: number) => boolean;
+  readonly retryIf?: ((err: unknown, attempt: number) => boolean) | undefined;
 
   /**
    * How many milliseconds the service asks to wait at least, by what `err` says of it. 0 or less, NaN or `undefined` if
@@ -84,16 +84,16 @@ export interface RetryOptions {
   readonly retryAfter?: (err: unknown) => number | undefined;
 
   /** What retries are paid from. Share it between the callers of one service. */
-  readonly budget?: Budget;
+  readonly budget?: Budget | undefined;
 
   /**
    * Called when attempt number `attempt` has failed with `err` and there will be another, before the wait of `delay`
    * milliseconds: to release what the attempt holds, or to count. Must not return a promise.
    */
-  readonly onRetry?: (err: unknown, attempt: number, delay: number) => void;
+  readonly onRetry?: ((err: unknown, attempt: number, delay: number) => void) | undefined;
 
   /** A random number from 0 up to 1. `Math.random` if left out. */
-  readonly random?: () => number;
+  readonly random?: (() => number) | undefined;
 }
 
 /** The function {@link retry}, and what belongs to it. */
@@ -155,11 +155,11 @@ export function permanent(err: unknown): Error {
 /** How much a {@link Budget} allows. Everything may be left out. */
 export interface BudgetOptions {
   /** The tokens that a success earns, from 0 to 1, counted in millionths. 0.1 if left out. */
-  readonly ratio?: number;
+  readonly ratio?: number | undefined;
   /** The tokens at the beginning, a whole number. 10 if left out. */
-  readonly min?: number;
+  readonly min?: number | undefined;
   /** The most tokens that are kept, a whole number from `min`. 100 if left out, or `min` if that is more. */
-  readonly max?: number;
+  readonly max?: number | undefined;
 }
 
 const MILLION = 1e6;

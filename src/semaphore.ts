@@ -141,10 +141,10 @@ class AcquireRequest implements UnitRequest<void> {
 /** How a {@link Weighted} queues, and what it is called. */
 export interface WeightedOptions {
   /** How many callers may wait, a whole number from 0 or Infinity; Infinity if left out. */
-  readonly maxWaiting?: number;
+  readonly maxWaiting?: number | undefined;
 
   /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 /** A semaphore of `size` units. Waiters are served in the order of their calls: nobody overtakes. */

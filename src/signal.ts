@@ -149,7 +149,7 @@ export interface DrainableResponse {
 /** How a server is drained. */
 export interface DrainOptions {
   /** How many milliseconds what runs has to end. 0 or more; 10 000 if left out. Infinity waits for all. */
-  readonly grace?: number;
+  readonly grace?: number | undefined;
 }
 
 /** A request that was cut off. */

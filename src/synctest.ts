@@ -83,13 +83,13 @@ export interface TestOptions {
    * Determines the order in which tasks that can go on do so, which case a select chooses, and `Math.random`. A whole
    * number. If left out, tasks go on in the order in which they were woken, and the rest is random as always.
    */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
 
   /**
    * For how many milliseconds of real time the bubble waits for what is not of it, such as I/O, until it rejects. Above
    * 0, and may be Infinity. 2000 if left out.
    */
-  readonly stuckMs?: number;
+  readonly stuckMs?: number | undefined;
 }
 
 /** The options of {@link explore}. */
@@ -97,9 +97,9 @@ export interface ExploreOptions {
   /** How many seeds to try. At least 1. */
   readonly seeds: number;
   /** The first seed; the next ones follow it. 1 if left out. */
-  readonly first?: number;
+  readonly first?: number | undefined;
   /** As for {@link test}. */
-  readonly stuckMs?: number;
+  readonly stuckMs?: number | undefined;
 }
 
 /**
@@ -159,7 +159,7 @@ export async function explore(fn: () => unknown, options: ExploreOptions): Promi
   notInBubble("explore");
   for (let seed = first; seed < end; seed++) {
     try {
-      await test(fn, { seed, ...(stuckMs !== undefined && { stuckMs }) });
+      await test(fn, { seed, stuckMs });
     } catch (error) {
       throw new ExploreError(seed, error);
     }

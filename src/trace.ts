@@ -51,10 +51,10 @@ export interface TraceOptions {
    * How many tasks and waits are kept, and how many readings of the counters: a whole number from 1; 100 000 if left
    * out. If there are more, the oldest go, but a task stays as long as one of its waits does.
    */
-  readonly max?: number;
+  readonly max?: number | undefined;
 
   /** The clock, in milliseconds from any origin; the host's `performance.now` if left out, even under fake timers. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /** A recording that runs. Made by {@link start}. */

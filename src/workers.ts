@@ -97,25 +97,25 @@ export class PoolClosedError extends Error {
 /** How a pool queues, what becomes of its errors, and what it is called. Everything may be left out. */
 export interface WorkersOptions {
   /** How many tasks may wait, a whole number from 0 or Infinity; Infinity if left out. */
-  readonly maxWaiting?: number;
+  readonly maxWaiting?: number | undefined;
 
   /** Whether no task may wait, whatever `maxWaiting` says. False if left out. */
-  readonly nonblocking?: boolean;
+  readonly nonblocking?: boolean | undefined;
 
   /**
    * Gets the error of each task that fails, after its slot has been given back and before its caller is answered, in
    * the async context of its `submit`.
    */
-  readonly panicHandler?: (error: unknown) => void;
+  readonly panicHandler?: ((error: unknown) => void) | undefined;
 
   /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 /** How a task is submitted. */
 export interface SubmitOptions {
   /** Any number but NaN; 0 if left out. Waiting tasks of a higher priority start first. */
-  readonly priority?: number;
+  readonly priority?: number | undefined;
 
   /** Ends the waiting, and the caller's wait for the answer; a task that runs goes on. */
   readonly cancel?: Cancel | undefined;

@@ -28,16 +28,16 @@ import { optionsOf, show, wholeNumber } from "../data/args.ts";
 /** How an adaptive limit behaves. Everything may be left out. */
 export interface AdaptiveOptions {
   /** The limit at the start: a whole number from 1. 20 if left out, or `max` if that is less. */
-  readonly initial?: number;
+  readonly initial?: number | undefined;
 
   /** The limit never falls below this: a whole number from 1 to `max`. 4 if left out, or `max` if that is less. */
-  readonly min?: number;
+  readonly min?: number | undefined;
 
   /**
    * How many times as long as the baseline the median may take before the limit falls. Above 1; 2 if left out. More
    * gives more throughput where the work varies much, and longer waits inside the service.
    */
-  readonly tolerance?: number;
+  readonly tolerance?: number | undefined;
 }
 
 /** In milliseconds. */

@@ -37,15 +37,15 @@ export interface RequestInfoLite {
 export interface Verdict {
   readonly admit: boolean;
   /** The status of a refusal. 503 if left out. */
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** For the answer, also if the request is admitted. Two checks that give one field give the items of a list. */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /**
    * Called once, if the request was admitted, when its answer has ended or the client has gone, or when a later check
    * has refused it. `ok`: the answer was sent to its end, with a status below 500. What it throws is reported as an
    * uncaught error.
    */
-  readonly done?: (ok: boolean) => void;
+  readonly done?: ((ok: boolean) => void) | undefined;
 }
 
 /** Decides whether a request is served. Write your own for other rules. */

@@ -1,5 +1,5 @@
 /** The options of a caller, checked. */
-import type { BudgetOptions, HedgeOptions, InterceptorOptions, RetryOptions, SafeCallerOptions } from "../../http.ts";
+import type { HedgeOptions, InterceptorOptions, RetryOptions, SafeCallerOptions } from "../../http.ts";
 import { Budget } from "../../retry.ts";
 import { callable, duration, isObject, optionsOf, show, validName, wholeNumber } from "../data/args.ts";
 import type { Limits, Permits } from "./limits.ts";
@@ -93,7 +93,7 @@ function retryPolicy(options: RetryOptions): RetryPolicy {
     base: notNegative(base, "SafeCaller: base"),
     cap: notNegative(cap, "SafeCaller: cap"),
     maxRetryAfter: notNegative(maxRetryAfter, "SafeCaller: maxRetryAfter"),
-    budget: budgetOf(budget),
+    budget: new Budget(budget),
   };
 }
 
@@ -107,13 +107,8 @@ function hedgePolicy({ after, max = 1, budget }: HedgeOptions): HedgePolicy {
   return {
     after: notNegative(after, "SafeCaller: after"),
     max: wholeNumber(max, "SafeCaller: max", 1),
-    budget: budgetOf(budget),
+    budget: new Budget(budget),
   };
-}
-
-/** A Budget takes an option that is undefined for one that is left out, though its type does not say so. */
-function budgetOf(options: BudgetOptions | undefined): Budget {
-  return new Budget(options as ConstructorParameters<typeof Budget>[0]);
 }
 
 export function isPermits(value: unknown): value is Permits {

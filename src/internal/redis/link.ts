@@ -36,22 +36,22 @@ import { EPOCH, type Script } from "./scripts.ts";
 /** How a link asks, and what it is called. Everything may be left out. */
 export interface LinkOptions {
   /** How many milliseconds a call may take: above 0, at most a minute. 250 if left out. */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
 
   /**
    * After a call without an answer, one call is sent in so many milliseconds, and others fail at once: above 0, at most
    * a minute. 500 if left out.
    */
-  readonly retry?: number;
+  readonly retry?: number | undefined;
 
   /**
    * A second connection, on which semaphores and locks are told at once that they have been granted, in the order in
    * which they asked. Without one they ask again and again, in no order.
    */
-  readonly subscriber?: Subscriber;
+  readonly subscriber?: Subscriber | undefined;
 
   /** A label of its metrics (`gopark/metrics`): well-formed Unicode. Without one it has no metrics of its own. */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 /** An answer: the time of the server, in microseconds since 2025, and more. */
