@@ -52,7 +52,7 @@ async function expressApp(middlewares) {
 
 async function fastifyApp(install) {
   const { default: Fastify } = await import("fastify");
-  const app = Fastify({ trustProxy: 1 });
+  const app = Fastify({ trustProxy: "loopback" });
   await install(app);
   app.get("/", async () => "ok");
   await app.listen({ port: 0, host: "127.0.0.1" });
