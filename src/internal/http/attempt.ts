@@ -1,10 +1,10 @@
 /**
  * One request of a call: it holds a slot from its sending until its fetch has settled and its body has ended.
  *
- * It is in one of four states. *Sent*: the promise of `fetch` is pending. *Answered*: it has resolved, and the call has
- * not decided yet whether to keep the answer. *Delivered*: the caller has the Response, and its body is watched.
- * *Ended*. An abort, by the end of the call's context or by the loser's fate in a hedge, ends it from any of them; but
- * while a fetch ignores that, its slot stays taken.
+ * It is in one of four states. *Sent*: the promise of `fetch` is pending (`isFetching`). *Answered*: it has resolved,
+ * and the call has not decided yet whether to keep the `answer`. *Delivered*: the caller has the Response, and its
+ * `body` is watched. *Ended*: the `slot` is released. An abort, by the end of the call's context or by the loser's fate
+ * in a hedge, ends it from any of them, for a `reason`; but while a fetch ignores that, its slot stays taken.
  */
 
 import type { Request as BreakerRequest } from "../breaker/machine.ts";
@@ -53,13 +53,11 @@ export class Attempt implements Dependent, BodyOwner {
   private slot: Slot | undefined;
   private counted: BreakerRequest | undefined;
 
-  // Set while `fetch` is pending.
-  private fetching = false;
+  private isFetching = false;
   private settle: Settle | undefined = undefined;
 
   private sending: Sending | undefined = undefined;
   private followsRedirects = true;
-  private phase: "headers" | "body" = "headers";
   private body: Body | undefined = undefined;
 
   constructor(call: Call, host: Host, slot: Slot, counted: BreakerRequest | undefined) {
@@ -82,7 +80,7 @@ export class Attempt implements Dependent, BodyOwner {
     }
     return new Promise((resolve, reject) => {
       this.settle = { resolve, reject };
-      this.fetching = true;
+      this.isFetching = true;
       this.followsRedirects = outgoing.followsRedirects;
       sourceOf(this.call.ctx).link(this);
       let answer: unknown;
@@ -106,14 +104,13 @@ export class Attempt implements Dependent, BodyOwner {
   }
 
   private answered(given: unknown): void {
-    this.fetching = false;
+    this.isFetching = false;
     const response = given as Response;
     const status = statusOf(response);
     if (status === undefined) {
       this.end(NOT_COUNTED);
       this.settle?.reject(new TypeError("SafeCaller: fetch must resolve to a Response"));
     } else if (this.reason === undefined) {
-      this.phase = "body";
       this.call.noteSent("yes");
       this.answer = response;
       if (status >= 500) this.count(response);
@@ -122,20 +119,19 @@ export class Attempt implements Dependent, BodyOwner {
       discard(response);
       this.release();
     }
-    this.settle = undefined;
   }
 
   private failed(error: unknown, outgoing: Outgoing): void {
-    this.fetching = false;
     if (this.reason !== undefined) {
+      this.isFetching = false;
       this.release();
       return;
     }
     const isOfCaller = isMistake(error) || outgoing.refuses(error);
     const shown = isOfCaller ? error : this.networkError(error);
+    this.isFetching = false;
     this.end(isOfCaller ? NOT_COUNTED : shown);
     this.settle?.reject(shown);
-    this.settle = undefined;
   }
 
   /** The answer, until it is delivered or dropped. */
@@ -180,7 +176,6 @@ export class Attempt implements Dependent, BodyOwner {
     this.count(end);
     guarded(() => this.controller.abort(reason));
     this.settle?.reject(reason);
-    this.settle = undefined;
     this.body?.abort(reason);
     this.release();
   }
@@ -197,6 +192,7 @@ export class Attempt implements Dependent, BodyOwner {
   }
 
   private abortByContext(): void {
+    if (this.slot === undefined) return; // It has ended meanwhile.
     const { phase, sent } = this.progress();
     const error = this.call.endError(phase, sent);
     // The service is to blame if somebody waited for it, and the deadline has passed.
@@ -227,7 +223,7 @@ export class Attempt implements Dependent, BodyOwner {
   }
 
   private progress(): { phase: Phase; sent: Sent } {
-    if (this.phase === "body") return { phase: "body", sent: "yes" };
+    if (!this.isFetching) return { phase: "body", sent: "yes" };
     const { sending } = this;
     if (sending === undefined) return { phase: "headers", sent: "maybe" };
     const sent = sending.hasSent || !sending.isConnecting ? "maybe" : "no";
@@ -260,7 +256,7 @@ export class Attempt implements Dependent, BodyOwner {
 
   private release(): void {
     const { slot } = this;
-    if (this.fetching || slot === undefined) return;
+    if (this.isFetching || slot === undefined) return;
     this.slot = undefined;
     sourceOf(this.call.ctx).unlink(this);
     slot.release();
