@@ -13,13 +13,13 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** The module, loaded again: with a seed and a numbering of objects of its own. */
+/** The hash of the module, loaded again: with a seed and a numbering of objects of its own. */
 async function load(): Promise<Hash> {
   vi.resetModules();
-  return (await import("../src/internal/data/hash.ts")).hash;
+  return (await import("../src/internal/data/hash.ts")).processHash();
 }
 
-/** The module, loaded with a host whose randomness follows from this seed. */
+/** The same, with a host whose randomness follows from this seed. */
 async function seeded(seed: number): Promise<Hash> {
   const rnd = random(seed);
   vi.stubGlobal("crypto", {
@@ -321,6 +321,19 @@ describe("the seed", () => {
     expect(wanted).toBeGreaterThanOrEqual(6);
   });
 
+  test("is drawn once, and not by loading the module: a host takes longer to load its source of them", async () => {
+    const getRandomValues = vi.fn((array: Int32Array) => array.fill(5));
+    vi.stubGlobal("crypto", { getRandomValues });
+    vi.resetModules();
+    const { processHash } = await import("../src/internal/data/hash.ts");
+    const { ShardMap } = await import("../src/shardmap.ts");
+    const map = new ShardMap<number, number>().set(1, 1);
+    expect(map.get(1)).toBe(1);
+    expect(getRandomValues).not.toHaveBeenCalled();
+    expect(processHash()).toBe(processHash());
+    expect(getRandomValues).toHaveBeenCalledOnce();
+  });
+
   test("an unlucky draw of zeros parts keys all the same", async () => {
     vi.stubGlobal("crypto", { getRandomValues: (array: Int32Array) => array.fill(0) });
     const hash = await load();
@@ -355,7 +368,8 @@ describe("the seed", () => {
   test("is another in every process, with crypto and without", () => {
     const code = (before: string) => `
       ${before};
-      const { hash } = await import("./dist/internal/data/hash.js");
+      const { processHash } = await import("./dist/internal/data/hash.js");
+      const hash = processHash();
       console.log(JSON.stringify(["", "a", 1, 0, 0.5, 1n, Symbol.for("s"), {}, null, undefined, true].map(hash)));`;
     const runs = ["", "", "delete globalThis.crypto", "delete globalThis.crypto"].map((before) => {
       const child = spawnSync(process.execPath, ["--input-type=module", "-e", code(before)], {

@@ -5,7 +5,7 @@ import { FULL, Shards } from "../src/internal/data/shards.ts";
 
 const hashes = vi.hoisted(() => ({ of: (_key: unknown): number => 0 }));
 
-vi.mock("../src/internal/data/hash.ts", () => ({ hash: (key: unknown) => hashes.of(key) >>> 0 }));
+vi.mock("../src/internal/data/hash.ts", () => ({ processHash: () => (key: unknown) => hashes.of(key) >>> 0 }));
 
 afterEach(() => {
   hashes.of = () => 0;

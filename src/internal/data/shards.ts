@@ -5,7 +5,7 @@
  *
  * The first shard holds everything, and no key is hashed until it is split: a small table is a Map and one comparison.
  */
-import { hash } from "./hash.ts";
+import { type Hash, processHash } from "./hash.ts";
 
 /**
  * How many entries fill a shard. A size at which V8's own table is full, so that the split comes instead of a rehash.
@@ -39,6 +39,9 @@ class Shard<K, V> {
   }
 }
 
+/** The hash while there is one shard: all keys are in it. */
+const unsplit: Hash = () => 0;
+
 /** The table: a directory of shards, found by the first bits of a key's hash. */
 export class Shards<K, V> {
   // Between any two calls: the directory has 2 ** depth places, and place i has the shard of the hashes that begin with
@@ -46,6 +49,9 @@ export class Shards<K, V> {
   // cleared stands in none, and its map is stale.
   private directory: Shard<K, V>[] = [new Shard(0, 0)];
   private depth = 0;
+
+  // The hash of this process from the first split on, and for good.
+  private hash: Hash = unsplit;
 
   /** How many shards the directory has. */
   private count = 1;
@@ -91,7 +97,7 @@ export class Shards<K, V> {
     for (let at = 0; at < 2 ** DEEPEST; ) {
       const shard = this.at(at);
       // After a clear, the next shard may begin before `at`. Its keys before `at` have been passed.
-      const isPast = (key: K) => shard.first < at && hash(key) >>> (32 - DEEPEST) < at;
+      const isPast = (key: K) => shard.first < at && this.hash(key) >>> (32 - DEEPEST) < at;
       for (const key of [...shard.map.keys()]) {
         const map = this.at(shard.first) === shard ? shard.map : this.of(key);
         const value = map.get(key);
@@ -103,7 +109,7 @@ export class Shards<K, V> {
 
   private shard(key: K): Shard<K, V> {
     const { depth } = this;
-    return this.directory[depth === 0 ? 0 : hash(key) >>> (32 - depth)] as Shard<K, V>;
+    return this.directory[depth === 0 ? 0 : this.hash(key) >>> (32 - depth)] as Shard<K, V>;
   }
 
   /** The shard of the hashes that begin with these DEEPEST bits. */
@@ -117,6 +123,7 @@ export class Shards<K, V> {
   }
 
   private divide(shard: Shard<K, V>): void {
+    this.hash = processHash();
     // 1. Make the directory fine enough to tell the halves apart.
     if (shard.depth === this.depth) {
       this.directory = this.directory.flatMap((each) => [each, each]);
@@ -127,7 +134,7 @@ export class Shards<K, V> {
     const lower = new Shard<K, V>(shard.depth + 1, shard.first);
     const upper = new Shard<K, V>(shard.depth + 1, lower.end);
     const bit = 31 - shard.depth;
-    for (const [key, value] of shard.map) ((hash(key) >>> bit) & 1 ? upper : lower).map.set(key, value);
+    for (const [key, value] of shard.map) ((this.hash(key) >>> bit) & 1 ? upper : lower).map.set(key, value);
     // 3. Put the halves where the whole was.
     const places = 2 ** (this.depth - shard.depth - 1);
     const from = shard.first >>> (DEEPEST - this.depth);
