@@ -265,6 +265,23 @@ describe.runIf(hasRedis)("faults", () => {
     expect(await answers()).toEqual([true, true, true, false]);
   });
 
+  test("the server has no memory left: leases and places are kept, and nothing new is granted", async () => {
+    const link = linked({ timeout: 400 });
+    const sem = new Weighted(link, "memory", 1, { lease: 800 });
+    const lease = await sem.permit(background());
+    const [ctx, cancel] = withCancel(background());
+    const waiting = watch(sem.permit(ctx));
+    while ((await client.zcard("{gopark:semaphore:memory}:waiters")) !== 1);
+    await client.config("SET", "maxmemory", "1");
+    const until = performance.now() + 1600; // Twice the lease.
+    while (performance.now() < until) await turn();
+    expect([lease.valid(), waiting.state]).toEqual([true, "pending"]);
+    await expect(new Weighted(link, "memory too", 1).tryPermit()).rejects.toThrow("OOM");
+    cancel();
+    expect(await lease.release()).toBe(true);
+    await client.config("SET", "maxmemory", "0");
+  });
+
   test("an error of the server is the cause of an UnavailableError, and the link goes on", async () => {
     const link = linked();
     await client.lpush("{gopark:rate:list}", "x");

@@ -250,4 +250,27 @@ describe.runIf(hasRedis)("a semaphore", () => {
     while (performance.now() - began < 1500) expect(await other.tryPermit()).toBeUndefined();
     expect(lease.valid()).toBe(true);
   });
+
+  test("every key has an expiry: whoever is killed, nothing is left for ever", async () => {
+    const job = { name: "holder", port: server.port, key: "ttl", size: 1, lease: 600, timeout: 300 };
+    const members = [new Member(job), new Member(job)];
+    await untilQueued("ttl", 1);
+    const parts = ["leases", "waiters", "alive", "state"].map((part) => `{gopark:semaphore:ttl}:${part}`);
+    const expiries = () => Promise.all(parts.map((key) => client.pttl(key)));
+    expect(Math.min(...(await expiries()))).toBeGreaterThan(86_000_000);
+    // Renewals, and questions of the waiter, set them again.
+    for (const key of parts) await client.pexpire(key, 50_000);
+    while (Math.min(...(await expiries())) < 86_000_000) await turn();
+    for (const member of members) await member.kill();
+  });
+
+  test("the leases alone are deleted by hand: the units are free, and the holder is told", async () => {
+    const [sem, other] = [new Weighted(linked(), "reset", 2, { lease: 600 }), new Weighted(linked(), "reset", 2)];
+    const lease = await sem.permit(background(), 2);
+    await client.del("{gopark:semaphore:reset}:leases");
+    await using next = await other.permit(background());
+    while (lease.ctx.err() === undefined) await turn();
+    expect([lease.valid(), await lease.release(), next.valid()]).toEqual([false, false, true]);
+    expect(await client.hget("{gopark:semaphore:reset}:state", "held")).toBe("1");
+  });
 });

@@ -163,9 +163,11 @@ event = math.max(event - now, -1e18)
  * The fence of a lease is higher than those of all leases before it, even where all data were lost meanwhile: it is at
  * least the time of the server.
  *
- * A hash goes away a day after the last request or renewal: leases are shorter, and its counters are not needed then.
+ * Each key goes away a day after the last request or renewal, whatever has become of the processes: leases are shorter,
+ * and the counters are not needed then.
  */
 const SEMAPHORE = `
+local DAY = 86400000
 local leases, waiters, alive, hash = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local counters = redis.call('HMGET', hash, 'held', 'seq', 'fence')
 local held, seq, fence = tonumber(counters[1] or 0), tonumber(counters[2] or 0), tonumber(counters[3] or 0)
@@ -184,9 +186,17 @@ local function end_wait(id)
   redis.call('HDEL', hash, id)
 end
 
+-- PEXPIRE comes first: where memory is short, Redis refuses a ZADD to a script that has not written yet, and the
+-- lease would be lost.
+local function renew(id, lease)
+  redis.call('PEXPIRE', leases, DAY)
+  redis.call('ZADD', leases, t + lease, id)
+end
+
 local function grant(id, n, lease)
   held, fence = held + n, math.max(fence + 1, t)
   redis.call('ZADD', leases, t + lease, id)
+  redis.call('PEXPIRE', leases, DAY)
   redis.call('HSET', hash, id, string.format('%.0f %.0f', n, fence), 'held', held, 'fence', fence)
 end
 
@@ -211,6 +221,8 @@ local waiting = redis.call('EXISTS', waiters) == 1
 if waiting then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', alive, '-inf', t)) do end_wait(id) end
 end
+-- Somebody may have deleted the leases alone, to reset it.
+if held > 0 and redis.call('EXISTS', leases) == 0 then held = 0 end
 `;
 
 /**
@@ -231,9 +243,11 @@ local channel = ARGV[8]
 if waiting then waiting = admit() end
 local mine
 if redis.call('ZSCORE', leases, id) then
-  redis.call('ZADD', leases, t + lease, id)
+  renew(id, lease)
   mine = tonumber(string.match(redis.call('HGET', hash, id) or '', '%S+ (%S+)') or 0)
 elseif waiting and redis.call('ZSCORE', waiters, id) then
+  redis.call('PEXPIRE', waiters, DAY)
+  redis.call('PEXPIRE', alive, DAY)
   redis.call('ZADD', alive, t + ARGV[7], id)
 elseif held + n <= size and not waiting then
   grant(id, n, lease)
@@ -242,9 +256,11 @@ elseif channel ~= '' then
   seq = seq + 1
   redis.call('ZADD', waiters, seq, id)
   redis.call('ZADD', alive, t + ARGV[7], id)
+  redis.call('PEXPIRE', waiters, DAY)
+  redis.call('PEXPIRE', alive, DAY)
   redis.call('HSET', hash, id, table.concat({ ARGV[4], ARGV[5], ARGV[6], channel }, ' '), 'seq', seq)
 end
-redis.call('PEXPIRE', hash, 86400000)
+redis.call('PEXPIRE', hash, DAY)
 if mine then return { t, 1, mine } end
 local next = -1
 if channel == '' or redis.call('ZRANK', waiters, id) == 0 then
@@ -262,9 +278,9 @@ export const RENEW: Script = new Script(
   `
 local id, lease = ARGV[3], tonumber(ARGV[4])
 local known = redis.call('ZSCORE', leases, id)
-if known then redis.call('ZADD', leases, t + lease, id) end
+if known then renew(id, lease) end
 if waiting then admit() end
-redis.call('PEXPIRE', hash, 86400000)
+redis.call('PEXPIRE', hash, DAY)
 return { t, known and 1 or 0 }
 `,
 );
