@@ -187,9 +187,11 @@ describe("a request", () => {
     const waiting = watch(it.sem.permit(ctx));
     await turns(3);
     expect(it.redis.channel).toBe("");
+    expect(it.redis.listeners).toBe(0);
     it.redis.subscription = Promise.resolve();
     await pass(200);
     expect(it.redis.channel).not.toBe("");
+    expect(it.redis.listeners).toBe(1);
     cancel();
     await turns(2);
     expect(waiting.state).toBe("rejected");
@@ -631,6 +633,7 @@ describe("close", () => {
       it.redis.channel,
       false,
     ]);
+    expect(it.redis.listeners).toBe(0);
     await pass(10_000);
     expect(it.redis.calls).toHaveLength(2);
   });
@@ -646,5 +649,36 @@ describe("close", () => {
     it.redis.script = () => [1];
     await pass(10_000);
     expect(it.redis.names()).toEqual(["release"]);
+  });
+
+  test("a request that is granted meanwhile: waits until that has been given back, too", async () => {
+    const it = await subscribed();
+    const waiting = watch(it.sem.permit(background()));
+    await turn();
+    const asked = it.redis.last("acquire");
+    const closing = watch(it.link.close());
+    await turns(2);
+    expect([waiting.state, closing.state]).toEqual(["rejected", "pending"]);
+    asked.answer(1, 9);
+    await turns(2);
+    expect(closing.state).toBe("pending");
+    it.redis.last("release").answer(1);
+    await turns(2);
+    expect(closing.state).toBe("fulfilled");
+  });
+
+  test("a subscription that begins afterwards is taken back", async () => {
+    let begun!: () => void;
+    const it = made();
+    it.redis.subscription = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    it.redis.script = ({ name }) => (name === "acquire" ? [1, 9] : [1]);
+    await (await it.sem.permit(background())).release();
+    await it.link.close();
+    expect(it.redis.unsubscribed).toBe("");
+    begun();
+    await turns(2);
+    expect([it.redis.unsubscribed, it.redis.listeners]).toEqual([it.redis.channel, 0]);
   });
 });

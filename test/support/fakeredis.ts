@@ -68,7 +68,7 @@ export class FakeRedis {
   /** Answers at once, where it is set and returns numbers or throws. */
   script: ((call: FakeCall) => readonly number[] | undefined) | undefined = undefined;
 
-  #listener: ((channel: string, message: string) => void) | undefined = undefined;
+  readonly #listeners = new Set<(channel: string, message: string) => void>();
   channel = "";
   unsubscribed = "";
   /** What a subscription waits for. */
@@ -120,11 +120,20 @@ export class FakeRedis {
   }
 
   on(_: "message", listener: (channel: string, message: string) => void): void {
-    this.#listener = listener;
+    this.#listeners.add(listener);
+  }
+
+  off(_: "message", listener: (channel: string, message: string) => void): void {
+    this.#listeners.delete(listener);
+  }
+
+  /** How many listeners there are for messages. */
+  get listeners(): number {
+    return this.#listeners.size;
   }
 
   /** A message as the server sends one, of a grant that ends in `lease` milliseconds. */
   tell(id: string, fence: number, lease: number, channel: string = this.channel): void {
-    this.#listener?.(channel, `${id}|${fence}|${serverTime() + lease * 1000}`);
+    for (const listener of this.#listeners) listener(channel, `${id}|${fence}|${serverTime() + lease * 1000}`);
   }
 }

@@ -89,23 +89,34 @@ export function checkSubscriber(subscriber: Subscriber, what: string): void {
 
 /**
  * Subscribes to a channel. Resolves, when the server has confirmed it, to what takes it back. Rejects as the client
- * does.
+ * does, and leaves no listener then.
  */
 export async function subscribe(
   subscriber: Subscriber,
   channel: string,
   listener: (message: string) => void,
 ): Promise<() => Promise<unknown>> {
-  if (isIoredis(subscriber)) {
-    subscriber.on("message", (its, message) => {
-      if (its === channel) listener(message);
-    });
-    await subscriber.subscribe(channel);
-  } else {
-    await subscriber.subscribe(channel, listener);
-  }
   const { unsubscribe } = subscriber as { unsubscribe?: (channel: string) => Promise<unknown> };
-  return async () => unsubscribe?.call(subscriber, channel);
+  const takeBack = async () => unsubscribe?.call(subscriber, channel);
+  if (!isIoredis(subscriber)) {
+    await subscriber.subscribe(channel, listener);
+    return takeBack;
+  }
+  const onMessage = (its: string, message: string) => {
+    if (its === channel) listener(message);
+  };
+  const { off } = subscriber as { off?: (event: "message", listener: typeof onMessage) => unknown };
+  subscriber.on("message", onMessage);
+  try {
+    await subscriber.subscribe(channel);
+  } catch (error) {
+    off?.call(subscriber, "message", onMessage);
+    throw error;
+  }
+  return () => {
+    off?.call(subscriber, "message", onMessage);
+    return takeBack();
+  };
 }
 
 /** A client of node-redis has `on`, too, and no event "message": only its names are in camel case. */

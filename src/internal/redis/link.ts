@@ -173,11 +173,19 @@ export class Link {
     this.#closing = new TypeError("the link is closed");
     for (const waiter of [...this.waiting.values()]) waiter.close(this.#closing);
     for (const holder of [...this.holding]) holder.close(this.#closing);
-    // What they have posted is sent, and what is out is answered. Each call settles in time.
-    await new Promise<void>((resolve) => this.post(resolve));
-    await Promise.all([...this.#calls].map((call) => call.ended));
+    // What they have posted is sent, and what is out is answered: each call settles in time. Then what is given back of
+    // those answers, as the lease of a request that had left when it was granted.
+    do {
+      await new Promise<void>((resolve) => this.post(resolve));
+      await Promise.all([...this.#calls].map((call) => call.ended));
+    } while (this.#posted.length > 0);
+    this.#endSubscription();
+  }
+
+  #endSubscription(): void {
     // Not awaited: a client may keep it for as long as it has no connection, and then the subscription is gone, too.
     void this.#unsubscribe?.().catch(() => {});
+    this.#unsubscribe = undefined;
   }
 
   /** @internal */
@@ -335,6 +343,7 @@ export class Link {
       return;
     }
     this.#subscription = "there";
+    if (this.#closing !== undefined) this.#endSubscription();
     for (const waiter of [...this.waiting.values()]) waiter.askSoon();
   }
 
