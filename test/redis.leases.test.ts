@@ -133,6 +133,40 @@ describe("a request", () => {
     }
   });
 
+  test("whose call is executed after its lease was released, as by a pool: what that made is given back", async () => {
+    const it = await subscribed();
+    for (const answer of [
+      [1, 10],
+      [0, -1],
+    ]) {
+      it.redis.calls.length = 0;
+      const granting = watch(it.sem.permit(background()));
+      await turn();
+      const asked = it.redis.last("acquire");
+      it.redis.tell(idOf(it.redis), 9, 1000);
+      await turn();
+      expect(await released(it.redis, granting.value as Lease)).toBe(true);
+      asked.answer(...answer);
+      await turns(2);
+      expect([it.redis.names(), it.redis.calls[2]?.args]).toEqual([
+        ["acquire", "release", "release"],
+        asked.args.slice(0, 1),
+      ]);
+      it.redis.last("release").answer(1);
+      await turn();
+    }
+    // While the lease is held, it is that which the call has renewed.
+    const granting = watch(it.sem.permit(background()));
+    await turn();
+    const asked = it.redis.last("acquire");
+    it.redis.tell(idOf(it.redis), 9, 1000);
+    await turn();
+    asked.answer(1, 9);
+    await turns(2);
+    expect(it.redis.last("acquire")).toBe(asked);
+    expect(await released(it.redis, granting.value as Lease)).toBe(true);
+  });
+
   test("that waits asks in a third of its time, or when the next lease expires if it is the first", async () => {
     const it = await subscribed();
     const granting = watch(it.sem.permit(background()));

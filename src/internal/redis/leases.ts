@@ -190,6 +190,9 @@ export class Request implements Alarm, Granted {
 
   private pause = FIRST_PAUSE;
 
+  // Once it is granted.
+  private holding: Holding | undefined = undefined;
+
   /** `values` is a context that never ends, with the values that those of the lease is to have. */
   constructor(leases: Leases, n: number, values: Context, waits: boolean) {
     const { link } = leases.options;
@@ -253,9 +256,12 @@ export class Request implements Alarm, Granted {
   /** The server has answered a call that was sent at that instant. */
   private onAnswer([, isGranted, value = 0]: Answer, sentAt: number): void {
     const { lease } = this.leases.options;
-    if (this.state === "granted") return;
-    if (this.state === "left") {
+    // A lease that has ended by now: the call may have been executed after its release, as by another connection of a
+    // pool, or when it was sent again. Then it has made another lease, or a place.
+    if (this.state === "left" || (this.state === "granted" && this.holding?.hasEnded())) {
       if (isGranted === 1 || this.known) this.forget();
+    } else if (this.state === "granted") {
+      return;
     } else if (isGranted === 1) {
       const expiresAt = sentAt + lease;
       if (expiresAt > now()) this.grant(value, expiresAt);
@@ -315,8 +321,8 @@ export class Request implements Alarm, Granted {
   private grant(fence: number, expiresAt: number): void {
     this.endWaiting();
     this.state = "granted";
-    const holding = new Holding(this.leases, this.id, this.n, expiresAt);
-    this.wait.resolve(holding.open(this.values, fence, this.wait.dependent?.stack));
+    this.holding = new Holding(this.leases, this.id, this.n, expiresAt);
+    this.wait.resolve(this.holding.open(this.values, fence, this.wait.dependent?.stack));
   }
 
   private endWaiting(): void {
@@ -406,6 +412,11 @@ export class Holding implements Alarm, Closable {
 
   isValid(): boolean {
     return this.state === "held" && now() < this.expiresAt;
+  }
+
+  /** Whether it has been released, or lost. */
+  hasEnded(): boolean {
+    return this.state !== "held";
   }
 
   private schedule(): void {
