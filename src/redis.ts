@@ -60,7 +60,7 @@ import type { Client } from "./internal/redis/client.ts";
 import { LostError, UnavailableError } from "./internal/redis/errors.ts";
 import { type Holding, Lease, Leases } from "./internal/redis/leases.ts";
 import { Link, type LinkOptions } from "./internal/redis/link.ts";
-import { type Bucket, giveBack, type Taken, take } from "./internal/redis/tokens.ts";
+import { type Bucket, giveBack, type Patience, type Taken, take } from "./internal/redis/tokens.ts";
 import { now } from "./internal/time/clock.ts";
 import { notAFunction, rejectedByCheck } from "./internal/time/turn.ts";
 import { giveName } from "./internal/track/named.ts";
@@ -132,14 +132,20 @@ export interface LimiterOptions {
    */
   readonly fallback?: Fallback | undefined;
 
-  /** How long a `wait` may last at most, in milliseconds, 0 or more. Infinity if left out. */
+  /**
+   * How long a `wait` may last at most, in milliseconds, 0 or more, besides asking Redis; also that of a `fallback`.
+   * With 0 a `wait` takes what is there, or rejects. Infinity if left out.
+   */
   readonly maxWait?: number | undefined;
 }
+
+const NOW: Patience = { latest: Number.NEGATIVE_INFINITY, deadline: Number.POSITIVE_INFINITY };
+const AT_ANY_TIME: Patience = { latest: Number.POSITIVE_INFINITY, deadline: Number.POSITIVE_INFINITY };
 
 /** What answers instead of Redis. */
 interface Substitute {
   allow(n: number): boolean;
-  reserve(n: number): Reservation;
+  reserve(n: number, at?: number): Reservation & { cancel(at?: number): void };
   wait(ctx: Cancel | undefined, n: number): Promise<void>;
 }
 
@@ -203,7 +209,7 @@ export class KeyLimiter {
     if (limit === Number.POSITIVE_INFINITY) return true;
     if (n > burst) return false;
     try {
-      return (await take(this.#bucket, ASK, undefined, n, "now")) !== undefined;
+      return (await take(this.#bucket, ASK, undefined, n, NOW)) !== undefined;
     } catch (error) {
       return this.#insteadOf(error).allow(n);
     }
@@ -220,7 +226,7 @@ export class KeyLimiter {
     if (bucket.limit === Number.POSITIVE_INFINITY) return FREE_RESERVATION;
     if (n > bucket.burst) return NO_RESERVATION;
     try {
-      const taken = await take(bucket, ASK, undefined, n, Number.POSITIVE_INFINITY);
+      const taken = await take(bucket, ASK, undefined, n, AT_ANY_TIME);
       return taken === undefined ? NO_RESERVATION : reservation(bucket, taken);
     } catch (error) {
       return this.#insteadOf(error).reserve(n);
@@ -254,16 +260,16 @@ export class KeyLimiter {
     }
     if (ending !== undefined) throw ending.error();
     if (limit === Number.POSITIVE_INFINITY) return;
-    const longest = now() + this.#maxWait;
+    const latest = now() + this.#maxWait;
     let taken: Taken | undefined;
     try {
-      taken = await take(bucket, ASK, source, n, Math.min(deadline, longest));
+      taken = await take(bucket, ASK, source, n, { latest, deadline });
     } catch (error) {
-      return this.#insteadOf(error).wait(ctx, n);
+      const substitute = this.#insteadOf(error);
+      if (this.#lasts(substitute, n) > Math.max(latest - now(), 0)) throw tooLong(n, deadline, latest, this.#maxWait);
+      return substitute.wait(ctx, n);
     }
-    if (taken === undefined) {
-      throw tooLong(n, deadline, longest, this.#maxWait);
-    }
+    if (taken === undefined) throw tooLong(n, deadline, latest, this.#maxWait);
     if (taken.wait === 0) return;
     const reserved: Reserved = { ...taken, bucket };
     // It may have ended since the answer came.
@@ -275,6 +281,17 @@ export class KeyLimiter {
     await onBehalfOf(stack, () => waits.parkUntil(reserved.timeToAct, source, reserved));
   }
 
+  /** How long a wait of the substitute would last, if `maxWait` bounds it and the substitute allows it at all. */
+  #lasts(substitute: Substitute, n: number): number {
+    if (this.#maxWait === Number.POSITIVE_INFINITY) return 0;
+    // Given back at the instant at which it was taken: so nothing has changed.
+    const at = now();
+    const reserved = substitute.reserve(n, at);
+    const delay = reserved.ok ? reserved.delay(at) : 0;
+    reserved.cancel(at);
+    return delay;
+  }
+
   /** What answers instead of Redis. Throws the error if that is to be thrown. */
   #insteadOf(error: unknown): Substitute {
     if (this.#substitute === undefined || !(error instanceof UnavailableError)) throw error;
@@ -283,10 +300,9 @@ export class KeyLimiter {
 }
 
 /** The error of a wait that would last longer than it may. */
-function tooLong(n: number, deadline: number, longest: number, maxWait: number): Error {
-  const latest = Math.min(deadline, longest);
-  const bound = deadline <= longest ? "context deadline" : `maxWait, ${maxWait} ms`;
-  const why = latest === Number.POSITIVE_INFINITY ? "would never end" : `would exceed ${bound}`;
+function tooLong(n: number, deadline: number, latest: number, maxWait: number): Error {
+  const bound = deadline <= latest ? "context deadline" : `maxWait, ${maxWait} ms`;
+  const why = Math.min(deadline, latest) === Number.POSITIVE_INFINITY ? "would never end" : `would exceed ${bound}`;
   const cause = withoutStack(() => new DeadlineExceeded());
   return withoutStack(() => new Error(`rate: Wait(n=${n}) ${why}`, { cause }));
 }
@@ -387,7 +403,7 @@ function substitutes(fallback: Fallback): (key: string) => Substitute | undefine
     const keyed = fallback as KeyedLimiter;
     return (key) => ({
       allow: (n) => keyed.allow(key, n),
-      reserve: (n) => keyed.reserve(key, n),
+      reserve: (n, at) => keyed.reserve(key, n, at),
       wait: (ctx, n) => keyed.wait(ctx, key, n),
     });
   }

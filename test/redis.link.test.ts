@@ -388,6 +388,27 @@ describe("fallbacks", () => {
     expect(waiting.state).toBe("fulfilled");
   });
 
+  test("maxWait bounds their waits, too, and what it refuses takes nothing", async () => {
+    for (const fallback of [new LocalLimiter(1, 2), new KeyedLimiter(1, 2)]) {
+      const { redis } = await down({});
+      const limiter = new Limiter(connect(redis), "stock", 1, 5, { maxWait: 1000, fallback });
+      await limiter.wait(background(), 2);
+      const refused = watch(limiter.wait(background(), 2));
+      const waiting = watch(limiter.wait(background()));
+      await turns(2);
+      expect([String(refused.reason), waiting.state]).toEqual([
+        "Error: rate: Wait(n=2) would exceed maxWait, 1000 ms",
+        "pending",
+      ]);
+      await vi.advanceTimersByTimeAsync(1000);
+      expect(waiting.state).toBe("fulfilled");
+      await expect(limiter.wait(background(), 3)).rejects.toThrow("rate: Wait(n=3) exceeds limiter's burst 2");
+    }
+    const { redis } = await down({});
+    const closed = new Limiter(connect(redis), "stock", 1, 5, { maxWait: 1000, fallback: "closed" });
+    await expect(closed.wait(background())).rejects.toThrow("the fallback is closed");
+  });
+
   test("are asked for nothing but UnavailableError, and Redis decides again once it answers", async () => {
     const { redis, limiter } = await down({ fallback: "open" });
     const { ctx, cancel } = withCancel(background());
@@ -429,6 +450,23 @@ describe("waits", () => {
       "rate: Wait(n=1) would exceed context deadline",
       "rate: Wait(n=1) would exceed maxWait, 70 ms",
       "rate: Wait(n=1) would exceed maxWait, 70 ms",
+    ]);
+    cancel();
+  });
+
+  test("with a maxWait that passes before Redis is asked: take what is there", async () => {
+    const { redis, link } = await known();
+    const none = watch(new Limiter(link, "stock", 10, 5, { maxWait: 0 }).wait(background()));
+    const { ctx, cancel } = withTimeout(background(), 5);
+    const late = watch(new Limiter(link, "stock", 10, 5, { maxWait: 3 }).wait(ctx));
+    vi.advanceTimersByTime(4); // Nothing is sent before the next turn.
+    await turn();
+    expect(redis.last("take").args.slice(2)).toEqual(["1", "0", "1", "0"]);
+    redis.last("take").answer(0, -1);
+    await turn();
+    expect([none.state, String(late.reason)]).toEqual([
+      "fulfilled",
+      "Error: rate: Wait(n=1) would exceed maxWait, 3 ms",
     ]);
     cancel();
   });

@@ -31,12 +31,17 @@ export interface Taken {
   readonly serverTime: number;
 }
 
-type Latest = number | "now";
+/** How long the caller is ready to wait. */
+export interface Patience {
+  /** The latest time to act. One that has passed stands for the time at which Redis is asked. */
+  readonly latest: number;
+  /** Beyond this nothing is taken, even if it has passed. */
+  readonly deadline: number;
+}
 
 interface Request {
   readonly n: number;
-  /** The latest time to act; "now" for when it is asked, whenever that is. */
-  readonly latest: Latest;
+  readonly patience: Patience;
   /** Set when its caller has left while the call was out. */
   left: boolean;
 }
@@ -63,8 +68,8 @@ class Batch implements CancelHooks<Wait<Taken | undefined, Request>> {
     return this.requests.length >= MOST_REQUESTS;
   }
 
-  add(source: Source | undefined, n: number, latest: Latest): Promise<Taken | undefined> {
-    const request: Request = { n, latest, left: false };
+  add(source: Source | undefined, n: number, patience: Patience): Promise<Taken | undefined> {
+    const request: Request = { n, patience, left: false };
     this.requests.push(request);
     return this.waiters.park(source, request);
   }
@@ -79,9 +84,9 @@ class Batch implements CancelHooks<Wait<Taken | undefined, Request>> {
     if (this.requests.length === 0) return;
     const t = now();
     const args = [String(limit), String(burst)];
-    for (const { n, latest } of this.requests) {
-      const longest = latest === "now" ? 0 : Math.min(Math.floor((latest - t) * 1e6), LONGEST);
-      args.push(String(n), String(longest));
+    for (const { n, patience } of this.requests) {
+      const longest = Math.min(Math.max(patience.latest - t, 0), patience.deadline - t);
+      args.push(String(n), String(Math.min(Math.floor(longest * 1e6), LONGEST)));
     }
     const late = (answer: Answer) => this.giveBackAll(answer);
     link.call(TAKE, [key], args, { until: this.until, late }).then(
@@ -118,7 +123,7 @@ class Batch implements CancelHooks<Wait<Taken | undefined, Request>> {
 const batches = new WeakMap<Link, Map<string, Batch>>();
 
 /**
- * Takes n tokens, at most `burst`, if the time to act is not after `latest`; resolves to undefined otherwise, with
+ * Takes n tokens, at most `burst`, if the time to act is within the patience; resolves to undefined otherwise, with
  * nothing taken. Rejects with UnavailableError, and when the source ends, which has been polled. Nothing is taken then,
  * or it is given back.
  */
@@ -127,21 +132,21 @@ export function take(
   kind: Kind,
   source: Source | undefined,
   n: number,
-  latest: Latest,
+  patience: Patience,
 ): Promise<Taken | undefined> {
   const { link, key, limit, burst } = bucket;
   const pending = batches.get(link) ?? new Map<string, Batch>();
   batches.set(link, pending);
   const id = `${limit} ${burst} ${key}`;
   const found = pending.get(id);
-  if (found !== undefined && !found.isFull()) return found.add(source, n, latest);
+  if (found !== undefined && !found.isFull()) return found.add(source, n, patience);
   const batch = new Batch(bucket, kind);
   pending.set(id, batch);
   link.post(() => {
     if (pending.get(id) === batch) pending.delete(id);
     batch.send();
   });
-  return batch.add(source, n, latest);
+  return batch.add(source, n, patience);
 }
 
 /**
