@@ -2,6 +2,7 @@
 import type { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { background, DeadlineExceeded, is, withCancel, withTimeout } from "../../src/context.ts";
+import { GIVE_BACK } from "../../src/internal/redis/scripts.ts";
 import { connect, Limiter, type Link } from "../../src/redis.ts";
 import { turn } from "../support/turn.ts";
 import { tokensOf } from "./support/bucket.ts";
@@ -167,6 +168,31 @@ describe.runIf(hasRedis)("a limiter", () => {
     expect(await waiting).toBe("AbortError: context canceled");
     while (link.calls() < calls + 2) await turn();
     while (Math.abs((await tokens("out")) - 1) > 0.1);
+  });
+
+  test("what is given back, and sent again as the answer was lost, is given back once", async () => {
+    const real = server.client();
+    let again = 0;
+    const link = connect({
+      // As a client does that was cut before the answer came.
+      async evalsha(sha: string, keyCount: number, ...rest: string[]) {
+        if (sha === GIVE_BACK.sha) await real.evalsha(sha, keyCount, ...rest);
+        const answer = await real.evalsha(sha, keyCount, ...rest);
+        if (sha === GIVE_BACK.sha) again++;
+        return answer;
+      },
+      eval: (script: string, keyCount: number, ...rest: string[]) => real.eval(script, keyCount, ...rest),
+    });
+    links.push(link);
+    const limiter = new Limiter(link, "resent", 0.01, 100);
+    await client.script("LOAD", GIVE_BACK.text);
+    await limiter.allow(100);
+    const reservations = [await limiter.reserve(50), await limiter.reserve(20), await limiter.reserve(1)];
+    const before = await tokens("resent");
+    for (const reservation of reservations.slice(0, 2)) reservation.cancel();
+    while (again < 2) await turn();
+    await limiter.allow(0);
+    expect((await tokens("resent")) - before).toBeCloseTo(29 + 19, 0);
   });
 
   test("a deadline that is too near, or maxWait, takes nothing", async () => {

@@ -116,7 +116,9 @@ if not changed then return reply end
 );
 
 /**
- * Gives back what a request took that will not act. Arguments: limit, burst, n, the time of the answer to it, its wait,
+ * Gives back what a request took that will not act, once: the second key says that it has been done, as a client sends
+ * again what was executed if the connection is cut before the answer. It is kept for half a minute, which is longer than
+ * clients try to. Arguments: limit, burst, n, the time of the answer to it, its wait,
  * and 1 if it has certainly not acted, else 0. Gives back nothing once its time to act has passed, unless it is the
  * newest and has certainly not acted; else the tokens that later requests do not depend on, and never more than it
  * took. Answers whether there were any.
@@ -134,6 +136,7 @@ if not state or mine < now and not (newest and ARGV[8] == '1') then return { t, 
 local unused = n
 if event > mine then unused = n - gained(event - mine) end
 if unused <= 0 then return { t, 0 } end
+if not redis.call('SET', KEYS[2], '', 'NX', 'PX', 30000) then return { t, 0 } end
 tokens = math.min(tokens + unused, burst)
 -- If it was the newest, the one before it is now, as Go computes that.
 local before = mine - math.floor(n / limit * 1e9)

@@ -159,6 +159,6 @@ export function giveBack({ link, key, limit, burst }: Bucket, taken: Taken, unus
   const args = [limit, burst, n, serverTime, wait, Number(unused)].map(String);
   link.post(() => {
     // If Redis cannot be asked, the tokens are lost: the fleet does less than it might, never more.
-    link.call(GIVE_BACK, [key], args, { anyTime: true }).catch(() => {});
+    link.call(GIVE_BACK, [key, `${key}:${link.nextId()}`], args, { anyTime: true }).catch(() => {});
   });
 }
