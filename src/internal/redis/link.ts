@@ -144,7 +144,10 @@ export class Link {
     giveName("redisLink", this, name, "connect: name");
   }
 
-  /** Whether the last call that was to be answered by now has been. True before the first. */
+  /**
+   * Whether calls have an answer in time. True before the first, and where they fail at once: {@link failures} counts
+   * those.
+   */
   available(): boolean {
     return this.#silence === undefined;
   }

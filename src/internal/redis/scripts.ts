@@ -41,8 +41,8 @@ if t > tonumber(ARGV[2]) then return { t } end
 `;
 
 /**
- * The bucket of golang.org/x/time/rate, with Go's arithmetic, in a string of 32 bytes: `tokens last event most`, each as
- * a double. (Written out in digits they took a sixth of the script's time.)
+ * The bucket of golang.org/x/time/rate, with Go's arithmetic, in a string of 32 bytes: `tokens last event most`, each
+ * as a double. (Written out in digits they took a sixth of the script's time.)
  *
  * Between any two scripts:
  *
@@ -116,12 +116,13 @@ if not changed then return reply end
 );
 
 /**
- * Gives back what a request took that will not act, once: the second key says that it has been done, as a client sends
- * again what was executed if the connection is cut before the answer. It is kept for half a minute, which is longer than
- * clients try to. Arguments: limit, burst, n, the time of the answer to it, its wait,
+ * Gives back what a request took that will not act. Arguments: limit, burst, n, the time of the answer to it, its wait,
  * and 1 if it has certainly not acted, else 0. Gives back nothing once its time to act has passed, unless it is the
  * newest and has certainly not acted; else the tokens that later requests do not depend on, and never more than it
  * took. Answers whether there were any.
+ *
+ * It does so once: the second key says that it has been done. A client may send again what was executed, if the
+ * connection was cut before the answer. The key is kept for half a minute, which is longer than clients try to.
  */
 export const GIVE_BACK: Script = new Script(
   TIME,
