@@ -229,7 +229,8 @@ export class KeyLimiter {
       const taken = await take(bucket, ASK, undefined, n, AT_ANY_TIME);
       return taken === undefined ? NO_RESERVATION : reservation(bucket, taken);
     } catch (error) {
-      return this.#insteadOf(error).reserve(n);
+      const reserved = this.#insteadOf(error).reserve(n);
+      return { ok: reserved.ok, delay: (at) => reserved.delay(at), cancel: once(() => reserved.cancel()) };
     }
   }
 
@@ -308,15 +309,20 @@ function tooLong(n: number, deadline: number, latest: number, maxWait: number): 
 }
 
 function reservation(bucket: Bucket, taken: Taken): Reservation {
-  let isCancelled = false;
   return {
     ok: true,
     delay: (at = now()) => Math.max(taken.timeToAct - finiteInstant(at, "delay: at"), 0),
-    cancel() {
-      if (isCancelled) return;
-      isCancelled = true;
-      giveBack(bucket, taken, false);
-    },
+    cancel: once(() => giveBack(bucket, taken, false)),
+  };
+}
+
+/** What calls `fn` at the first call, and does nothing at others. */
+function once(fn: () => void): () => void {
+  let isOver = false;
+  return () => {
+    if (isOver) return;
+    isOver = true;
+    fn();
   };
 }
 

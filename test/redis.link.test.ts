@@ -388,6 +388,16 @@ describe("fallbacks", () => {
     expect(waiting.state).toBe("fulfilled");
   });
 
+  test("a reservation of a limiter of the process is cancelled once, as all are", async () => {
+    const { limiter } = await down({ fallback: new LocalLimiter(1, 5) });
+    expect(await limiter.allow(5)).toBe(true);
+    const reservation = await limiter.reserve(3);
+    expect([reservation.ok, reservation.delay()]).toEqual([true, 3000]);
+    reservation.cancel();
+    reservation.cancel();
+    expect(await limiter.allow()).toBe(false);
+  });
+
   test("maxWait bounds their waits, too, and what it refuses takes nothing", async () => {
     for (const fallback of [new LocalLimiter(1, 2), new KeyedLimiter(1, 2)]) {
       const { redis } = await down({});
