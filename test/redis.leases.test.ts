@@ -187,6 +187,22 @@ describe("a request", () => {
     await released(it.redis, granting.value as Lease);
   });
 
+  test("that waits asks each 10 seconds at the latest, however long a lease lasts", async () => {
+    const it = await subscribed({}, 3_600_000);
+    const { ctx, cancel } = withCancel(background());
+    const waiting = watch(it.sem.permit(ctx));
+    await turn();
+    it.redis.script = ({ name }) => (name === "acquire" ? [0, 3_000_000_000] : [0]);
+    it.redis.last("acquire").answer(0, 3_000_000_000);
+    await pass(9999);
+    expect(it.redis.calls).toHaveLength(1);
+    await pass(1);
+    expect(it.redis.calls).toHaveLength(2);
+    cancel();
+    await turns(2);
+    expect(waiting.state).toBe("rejected");
+  });
+
   test("before the subscription is there it asks more often, and at once when that has begun", async () => {
     let begun!: () => void;
     const it = made();

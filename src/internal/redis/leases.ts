@@ -3,8 +3,9 @@
  * Leases of a semaphore that a fleet shares, as one process sees them.
  *
  * A {@link Request} asks until it has been granted. With a subscriber it has a place in the server's queue. It is told
- * of the grant by a message, and asks, too, in a third of the time for which a waiter counts as alive, or when the next
- * lease expires if it is the first: messages may be lost. Without one it has no place, and asks again and again.
+ * of the grant by a message, and asks, too, in a third of the time for which a waiter counts as alive, in ten seconds,
+ * or when the next lease expires if it is the first: messages may be lost. Without one it has no place, and asks again
+ * and again.
  *
  * Asking, renewing and releasing are idempotent by the id of the request. So a call whose answer was lost is simply
  * made again.
@@ -37,6 +38,9 @@ import { ACQUIRE, RELEASE, RENEW } from "./scripts.ts";
 
 /** A waiter asks, and a lease is renewed, this many times in the time of a lease. */
 const TIMES_A_LEASE = 3;
+
+/** A waiter asks at the latest after so many milliseconds: a message may have been lost, and a lease may be an hour. */
+const LONGEST_PAUSE_IN_QUEUE = 10_000;
 
 /** Without a subscriber: how long to wait at least and at most before asking again, in milliseconds. */
 const FIRST_PAUSE = 8;
@@ -284,8 +288,8 @@ export class Request implements Alarm, Granted {
       this.pause = Math.min(2 * longest, LONGEST_PAUSE);
       return longest * (0.5 + Math.random() / 2);
     }
-    const third = lease / TIMES_A_LEASE;
-    const pause = link.tells() ? third : Math.min(third, link.retry);
+    const longest = Math.min(lease / TIMES_A_LEASE, LONGEST_PAUSE_IN_QUEUE);
+    const pause = link.tells() ? longest : Math.min(longest, link.retry);
     return next < 0 ? pause : Math.min(pause, next / 1000 + 1);
   }
 
