@@ -273,4 +273,14 @@ describe.runIf(hasRedis)("a semaphore", () => {
     expect([lease.valid(), await lease.release(), next.valid()]).toEqual([false, false, true]);
     expect(await client.hget("{gopark:semaphore:reset}:state", "held")).toBe("1");
   });
+
+  test("the hash alone is deleted: what a release writes does not stay for ever", async () => {
+    const sem = new Weighted(linked(), "hash", 1);
+    const lease = await sem.permit(background());
+    await client.del("{gopark:semaphore:hash}:state");
+    expect(await lease.release()).toBe(true);
+    expect(await client.keys("*")).toEqual(["{gopark:semaphore:hash}:state"]);
+    expect(await client.pttl("{gopark:semaphore:hash}:state")).toBeGreaterThan(0);
+    expect(await (await sem.permit(background())).release()).toBe(true);
+  });
 });

@@ -296,6 +296,8 @@ export const RELEASE: Script = new Script(
   `
 local id = ARGV[3]
 local known = end_lease(id)
+-- The hash was gone, and is there again.
+if known and not counters[1] then redis.call('PEXPIRE', hash, DAY) end
 if waiting then
   if not known then end_wait(id) end
   admit()
