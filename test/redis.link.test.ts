@@ -315,8 +315,12 @@ describe("a silent link", () => {
 
   test("shows in the metrics, by its name", async () => {
     const { link } = await silent({ name: "limits" });
-    expect(prometheusText()).toContain('gopark_redis_up{name="limits"} 0\n');
+    const text = prometheusText();
+    expect(text).toContain('gopark_redis_up{name="limits"} 0\n');
     expect(link.available()).toBe(false);
+    expect(text).toContain(`gopark_redis_calls_total{name="limits"} ${link.calls()}\n`);
+    expect(text).toContain(`gopark_redis_failures_total{name="limits"} ${link.failures()}\n`);
+    expect([link.calls() > 0, link.failures() > 0]).toEqual([true, true]);
   });
 });
 

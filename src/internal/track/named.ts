@@ -23,7 +23,7 @@ export interface Families {
   pool: Pick<Pool<object>, "idle" | "out">;
   workers: Pick<Workers, "running" | "waiting" | "free">;
   httpCalls: Pick<Gate, "running" | "waiting" | "hostsDown">;
-  redisLink: Pick<Link, "available">;
+  redisLink: Pick<Link, "available" | "calls" | "failures">;
 }
 
 export type Family = keyof Families;
