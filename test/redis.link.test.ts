@@ -233,7 +233,7 @@ describe("errors", () => {
     await expect(new Limiter(link, "k", 1, 1).allow()).rejects.toThrow("redis: not connected");
   });
 
-  test.each([[null], ["OK"], [[]], [["x"]], [[1, Number.NaN]], [{}]])(
+  test.each([[null], ["OK"], [[]], [["x"]], [[1, Number.NaN]], [[1, null]], [[1, ""]], [{}]])(
     "an answer of another kind, %j, is one too",
     async (reply) => {
       const { redis, limiter } = await known();

@@ -399,7 +399,8 @@ class Call implements Alarm {
 
 /** The numbers of an answer. Throws TypeError if it is not one of our scripts'. */
 function numbersOf(reply: unknown): number[] {
-  const numbers = Array.isArray(reply) ? reply.map(Number) : [];
+  // Number makes 0 of null and of an empty text, which would be a grant.
+  const numbers = Array.isArray(reply) ? reply.map((it) => (it === null || it === "" ? Number.NaN : Number(it))) : [];
   if (numbers.length > 0 && !numbers.some(Number.isNaN)) return numbers;
   throw new TypeError("the client's answer is not that of the script");
 }
