@@ -1,10 +1,8 @@
 /** The tests with Redis, and with clients of other projects: `npm run redis`. */
-
-const conditions = ["gopark-source", "node", "import", "module", "default"];
+import base from "../../vitest.config.ts";
 
 export default {
-  resolve: { conditions },
-  ssr: { resolve: { conditions } },
+  resolve: base.resolve,
   test: {
     include: ["test/fleet/**/*.test.ts"],
     setupFiles: ["test/setup.ts"],
