@@ -1,6 +1,6 @@
 /** What goes wrong: connections, the server, its data and its clock. */
 import type { Redis } from "ioredis";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { background, cause, withCancel } from "../../src/context.ts";
 import * as rate from "../../src/rate.ts";
 import { connect, Limiter, type Link, LostError, Mutex, UnavailableError, Weighted } from "../../src/redis.ts";
@@ -206,6 +206,44 @@ describe.runIf(hasRedis)("faults", () => {
     while (!link.available()) await limiter.allow(0).catch(() => {});
     expect(await limiter.allow(2)).toBe(false);
     expect([lease.valid(), await lease.release()]).toEqual([true, true]);
+  });
+
+  test("a replica takes over: what it has is held and counted on, waiters are let in, and the fence rises", async () => {
+    const replica = await Server.start("--replicaof", "127.0.0.1", String(server.port));
+    const proxy = await TcpProxy.start(server.port);
+    onTestFinished(async () => {
+      await proxy.end();
+      await replica.end();
+    });
+    const through = () => server.clientAt(proxy.port);
+    const link = connect(through(), { subscriber: through(), timeout: 1000, retry: 20 });
+    const other = connect(through(), { subscriber: through(), timeout: 1000, retry: 20 });
+    links.push(link, other);
+    const lock = new Mutex(link, "failover", { lease: 60_000 });
+    const limiter = new Limiter(link, "failover", 0.001, 3);
+    const lease = await lock.lock();
+    expect(await limiter.allow(2)).toBe(true);
+    const waiting = new Mutex(other, "failover", { lease: 60_000 }).lock();
+    while ((await client.zcard("{gopark:mutex:failover}:waiters")) === 0) await turn();
+    await client.set("last", "1");
+    expect(await client.wait(1, 60_000)).toBe(1); // The replica has that, and with it all before.
+
+    await server.kill();
+    await replica.client().replicaof("NO", "ONE");
+    proxy.moveTo(replica.port);
+    let isFree: boolean | undefined;
+    while (isFree === undefined) {
+      isFree = await lock.tryLock().then(
+        (it) => it !== undefined,
+        () => undefined,
+      );
+    }
+    expect([isFree, lease.valid()]).toEqual([false, true]);
+    expect(await limiter.allow(2)).toBe(false);
+    expect(await lease.release()).toBe(true);
+    const next = await waiting;
+    expect(next.fence).toBeGreaterThan(lease.fence);
+    expect(await next.release()).toBe(true);
   });
 
   test("the server's clock is set forward: the lease ends for others, and its holder is told", async () => {

@@ -1,4 +1,4 @@
-/** A TCP proxy in front of a server, whose connections can be cut, or be silent for a while. No byte is dropped. */
+/** A TCP proxy in front of a server, whose connections can be cut, or go to another server. No byte is dropped. */
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
@@ -6,17 +6,20 @@ export class TcpProxy {
   readonly port: number;
   readonly #server: Server;
   readonly #sockets: Set<Socket>;
+  readonly #target: { port: number };
 
-  private constructor(server: Server, sockets: Set<Socket>) {
+  private constructor(server: Server, sockets: Set<Socket>, target: { port: number }) {
     this.port = (server.address() as { port: number }).port;
     this.#server = server;
     this.#sockets = sockets;
+    this.#target = target;
   }
 
-  static async start(target: number): Promise<TcpProxy> {
+  static async start(port: number): Promise<TcpProxy> {
     const sockets = new Set<Socket>();
+    const target = { port };
     const listener = createServer((downstream) => {
-      const upstream = connect(target, "127.0.0.1");
+      const upstream = connect(target.port, "127.0.0.1");
       for (const [from, to] of [
         [downstream, upstream],
         [upstream, downstream],
@@ -33,7 +36,13 @@ export class TcpProxy {
       }
     }).listen(0, "127.0.0.1");
     await once(listener, "listening");
-    return new TcpProxy(listener, sockets);
+    return new TcpProxy(listener, sockets, target);
+  }
+
+  /** Cuts every connection; new ones go to the server on this port. */
+  moveTo(port: number): void {
+    this.#target.port = port;
+    this.cut();
   }
 
   /** Cuts every connection; new ones are let through. */
