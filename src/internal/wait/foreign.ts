@@ -72,7 +72,7 @@ export abstract class Listening extends Source {
   }
 
   override listen(): void {
-    if (this.unsubscribe !== undefined || this.subscribing || this.ending !== undefined) return;
+    if (this.unsubscribe !== undefined || this.subscribing) return;
     // 1. Subscribe. The outside may call back at once, and end this source.
     this.subscribing = true;
     try {
@@ -102,13 +102,13 @@ export abstract class Listening extends Source {
 
   /** The outside has called back. */
   protected calledBack(): void {
-    if (this.ending !== undefined) return;
     let ending: Ending | undefined;
     try {
       ending = this.check();
     } catch (error) {
       ending = new Failed(error);
     }
+    // It may have ended before, or `check` may have called back.
     if (ending === undefined || this.ending !== undefined) return;
     this.unsubscribe = undefined;
     this.end(ending, true);
@@ -229,7 +229,7 @@ class ForeignSource extends Listening implements DeadlineSource {
 
   protected override calledBack(): void {
     super.calledBack();
-    if (this.ending === undefined && this.size > 0) this.end(new Failed(missingError()), false);
+    if (this.size > 0) this.end(new Failed(missingError()), false); // Nothing is linked to it if it has ended.
   }
 }
 
@@ -266,8 +266,7 @@ export function optionalSource(cancel: Cancel | undefined): Source | undefined {
 }
 
 function findSource(cancel: Cancel): Source {
-  const isObject = typeof cancel === "object" || typeof cancel === "function";
-  if (!isObject || !(isContext(cancel) || isSignal(cancel))) throw notCancel(cancel);
+  if (!isContext(cancel) && !isSignal(cancel)) throw notCancel(cancel);
   let source = sourceOfForeign.get(cancel);
   if (source !== undefined) return source;
   if (isContext(cancel)) {
@@ -301,11 +300,11 @@ export function notCancel(value: unknown): TypeError {
 /** What to pass instead, where the object that holds a context or a signal was passed. */
 export function hintFor(value: unknown): string {
   try {
-    const holder = value as { readonly ctx?: unknown; readonly signal?: unknown } | null | undefined;
-    if (isContext(holder?.ctx)) return ": pass scope.ctx";
-    if (isSignal(holder?.signal)) return ": pass controller.signal";
+    const holder = value as { readonly ctx?: unknown; readonly signal?: unknown };
+    if (isContext(holder.ctx)) return ": pass scope.ctx";
+    if (isSignal(holder.signal)) return ": pass controller.signal";
   } catch {
-    // A getter that throws: there is no hint then.
+    // Of null, undefined and getters that throw: there is no hint then.
   }
   return "";
 }
