@@ -296,4 +296,17 @@ describe("bad parents", () => {
       await turn();
     }
   });
+
+  test("those behind one that ends the first, when it is listened to, are not listened to", () => {
+    const first = withCancel(bg);
+    const evil = foreign({
+      afterFunc: () => {
+        first.cancel();
+        return () => true;
+      },
+    });
+    const behind = vi.fn(() => () => true);
+    expect(merge(first.ctx, evil, foreign({ afterFunc: behind })).ctx.err()).toBe(first.ctx.err());
+    expect(behind).not.toHaveBeenCalled();
+  });
 });

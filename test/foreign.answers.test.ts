@@ -7,6 +7,7 @@ import { Channel, type ReceiveChannel } from "gopark/channel";
 import {
   background,
   type Cancel,
+  Canceled,
   type Context,
   cause,
   fromSignal,
@@ -108,30 +109,32 @@ describe("a signal of another implementation", () => {
     expect(stopped).not.toHaveBeenCalled();
   });
 
-  test.each(["a wait begins", "it calls back"])(
-    "that calls back while it is asked, as %s, ends once, with one reason for all",
-    async (when) => {
-      const signal = new PlainSignal();
-      let calls = 0;
-      Object.defineProperties(signal, {
-        aborted: {
-          get() {
-            if (calls === 0) return false;
-            if (calls++ === 1) signal.dispatch();
-            return true;
-          },
+  // `aborted` is read twice when a wait begins: to recognise a signal, and to ask it.
+  test.each([
+    ["it calls back", 1],
+    ["a wait begins", 2],
+  ])("that calls back while it is asked, as %s, ends once, with one reason for all", async (when, reading) => {
+    const signal = new PlainSignal();
+    let ended = false;
+    let readings = 0;
+    Object.defineProperties(signal, {
+      aborted: {
+        get() {
+          if (!ended) return false;
+          if (++readings === reading) signal.dispatch();
+          return true;
         },
-        reason: { get: () => new Error("a new one each time") },
-      });
-      const first = waitOn(signal.cancel);
-      calls = 1;
-      if (when === "it calls back") signal.dispatch();
-      const later = [waitOn(signal.cancel), waitOn(signal.cancel)];
-      await turns(1);
-      expect(first.reason).toBeInstanceOf(Error);
-      for (const { reason } of later) expect(reason === first.reason).toBe(true);
-    },
-  );
+      },
+      reason: { get: () => new Error("a new one each time") },
+    });
+    const first = waitOn(signal.cancel);
+    ended = true;
+    if (when === "it calls back") signal.dispatch();
+    const later = [waitOn(signal.cancel), waitOn(signal.cancel)];
+    await turns(1);
+    expect(first.reason).toBeInstanceOf(Error);
+    for (const { reason } of later) expect(reason === first.reason).toBe(true);
+  });
 
   test("that sends an `abort` event while it is being listened to, and has not ended, goes on being listened to", async () => {
     const reported = collectReported();
@@ -148,6 +151,11 @@ describe("a signal of another implementation", () => {
     await turns(1);
     expect([waiting.reason, reported]).toEqual([why, []]);
   });
+});
+
+test("a signal that was aborted with null ends a context with an error", () => {
+  const ctx = fromSignal(AbortSignal.abort(null));
+  expect([ctx.err(), cause(ctx)]).toEqual([new Canceled(), ctx.err()]);
 });
 
 describe("an `abort` event that other code has dispatched", () => {
@@ -241,7 +249,7 @@ describe("a wait that leaves", () => {
 });
 
 describe("what a foreign context answers", () => {
-  test("is asked of it twice for a wait: before, and when it is being listened to", async () => {
+  test("is asked twice for a wait: before, and when it is being listened to", async () => {
     const ctx = foreign();
     const err = vi.spyOn(ctx, "err");
     const ch = new Channel<number>();
@@ -575,7 +583,7 @@ test("what is nearly a context, or nearly a signal, is refused", async () => {
     { addEventListener: method },
   ]) {
     await expect(new Channel<number>().receive(nearly as never)).rejects.toThrow(
-      "expected a Context or an AbortSignal, got an object (Object)",
+      new TypeError("expected a Context or an AbortSignal, got an object (Object)"),
     );
   }
 });

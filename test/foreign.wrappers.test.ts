@@ -22,6 +22,7 @@ import { select, trySelect } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { now, sleep } from "gopark/time";
 import { beforeEach, describe, expect, test, vi } from "vitest";
+import { foreign } from "./support/foreign.ts";
 import { turns } from "./support/turn.ts";
 import { watch } from "./support/watch.ts";
 
@@ -206,6 +207,17 @@ describe("a wrapper with an error of its own has the cause of the context inside
 
   test("that of a signal, aborted with a context's error", () => {
     expect(cause(around(fromSignal(AbortSignal.abort(new Canceled(why)))))).toBe(why);
+  });
+
+  test("one that ended by what a context above it threw: that error", async () => {
+    const parent = foreign();
+    const wrapper = around(withCancel(parent).ctx);
+    parent.err = () => {
+      throw why;
+    };
+    for (const callBack of parent.listeners) callBack();
+    await turns(1);
+    expect(cause(wrapper)).toBe(why);
   });
 });
 

@@ -135,6 +135,33 @@ describe("a MessageChannel", () => {
   });
 });
 
+// As in browsers, and in a context of node:vm that was given little.
+test.each([
+  ["without the host's modules", "process.getBuiltinModule = undefined;"],
+  ["without AbortSignal", "delete globalThis.AbortSignal;"],
+  ["without either", "process.getBuiltinModule = undefined; delete globalThis.AbortSignal;"],
+])("%s an abort ends a wait, and a wait leaves no listener", async (_, host) => {
+  const program = `
+    const { signal } = controller;
+    let listeners = 0;
+    for (const [name, change] of [["addEventListener", 1], ["removeEventListener", -1]]) {
+      const method = signal[name];
+      signal[name] = (...args) => { listeners += change; method.apply(signal, args); };
+    }
+    const ch = new Channel();
+    const granted = ch.receive(signal);
+    ch.trySend(1);
+    await granted;
+    await new Promise((resolve) => setImmediate(resolve));
+    if (listeners !== 0) throw new Error(listeners + " listeners");
+    const waiting = ch.receive(signal).catch((err) => err);
+    const { ctx } = context.withCancel(signal);
+    controller.abort("why");
+    console.log(await waiting, context.cause(ctx));`;
+  const wanted = { ...ENDED, out: "why why\nend\n" };
+  expect(await run(`const controller = new AbortController(); ${host}`, program)).toEqual(wanted);
+});
+
 // As Safari and Bun do it: where no frames are allowed, there is no property.
 test("an error made without a stack has `name: message` for one, where the host's errors then have none", async () => {
   const patched = `

@@ -99,9 +99,9 @@ function endingOfReason(reason: unknown): Ending {
   if (isContextError(reason)) return { error: () => reason, cause: () => causeOf(reason) };
   let timedOut = false;
   try {
-    timedOut = (reason as { name?: unknown } | null | undefined)?.name === "TimeoutError";
+    timedOut = (reason as { name?: unknown }).name === "TimeoutError";
   } catch {
-    // A reason may be anything, even an object whose `name` throws.
+    // A reason may be anything, even null, or an object whose `name` throws.
   }
   return new Cancellation(timedOut ? DeadlineExceeded : Canceled, reason);
 }
