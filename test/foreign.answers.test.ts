@@ -197,19 +197,23 @@ describe("an `abort` event that other code has dispatched", () => {
 });
 
 describe("a wait that leaves", () => {
-  test("takes nobody's listener with it: another on the same signal ends with it", async () => {
-    const signal = new PlainSignal();
-    const ch = new Channel<number>();
-    const [leaving, staying] = [watch(ch.receive(signal.cancel)), waitOn(signal.cancel)];
-    ch.trySend(1);
-    const between = watch(ch.receive(signal.cancel));
-    ch.trySend(2);
-    await turns(1);
-    expect([leaving.state, between.state, signal.listeners.size]).toEqual(["fulfilled", "fulfilled", 1]);
-    signal.abort(why);
-    await turns(1);
-    expect(staying.reason).toBe(why);
-  });
+  test.each(["a signal", "the context of a signal"])(
+    "takes nobody's listener with it: another on %s ends with it",
+    async (which) => {
+      const signal = new PlainSignal();
+      const cancel = which === "a signal" ? signal.cancel : fromSignal(signal.cancel);
+      const ch = new Channel<number>();
+      const [leaving, staying] = [watch(ch.receive(cancel)), waitOn(cancel)];
+      ch.trySend(1);
+      const between = watch(ch.receive(cancel));
+      ch.trySend(2);
+      await turns(1);
+      expect([leaving.state, between.state, signal.listeners.size]).toEqual(["fulfilled", "fulfilled", 1]);
+      signal.abort(why);
+      await turns(1);
+      expect(staying.reason).toEqual(which === "a signal" ? why : new Canceled(why));
+    },
+  );
 
   test("just before the next one comes: that one still ends with the signal", async () => {
     const signal = new PlainSignal();
