@@ -128,8 +128,8 @@ export class Source implements Dependent {
   }
 
   /**
-   * To be called when a dependent has been linked wherever it belongs, which it has not left yet. Where something
-   * foreign can end the source, this begins to listen to it, which runs foreign code. That may call back in, and end the
+   * To be called when a dependent has been linked wherever it belongs, before the source ends. Where something foreign
+   * can end the source, this begins to listen to it, which runs foreign code. That may call back in, and end the
    * dependent.
    */
   listen(): void {}
