@@ -38,9 +38,6 @@ let refs = 0;
 // The program's alarms, while a bubble of virtual time has a heap of its own; else undefined.
 let outerHeap: Heap<Alarm> | undefined;
 
-// The alarms that were armed in a bubble when it ended. They do not fire by themselves any more.
-const abandoned = new WeakSet<Alarm>();
-
 // The host timer, the instant it is armed for (Infinity while none is armed), and the host function that made it. While
 // that is a mock's, the timer is never trusted to be still there: tests clear all timers at once.
 let timer: unknown;
@@ -87,30 +84,22 @@ export function arm(alarm: Alarm): void {
 export function disarm(alarm: Alarm): boolean {
   if (alarm.index < 0) return false;
   const mustRearm = followsEveryChange() && heap.front === alarm;
-  const disarmed = heap.remove(alarm) || disarmElsewhere(alarm);
+  // From inside a bubble it may be one of the program's. Else it was armed in a bubble that has ended.
+  if (!heap.remove(alarm) && !outerHeap?.remove(alarm)) alarm.index = -1;
   if (mustRearm) rearm();
-  return disarmed;
-}
-
-/** Disarms an alarm of the program from inside a bubble, or one that was armed in a bubble that has ended. */
-function disarmElsewhere(alarm: Alarm): boolean {
-  if (outerHeap?.remove(alarm)) return true;
-  if (!abandoned.delete(alarm)) return false;
-  alarm.index = -1;
   return true;
 }
 
 /**
  * Puts the program's alarms aside, and begins with none. From now on nothing fires until {@link fireDue} is called.
- * Returns what brings the program's alarms back, and abandons those that are armed then. Not to be called again before
- * that.
+ * Returns what brings the program's alarms back. Those that are armed then do not fire by themselves any more. Not to
+ * be called again before that.
  */
 export function separateAlarms(): () => void {
   cancelTimer();
   outerHeap = heap;
   heap = new Heap();
   return () => {
-    for (const alarm of heap) abandoned.add(alarm);
     heap = outerHeap as Heap<Alarm>;
     outerHeap = undefined;
     rearm();
@@ -169,7 +158,7 @@ function rearm(): void {
 function cancelTimer(): void {
   if (timer === undefined) return;
   if (timerMadeBy === host.setTimeout) host.clearTimeout(timer);
-  else if (timerMadeBy === realSetTimeout && unclearedTimer === undefined) unclearedTimer = timer;
+  else if (timerMadeBy === realSetTimeout) unclearedTimer = timer;
   // One that was made by a mock that is gone needs nothing. (No `clearTimeout` of a mock is given a timer that it did
   // not make: sinon's complains.)
   timer = undefined;
@@ -194,7 +183,6 @@ function onRealTimer(): void {
 
 /** Fires every alarm that is due, in order. */
 export function fireDue(): void {
-  if (firing) return; // A mock that calls back at once.
   firing = true;
   try {
     const t = now();
