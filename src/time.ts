@@ -106,10 +106,8 @@ export class After {
   /** @internal Called when it is due while it is armed, so at least one select is parked on it. */
   fire(): void {
     this.#taken = true;
-    const parked = this.#parked as List<Parked>;
-    const first = parked.shift() as Parked;
     // Any other select that is parked on it waits for its other cases alone from now on.
-    while (parked.size > 0) parked.shift();
+    const first = (this.#parked as List<Parked>).shift() as Parked;
     unrefTimer();
     first.fire(now());
   }
@@ -213,7 +211,7 @@ abstract class TimerChannel extends InternalChannel<number> implements Alarm {
 
   /** Looks at the clock: an instant that is due is sent now, though the host timer has not come to it. */
   override poll(): undefined {
-    if (this.buffered === undefined && this.index >= 0 && now() >= this.when) fireNow(this);
+    if (this.index >= 0 && now() >= this.when) fireNow(this);
   }
 
   protected override hasValue(): boolean {

@@ -196,6 +196,19 @@ describe("after", () => {
     expect(b.value).toMatchObject({ case: "ctx" });
   });
 
+  test("is left armed by a select that ends, for another that is parked on it", async () => {
+    const late = time.after(10);
+    const { ctx, cancel } = withCancel(background());
+    const first = watch(select({ late, ctx }));
+    const second = watch(select({ late }));
+    cancel();
+    await pass(10);
+    expect([first.value, second.value]).toEqual([
+      { case: "ctx", value: ctx.err() },
+      { case: "late", value: late.when },
+    ]);
+  });
+
   test("refuses NaN; Infinity is never ready and arms nothing", async () => {
     expect(() => time.after(Number.NaN)).toThrow(new RangeError("after: ms must be a number of milliseconds, got NaN"));
     const { ctx, cancel } = withCancel(background());
@@ -276,10 +289,22 @@ describe("Ticker", () => {
     await pass(10);
     clock.mockRestore();
     expect(receives.map((r) => r.state)).toEqual(["fulfilled", "pending", "pending", "pending"]);
-    await pass(40);
+    await pass(39); // To 49.
+    expect(receives.map((r) => r.state)).toEqual(["fulfilled", "pending", "pending", "pending"]);
+    await pass(1);
     expect(receives.map((r) => r.state)).toEqual(["fulfilled", "fulfilled", "pending", "pending"]);
     await pass(20);
     expect(receives.map((r) => r.state)).toEqual(["fulfilled", "fulfilled", "fulfilled", "fulfilled"]);
+    ticker.stop();
+  });
+
+  test("drops a tick that falls due before the last one is received, though the host's timer is late", async () => {
+    const ticker = new Ticker(10);
+    await pass(10);
+    const first = now();
+    vi.spyOn(performance, "now").mockReturnValue(performance.now() + 15);
+    expect(ticker.c.tryReceive()?.value).toBe(first);
+    expect(ticker.c.tryReceive()).toBeUndefined();
     ticker.stop();
   });
 
@@ -322,6 +347,28 @@ test("an after that is due goes to the select that is parked on it, and to no ot
   expect(parked.state).toBe("fulfilled");
   await pass(20);
   expect(trySelect({ late })).toBeUndefined();
+});
+
+test("so does one that is due to the very millisecond, and one that falls due while the cases are read", async () => {
+  vi.useRealTimers();
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] }); // A clock of whole milliseconds.
+  const ch = new Channel<number>();
+  const late = time.after(10);
+  const parked = watch(select({ late }));
+  vi.setSystemTime(late.when - 1);
+  const reading = {
+    late,
+    get ch() {
+      vi.setSystemTime(late.when);
+      return ch;
+    },
+  };
+  expect(trySelect(reading)).toBeUndefined();
+  await turn();
+  expect(parked.state).toBe("pending");
+  expect(trySelect({ late })).toBeUndefined();
+  await turn();
+  expect(parked.value).toEqual({ case: "late", value: late.when });
 });
 
 describe("now", () => {

@@ -652,12 +652,8 @@ class Player {
     return node.ended === "no" ? this.path(node).filter(({ alarm }) => this.due(alarm)) : [];
   }
 
-  /**
-   * Whether no two things are due that a look would find: their order is not specified. Nor is that of a tick that was
-   * sent and one that is due.
-   */
+  /** Whether no two things are due that a look would find: their order is not specified. */
   private distinct(node: Node, clock?: Clock, alarm?: Alarm): boolean {
-    if (clock?.sent !== undefined && this.due(clock.alarm)) return false;
     return this.dueOn(node).length + Number(this.due(clock?.alarm)) + Number(this.due(alarm)) <= 1;
   }
 
