@@ -1,6 +1,7 @@
 /** Clocks and timers that a test has replaced: all of them, only some, before the library was loaded, or in between. */
+import { mock } from "node:test";
 import { Channel } from "gopark/channel";
-import { background, type CancelScope, withCancel, withDeadline, withTimeout } from "gopark/context";
+import { background, type CancelScope, DeadlineExceeded, withCancel, withDeadline, withTimeout } from "gopark/context";
 import { Limiter } from "gopark/rate";
 import { select } from "gopark/select";
 import { after, now, sleep, Ticker, Timer } from "gopark/time";
@@ -252,5 +253,21 @@ describe("a setTimeout that is wrapped, as monitoring agents wrap it, is not tak
     expect((await new Channel().receive(ctx).catch((err: Error) => err)) as Error).toBe(ctx.err());
     vi.unstubAllGlobals();
     await sleep(1);
+  });
+});
+
+describe("the mock timers of node:test, which leave performance alone", () => {
+  afterEach(() => mock.timers.reset());
+
+  test("drive sleeps and deadlines, once they move Date too", async () => {
+    mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1e12 });
+    expect(now()).toBe(1e12);
+    const slept = watch(sleep(50));
+    const { ctx } = withTimeout(background(), 100);
+    mock.timers.tick(99);
+    await turn();
+    expect([slept.state, ctx.err(), now()]).toEqual(["fulfilled", undefined, 1e12 + 99]);
+    mock.timers.tick(1);
+    expect(ctx.err()).toBeInstanceOf(DeadlineExceeded);
   });
 });
