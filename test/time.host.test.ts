@@ -55,8 +55,15 @@ class HostTimers {
     this.armed.delete(timer);
   };
 
-  /** Puts them in the place of what is there. */
+  /** Puts them, with a clock of their own, in the place of what is there. */
   install(): void {
+    this.wrap();
+    vi.stubGlobal("performance", this.#performance);
+  }
+  readonly #performance = { timeOrigin: 0, now: () => clock };
+
+  /** Puts the timers alone in the place of what is there, as a monitoring agent does. */
+  wrap(): void {
     vi.stubGlobal("setTimeout", this.setTimeout);
     vi.stubGlobal("clearTimeout", this.clearTimeout);
   }
@@ -87,7 +94,6 @@ class HostTimers {
 
 async function loadOn(host: HostTimers) {
   host.install();
-  vi.stubGlobal("performance", { timeOrigin: 0, now: () => clock });
   vi.resetModules();
   const [{ sleep, Ticker, Timer }, { background, withCancel, withTimeout }] = await Promise.all([
     import("gopark/time"),
@@ -169,7 +175,7 @@ describe("it is armed again for an earlier instant, and left alone otherwise", (
   test("under a wrapper it follows the earliest alone", async () => {
     const { Timer } = await loadOn(new HostTimers());
     const wrapper = new HostTimers();
-    wrapper.install();
+    wrapper.wrap();
     const [first, second] = [new Timer(10), new Timer(20)];
     void wrapper.calls;
     second.stop();
@@ -184,7 +190,7 @@ describe("it is armed again for an earlier instant, and left alone otherwise", (
       const host = new HostTimers();
       const { Ticker } = await loadOn(host);
       const used = on === "a wrapper" ? new HostTimers() : host;
-      used.install();
+      used.wrap();
       const tickers = Array.from({ length: 5 }, () => new Ticker(10));
       void used.calls;
       await used.fire();
@@ -195,17 +201,28 @@ describe("it is armed again for an earlier instant, and left alone otherwise", (
 });
 
 describe("while a test has replaced the host's timers", () => {
-  test("a wait for the real clock does not end; it ends when they are back, and lives on until then", async () => {
+  test.each([
+    ["as sinon does", (mock: HostTimers) => mock.install()],
+    [
+      "as node:test does, which leaves performance alone",
+      (mock: HostTimers) => {
+        mock.wrap();
+        vi.stubGlobal("Date", class extends Date {});
+      },
+    ],
+  ])("a wait for the real clock ends when they are back, and lives on until then: %s", async (_, replaceBy) => {
+    const realDate = Date;
     const host = new HostTimers();
     const { sleep } = await loadOn(host);
     const slept = watch(sleep(10));
     const mock = new HostTimers();
-    mock.install();
+    replaceBy(mock);
     await host.fire();
     expect([slept.state, ...host.state]).toEqual(["pending", `30${ALIVE}`]);
     await host.fire();
     expect([slept.state, ...host.state]).toEqual(["pending", `50${ALIVE}`]);
     host.install();
+    vi.stubGlobal("Date", realDate);
     await host.fire();
     expect([slept.state, ...host.state]).toEqual(["fulfilled"]);
     expect(mock.calls).toEqual({ made: 0, cleared: 0 });
@@ -277,6 +294,19 @@ describe("while a test has replaced the host's timers", () => {
     await host.fire();
     expect([mocked.state, real.state]).toEqual(["fulfilled", "fulfilled"]);
   });
+});
+
+test("a wrapper of setTimeout that comes when a timer is armed does not keep it from ending what it is for", async () => {
+  const host = new HostTimers();
+  const { sleep, Timer } = await loadOn(host);
+  const slept = watch(sleep(10));
+  const timer = new Timer(30);
+  const wrapper = new HostTimers();
+  wrapper.wrap();
+  await host.fire();
+  expect([slept.state, host.state, wrapper.state]).toEqual(["fulfilled", [], ["30"]]);
+  timer.stop();
+  expect([host.state, wrapper.state]).toEqual([[], []]);
 });
 
 test("a fault in what one alarm does is reported, and the others fire", () => {

@@ -17,6 +17,11 @@ export function now(): number {
   return timersAreReplaced() ? mockedNow() : realOrigin + realNow();
 }
 
+/** Whether the clock is a mock's, or that of a bubble, which replaces Date too. */
+export function clockIsReplaced(): boolean {
+  return timersAreReplaced() && (host.performance.now !== realPerformanceNow || Date !== realDate);
+}
+
 // The clock of a bubble, while one runs.
 let virtualNow: (() => number) | undefined;
 
