@@ -425,11 +425,11 @@ export class KeyedLimiter<K = string> {
     for (let left = Math.min(looks, this.#buckets.size); left > 0; left--) {
       let next = this.#hand.next();
       if (next.done === true) {
+        // Each look forgets one at most, so at least one is left.
         this.#hand = this.#buckets.entries();
         next = this.#hand.next();
-        if (next.done === true) return;
       }
-      const [key, bucket] = next.value;
+      const [key, bucket] = next.value as [K, Bucket];
       if (bucket.isFull(t)) this.#buckets.delete(key);
     }
   }

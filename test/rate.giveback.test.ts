@@ -334,3 +334,28 @@ describe("the interval of Sometimes", () => {
     expect(ran).toEqual([0, 1000, 2000]);
   });
 });
+
+describe("a wait that is cancelled after its time, before the host's timer has come to it,", () => {
+  /** Waits for two events, then for one; 50 ms after the time of one of them it is cancelled, or neither is. */
+  function tokensAfter(cancelled: "first" | "second" | "neither"): number {
+    vi.useFakeTimers({ now: T0 });
+    const limiter = new Limiter(10, 2);
+    limiter.allow(2);
+    const scopesOf = { first: withCancel(bg), second: withCancel(bg), neither: withCancel(bg) };
+    scopes.push(...Object.values(scopesOf));
+    watch(limiter.wait(scopesOf.first.ctx, 2));
+    watch(limiter.wait(scopesOf.second.ctx, 1));
+    const late = performance.now() + (cancelled === "second" ? 350 : 250);
+    vi.spyOn(performance, "now").mockReturnValue(late);
+    scopesOf[cancelled].cancel();
+    return Math.round(limiter.tokens() * 1e6) / 1e6;
+  }
+
+  test("gives all back if it is the newest", () => {
+    expect([tokensAfter("neither"), tokensAfter("second")]).toEqual([-0.5, 1.5]);
+  });
+
+  test("gives nothing back otherwise", () => {
+    expect(tokensAfter("first")).toBe(tokensAfter("neither"));
+  });
+});

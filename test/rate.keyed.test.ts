@@ -161,6 +161,13 @@ describe("the memory", () => {
     expect(limiter.keys()).toBeLessThan(700);
   });
 
+  test("a new key looks at few of the others, however many they are", () => {
+    const limiter = new KeyedLimiter(1, 1);
+    flood(limiter, 1000, T0);
+    limiter.allow("new", 1, T0 + 1000);
+    expect(limiter.keys()).toBeGreaterThan(980);
+  });
+
   test("a key with waits, or with a reservation to come, is not forgotten", async () => {
     vi.useFakeTimers({ now: T0 });
     const limiter = new KeyedLimiter(1, 1, { maxKeys: 2 });
