@@ -105,7 +105,12 @@ for (let round = 1; round <= ROUNDS; round++) {
   }
 }
 const lines = [
-  ["limiter", "processor time of a request (quartiles)", "admitted of a burst, limit 100 a second", "memory of a client"],
+  [
+    "limiter",
+    "processor time of a request (quartiles)",
+    "admitted of a burst, limit 100 a second",
+    "memory of a client",
+  ],
 ];
 lines.push(lines[0].map(() => "---"));
 for (const name of names) {
