@@ -1,6 +1,6 @@
 /**
- * A limiter, a semaphore and a lock in another host, with ioredis and with node-redis: `BUN_OR_DENO host.mjs PREFIX PORT`.
- * Prints a line for each client, of what came out.
+ * A limiter, a semaphore and a lock in another host, with ioredis and with node-redis: `BUN_OR_DENO host.mjs PREFIX
+ * PORT`. Prints a line for each client, of what came out.
  */
 import { Redis } from "ioredis";
 import { createClient } from "redis";
