@@ -23,6 +23,7 @@ import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { turn, turns } from "./support/turn.ts";
+import { watch } from "./support/watch.ts";
 
 const bg = background();
 const doom = new Error("doomed");
@@ -284,4 +285,22 @@ describe("a chain of any depth", () => {
     for (let i = 0; i < DEPTH; i++) error = new Error("outer", { cause: error });
     expect([is(error, RangeError), is(error, TypeError)]).toEqual([true, false]);
   });
+});
+
+test("abort listeners run before the waiters behind a cancelled one are admitted, and may cancel those", async () => {
+  for (const first of ["the wait", "the signal"]) {
+    const [ctx, cancel] = withCancel(background());
+    const [other, cancelOther] = withCancel(background());
+    const sem = new Weighted(2);
+    sem.tryAcquire();
+    const listen = () => ctx.signal.addEventListener("abort", () => cancelOther());
+    if (first === "the signal") listen();
+    const front = watch(sem.acquire(ctx, 2));
+    const behind = watch(sem.acquire(other));
+    if (first === "the wait") listen();
+    cancel();
+    await turns(1);
+    expect([front.reason, behind.reason, sem.held()]).toEqual([ctx.err(), other.err(), 1]);
+    sem.release();
+  }
 });
