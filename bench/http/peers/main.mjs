@@ -1,5 +1,5 @@
 /**
- * Callers side by side under the same faults: `npm run bench:http-peers`. Each in a process of its own, with an
+ * Callers side by side under the same faults: `node bench/http/peers/main.mjs`. Each in a process of its own, with an
  * upstream of its own. Prints a table.
  */
 import { fork } from "node:child_process";
