@@ -85,7 +85,10 @@ const LONGEST = 60_000;
 
 /** A connection to Redis or Valkey, shared by any number of limiters, semaphores and locks. Made by `connect`. */
 export class Link {
-  /** @internal Of this link in the whole fleet: its channel, and the beginning of its ids. */
+  /**
+   * The one of this link in the whole fleet, drawn at random: the ids of its leases and places begin with it, and its
+   * channel ends with it. Log it at the start, to know later who holds what.
+   */
   readonly id: string;
 
   /** @internal */
