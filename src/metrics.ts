@@ -6,8 +6,9 @@
  * - If the program has a metrics library, hand it over once, at start-up: `register(client)` for prom-client and
  *   @prometheus-io/client, `observe(meter)` for OpenTelemetry. If it has none, serve `prometheusText()` as
  *   `/metrics`, with `contentType`.
- * - Give a `name` to the semaphores, limiters, breakers, pools and workers that are to have metrics of their own, when
- *   they are made. Each name is a time series: use a fixed, small set of names, never one for each request or user.
+ * - Give a `name` to the semaphores, limiters, breakers, pools, workers, callers of HTTP and links to Redis that are to
+ *   have metrics of their own, when they are made. Each name is a time series: use a fixed, small set of names, never
+ *   one for each request or user.
  * - The names of the metrics and of their labels are stable. docs/metrics.md lists them, and docs/alerts.yml has alert
  *   rules for Prometheus.
  *

@@ -128,7 +128,7 @@ export class Attempt implements Dependent, BodyOwner {
       return;
     }
     const isOfCaller = isMistake(error) || outgoing.refuses(error);
-    const shown = isOfCaller ? error : this.networkError(error);
+    const shown = isOfCaller ? error : this.networkError(error); // While it is sent: the error says how far it was.
     this.isFetching = false;
     this.end(isOfCaller ? NOT_COUNTED : shown);
     this.settle?.reject(shown);
@@ -223,7 +223,7 @@ export class Attempt implements Dependent, BodyOwner {
   }
 
   private progress(): { phase: Phase; sent: Sent } {
-    if (!this.isFetching) return { phase: "body", sent: "yes" };
+    if (!this.isFetching) return { phase: "body", sent: "yes" }; // It has an answer.
     const { sending } = this;
     if (sending === undefined) return { phase: "headers", sent: "maybe" };
     const sent = sending.hasSent || !sending.isConnecting ? "maybe" : "no";
