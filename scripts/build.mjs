@@ -21,6 +21,9 @@ const dist = join(root, "dist");
 /** The file with the core, beside the stubs. src/internal/track/stack.ts looks for the name in stacks. */
 const CORE = "gopark-core";
 
+// What turns recording on imports it. In a file of its own it would be one more to read.
+const RECORDS = join(dist, "internal/track/records.js");
+
 /** Reads what was compiled together with its map, so that the maps of the bundles lead to `src`. */
 const mapped = {
   name: "mapped",
@@ -99,9 +102,11 @@ async function bundle(format, folder, extension, names) {
     comments: { legal: false, jsdoc: false, annotation: true },
     minifyInternalExports: false,
     keepNames: true,
-    // The root, and with it all that it imports, directly or not.
+    // The root, and with it all that it imports, directly or not; and the records, which it does not import.
     codeSplitting: {
-      groups: [{ name: CORE, test: (id) => id === input.index, includeDependenciesRecursively: true }],
+      groups: [
+        { name: CORE, test: (id) => id === input.index || id === RECORDS, includeDependenciesRecursively: true },
+      ],
     },
   });
   await built.close();

@@ -40,8 +40,7 @@ import { wholeNumber } from "./internal/data/args.ts";
 import { Ring } from "./internal/data/ring.ts";
 import { brand, setStack, withoutStack } from "./internal/host/errors.ts";
 import { chargeOperation, completed, completedWith, deferred, failedWith } from "./internal/time/turn.ts";
-import { callerStack } from "./internal/track/stack.ts";
-import { isFull, Kind } from "./internal/track/tracker.ts";
+import { Kind, stackOfCall } from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
 import { addReceiveEntryPoint, RECEIVE, type Receivers, Values } from "./internal/wait/receive.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";
@@ -330,7 +329,7 @@ function rejectClosed(value: unknown): Promise<never> {
 
 /** The error of an operation that finds the channel closed. Under full tracking its stack is the call's. */
 function errorAtCall(value: unknown): ClosedChannelError {
-  return closedError(value, isFull() ? callerStack(SEND.entryPoints()) : undefined);
+  return closedError(value, stackOfCall(SEND.entryPoints));
 }
 
 /** An error with this stack or none. A stack is not captured here, as that is slow and many may fail under load. */

@@ -45,20 +45,18 @@ import { optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { builtin, host } from "./internal/host/host.ts";
 import { type CycleEdge, findCycles } from "./internal/track/cycles.ts";
 import { type FunctionName, functionsLeftOut, isLeftOut, kindNames, type LeftOut } from "./internal/track/functions.ts";
-import { callersOf } from "./internal/track/stack.ts";
-import { areTasksOn, blockerOf, blockerText, setTasksByDefault, type Task } from "./internal/track/tasks.ts";
 import {
   ageOf,
-  allKinds,
   allRecords,
-  type Kind,
   type LeakRecord,
-  PROVED,
   type Site,
   setLevel,
   sitesOfProved,
   unrecordedOf,
-} from "./internal/track/tracker.ts";
+} from "./internal/track/records.ts";
+import { callersOf } from "./internal/track/stack.ts";
+import { areTasksOn, blockerOf, blockerText, setTasksByDefault, type Task } from "./internal/track/tasks.ts";
+import { allKinds, type Kind, PROVED } from "./internal/track/tracker.ts";
 
 export type { FunctionName } from "./internal/track/functions.ts";
 

@@ -41,11 +41,11 @@ import { type Cancel, type CancelScope, type Context, withCancel } from "./conte
 import { callable, optionsOf, show, wholeNumber } from "./internal/data/args.ts";
 import { asyncDisposable } from "./internal/host/dispose.ts";
 import { budgetWait, completed, failedWith, notAFunction } from "./internal/time/turn.ts";
+import type { LeakRecord } from "./internal/track/records.ts";
 import {
   enter,
   exit,
   Kind,
-  type LeakRecord,
   onBehalfOf,
   type PublicFunction,
   registerOuter,

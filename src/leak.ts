@@ -48,23 +48,20 @@ import { brand } from "./internal/host/errors.ts";
 import { MAX_DELAY, realClearTimeout, realNow, realSetTimeout, realUnref } from "./internal/host/host.ts";
 import { type FunctionName, functionsLeftOut, isLeftOut, kindNames } from "./internal/track/functions.ts";
 import { placesNow } from "./internal/track/places.ts";
-import { areTasksByDefault, blockerOf, blockerText, setTasks } from "./internal/track/tasks.ts";
 import {
   ageOf,
-  allKinds,
   allRecords,
-  isFull,
   type LeakRecord,
   onLostCancelRecord,
   onProvedRecord,
-  PROVED,
   provedRecords,
   setLevel,
   setScopes,
   takeProved,
-  timesLowered,
   unrecordedOf,
-} from "./internal/track/tracker.ts";
+} from "./internal/track/records.ts";
+import { areTasksByDefault, blockerOf, blockerText, setTasks } from "./internal/track/tasks.ts";
+import { allKinds, isFull, PROVED, timesLowered } from "./internal/track/tracker.ts";
 
 export type { FunctionName } from "./internal/track/functions.ts";
 

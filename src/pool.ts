@@ -68,7 +68,8 @@ import { now } from "./internal/time/clock.ts";
 import { type Alarm, arm, disarm } from "./internal/time/timers.ts";
 import { budgetWait, notAFunction } from "./internal/time/turn.ts";
 import { giveName } from "./internal/track/named.ts";
-import { enter, exit, Kind, type LeakRecord } from "./internal/track/tracker.ts";
+import type { LeakRecord } from "./internal/track/records.ts";
+import { enter, exit, Kind } from "./internal/track/tracker.ts";
 
 const OBJECT = new Kind("pool object", "resource", () => {
   const { use, lease, get } = Pool.prototype;

@@ -54,16 +54,8 @@ import {
   rejectedByCheck,
 } from "./internal/time/turn.ts";
 import { giveName } from "./internal/track/named.ts";
-import {
-  erase,
-  eraseUnits,
-  isDue,
-  isFull,
-  Kind,
-  type LeakRecord,
-  makeRecord,
-  type PublicFunction,
-} from "./internal/track/tracker.ts";
+import type { LeakRecord } from "./internal/track/records.ts";
+import { isDue, isFull, Kind, makeRecord, type PublicFunction } from "./internal/track/tracker.ts";
 import { sourceOf } from "./internal/wait/foreign.ts";
 import { Slots, type UnitRequest } from "./internal/wait/slots.ts";
 import type { Cancel } from "./internal/wait/source.ts";
@@ -111,7 +103,7 @@ export class Permit {
     if (!this.#held) return;
     this.#held = false;
     UNITS.live -= this.n;
-    if (this.#record !== undefined) erase(this.#record);
+    this.#record?.erase();
     this.#slots.give(this.n);
   }
 
@@ -365,7 +357,7 @@ export class Weighted {
     for (let left = n; left > 0 && this.#records.size > 0; ) {
       const first = this.#records.front;
       const { units } = first;
-      eraseUnits(first, left);
+      first.eraseUnits(left);
       if (units > left) return;
       left -= units;
       this.#records.shift();

@@ -50,15 +50,8 @@ import { callable, isObject, show } from "./internal/data/args.ts";
 import { Shards } from "./internal/data/shards.ts";
 import { reaction } from "./internal/host/async.ts";
 import { completed, completedWith, failedWith, notAFunction } from "./internal/time/turn.ts";
-import {
-  enter,
-  exit,
-  isObserved,
-  Kind,
-  type LeakRecord,
-  type PublicFunction,
-  runTaskWith,
-} from "./internal/track/tracker.ts";
+import type { LeakRecord } from "./internal/track/records.ts";
+import { enter, exit, isObserved, Kind, type PublicFunction, runTaskWith } from "./internal/track/tracker.ts";
 import { Flight, Flights } from "./internal/wait/flight.ts";
 import { optionalSource, sourceOf } from "./internal/wait/foreign.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";

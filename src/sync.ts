@@ -51,16 +51,8 @@
 import { callable, noGenerator, show } from "./internal/data/args.ts";
 import { disposable } from "./internal/host/dispose.ts";
 import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
-import {
-  enter,
-  exit,
-  Kind,
-  type LeakRecord,
-  onBehalfOf,
-  type PublicFunction,
-  runTask,
-  TASK,
-} from "./internal/track/tracker.ts";
+import type { LeakRecord } from "./internal/track/records.ts";
+import { enter, exit, Kind, onBehalfOf, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
 import { optionalSource } from "./internal/wait/foreign.ts";
 import { Hold, Lock, type Side } from "./internal/wait/lock.ts";
 import type { Cancel, Source } from "./internal/wait/source.ts";

@@ -41,7 +41,8 @@ import { Ring } from "./internal/data/ring.ts";
 import { type AsyncStorage, findAsyncStorage, guarded } from "./internal/host/async.ts";
 import { realNow } from "./internal/host/host.ts";
 import { eventsOf, type Level, MAIN, TaskSpan, type TraceEvent, WaitSpan } from "./internal/trace/events.ts";
-import { addObserver, allKinds, type Kind, type LeakRecord, runToEnd } from "./internal/track/tracker.ts";
+import type { LeakRecord } from "./internal/track/records.ts";
+import { addObserver, allKinds, type Kind, runToEnd } from "./internal/track/tracker.ts";
 
 export type { TraceEvent } from "./internal/trace/events.ts";
 

@@ -11,7 +11,7 @@ import { profile, recordBlocking, recordHeap } from "gopark/pprof";
 import { listen, type Server } from "gopark/pprof/node";
 import { Weighted } from "gopark/semaphore";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { takeProved } from "../src/internal/track/tracker.ts";
+import { takeProved } from "../src/internal/track/records.ts";
 import { hasGo, pprofTool } from "./support/gotool.ts";
 import { turn } from "./support/turn.ts";
 import { collectUntil } from "./support/unhandled.ts";

@@ -10,16 +10,8 @@ import { sleep } from "gopark/time";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { MUTEX_KINDS } from "../src/internal/pprof/blocking.ts";
 import { apportion } from "../src/internal/track/places.ts";
-import {
-  allKinds,
-  allRecords,
-  currentLevel,
-  isObserved,
-  provedRecords,
-  setLevel,
-  takeProved,
-  toWatch,
-} from "../src/internal/track/tracker.ts";
+import { allRecords, provedRecords, setLevel, takeProved } from "../src/internal/track/records.ts";
+import { allKinds, currentLevel, isObserved, toWatch } from "../src/internal/track/tracker.ts";
 import { type Read, type ReadSample, readProfile } from "./support/profile.ts";
 import { turn } from "./support/turn.ts";
 import { collectUntil } from "./support/unhandled.ts";

@@ -5,7 +5,7 @@ import { connect, Lease, type LinkOptions, LostError, Mutex, UnavailableError, W
 import { now } from "gopark/time";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { EPOCH } from "../src/internal/redis/scripts.ts";
-import { takeProved } from "../src/internal/track/tracker.ts";
+import { takeProved } from "../src/internal/track/records.ts";
 import { counters } from "../src/leak.ts";
 import { FakeRedis, serverTime } from "./support/fakeredis.ts";
 import { turn, turns } from "./support/turn.ts";

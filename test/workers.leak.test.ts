@@ -3,7 +3,8 @@ import { background, DeadlineExceeded, withCancel, withTimeout } from "gopark/co
 import { counters, current, find, type Leak, onProved, track, verifyNone } from "gopark/leak";
 import { Workers } from "gopark/workers";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { allRecords, exit, TASK } from "../src/internal/track/tracker.ts";
+import { allRecords } from "../src/internal/track/records.ts";
+import { exit, TASK } from "../src/internal/track/tracker.ts";
 import { aliveSince } from "./support/alive.ts";
 import { gate } from "./support/gate.ts";
 import { turn } from "./support/turn.ts";

@@ -9,8 +9,8 @@ setFlagsFromString("--expose-gc");
 globalThis.gc = runInNewContext("gc") as typeof gc;
 
 // Many mutants wait forever, and this is how they are killed. Several times what the slowest test needs: it must not be
-// taken for one that hangs. The run without a mutant counts each pass through each mutant's place, which takes a test of
-// a tight loop many times as long; nothing hangs in it.
+// taken for one that hangs. The run without a mutant counts each pass through each mutant's place, which takes a test
+// of a tight loop many times as long; nothing hangs in it.
 vi.setConfig({ testTimeout: patience(inject("mode") === "dryRun" ? 120_000 : 4_000) });
 
 // Stryker makes this when the first mutant runs. If none does in any test, it takes them to be of unknown coverage,

@@ -22,7 +22,8 @@ import { host, realNow, realSetImmediate, realSetTimeout } from "../host/host.ts
 import { setVirtualNow } from "../time/clock.ts";
 import { fireDue, firstAlarm, separateAlarms, timerRefs } from "../time/timers.ts";
 import { type Completions, hasDeferred, macrotask, RESOLVED, takeOver } from "../time/turn.ts";
-import { addObserver, type LeakRecord, type Observer, runToEnd } from "../track/tracker.ts";
+import type { LeakRecord } from "../track/records.ts";
+import { addObserver, type Observer, runToEnd } from "../track/tracker.ts";
 import { replaceGlobals, type VirtualTime, type VirtualTimer } from "./globals.ts";
 import { deadlockMessage, stuckMessage } from "./report.ts";
 import { type Task, TaskTree, type TaskWait } from "./tasks.ts";

@@ -1,6 +1,7 @@
 /** What the errors of a bubble say about its tasks and waits. */
+
+import type { LeakRecord } from "../track/records.ts";
 import { blockerOf, blockerText } from "../track/tasks.ts";
-import type { LeakRecord } from "../track/tracker.ts";
 import type { TaskTree } from "./tasks.ts";
 
 /** Something to show. */

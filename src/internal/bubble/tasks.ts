@@ -5,7 +5,8 @@
  * task that has started others may wait for what they return, in ways that nobody can see, so it is passed over as long
  * as one of them lives. Any other task is *running*: it computes, or it waits for something that is not of the bubble.
  */
-import type { Kind, LeakRecord } from "../track/tracker.ts";
+import type { LeakRecord } from "../track/records.ts";
+import type { Kind } from "../track/tracker.ts";
 
 /** A task, or the function of the bubble, which has no parent. */
 export class Task {

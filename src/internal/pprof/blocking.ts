@@ -1,6 +1,7 @@
 /** How long waits were parked, by place: the profiles `block` and `mutex`. */
 import { now } from "../time/clock.ts";
-import { addObserver, type Kind, type LeakRecord, type Observer, stackNow } from "../track/tracker.ts";
+import { type LeakRecord, stackNow } from "../track/records.ts";
+import { addObserver, type Kind, type Observer } from "../track/tracker.ts";
 import { framesAt } from "./counts.ts";
 import type { Sample } from "./encode.ts";
 

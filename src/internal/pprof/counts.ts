@@ -2,18 +2,8 @@
 import { realNow } from "../host/host.ts";
 import { type Frame, framesOf } from "../track/frames.ts";
 import { apportion, shownByRecords } from "../track/places.ts";
-import {
-  allKinds,
-  allRecords,
-  currentLevel,
-  type Kind,
-  type KindClass,
-  type LeakRecord,
-  PROVED,
-  type Site,
-  sitesOf,
-  sitesOfProved,
-} from "../track/tracker.ts";
+import { allRecords, type LeakRecord, type Site, sitesOf, sitesOfProved } from "../track/records.ts";
+import { allKinds, currentLevel, type Kind, type KindClass, PROVED } from "../track/tracker.ts";
 import type { Labels, Sample } from "./encode.ts";
 import type { Pace } from "./pace.ts";
 

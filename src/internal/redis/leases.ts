@@ -20,15 +20,8 @@ import { withoutStack } from "../host/errors.ts";
 import { now } from "../time/clock.ts";
 import { type Alarm, arm, disarm, refTimer, unrefTimer } from "../time/timers.ts";
 import { completedWith, failedWith, RESOLVED } from "../time/turn.ts";
-import {
-  erase,
-  isDue,
-  type Kind,
-  type LeakRecord,
-  makeRecord,
-  onBehalfOf,
-  type PublicFunction,
-} from "../track/tracker.ts";
+import type { LeakRecord } from "../track/records.ts";
+import { isDue, type Kind, makeRecord, onBehalfOf, type PublicFunction } from "../track/tracker.ts";
 import { sourceOf } from "../wait/foreign.ts";
 import type { Cancel } from "../wait/source.ts";
 import { type CancelHooks, Wait, Waiters } from "../wait/wait.ts";
@@ -493,7 +486,7 @@ export class Holding implements Alarm, Closable {
     link.holding.delete(this);
     this.leases.held -= this.n;
     // One whose lease the collector has taken is counted as a proved leak.
-    if (this.record === undefined || erase(this.record)) leaseKind.live -= this.n;
+    if (this.record === undefined || this.record.erase()) leaseKind.live -= this.n;
   }
 
   release(): Promise<boolean> {

@@ -9,8 +9,10 @@
  *    again, until nothing changes: linear in the waits, and in the holds of what is waited for.
  * 3. Each stuck task now waits for a stuck one. Following one such wait from each leads into a circle.
  */
+
+import { allRecords, type LeakRecord } from "./records.ts";
 import type { Task } from "./tasks.ts";
-import { allRecords, type Holder, isAlive, type LeakRecord } from "./tracker.ts";
+import type { Holder } from "./tracker.ts";
 
 /** A task of a circle waits for what the next one holds. */
 export interface CycleEdge {
@@ -81,7 +83,7 @@ function allEdges(): Map<Task, Edge[]> {
       addEdge(task, record, obstacle);
     }
     for (let { caller } = task; caller !== undefined && !called.has(task); { caller } = task) {
-      if (!isAlive(task.record)) break; // It has ended, and left a wait behind.
+      if (!task.record.isAlive()) break; // It has ended, and left a wait behind.
       called.add(task);
       addEdge(caller, undefined, newObstacle([task.record], "all"));
       task = caller;

@@ -1,5 +1,6 @@
 /** Where what is alive was made: how many of each kind at each place, counted or estimated. */
-import { allKinds, allRecords, currentLevel, type Kind, PROVED, type Site, sitesOf, sitesOfProved } from "./tracker.ts";
+import { allRecords, type Site, sitesOf, sitesOfProved } from "./records.ts";
+import { allKinds, currentLevel, type Kind, PROVED } from "./tracker.ts";
 
 /** How many of a kind were made at one place and are alive. */
 export interface Place {

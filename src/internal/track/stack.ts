@@ -5,6 +5,7 @@
  */
 
 import { parseFrame } from "./frames.ts";
+import { outerEntryPoints, type PublicFunction } from "./tracker.ts";
 
 type ErrorHooks = {
   stackTraceLimit?: number;
@@ -17,19 +18,6 @@ type HasStack = { readonly stack?: unknown };
 
 // How many frames are captured beyond the host's limit, since those of the library are left out.
 const OWN_FRAMES = 14;
-
-/** A public function of any signature, to be compared by identity. */
-// biome-ignore lint/complexity/noBannedTypes: nothing else is a supertype of all functions and classes.
-export type PublicFunction = Function;
-
-// The public functions that call other public functions. Things that the inner one makes count as made by the caller of
-// the outer one.
-const outerEntryPoints: (() => readonly PublicFunction[])[] = [];
-
-/** Says that these functions call other public ones. If one of them calls another, the caller stands first. */
-export function registerOuter(functions: () => readonly PublicFunction[]): void {
-  outerEntryPoints.push(functions);
-}
 
 // How many frames of the program a stack has; undefined is as many as the host allows.
 let frames: number | undefined;
@@ -98,7 +86,7 @@ let ownFolder: string | undefined;
  */
 function framesAbove(entryPoints: readonly PublicFunction[]): string[] {
   if (typeof hooks.captureStackTrace !== "function") return [];
-  for (const entry of [...outerEntryPoints.flatMap((functions) => functions()), ...entryPoints]) {
+  for (const entry of [...outerEntryPoints(), ...entryPoints]) {
     const frames = framesAboveOne(entry);
     if (frames.length > 0) return frames; // Otherwise it has not been called.
   }

@@ -9,7 +9,8 @@
  * The async context says which task runs: the host slows down every promise for that. So it is a switch of its own.
  */
 import { type AsyncStorage, asyncStorage } from "../host/async.ts";
-import { addObserver, type Kind, type LeakRecord, setTaskOf } from "./tracker.ts";
+import { type LeakRecord, setTaskOf } from "./records.ts";
+import { addObserver, type Kind } from "./tracker.ts";
 
 /** A task, as records refer to it. It refers to no object of the library: the proof of a leak would never come. */
 export class Task {

@@ -1,26 +1,35 @@
 /**
- * What is alive in the library: counters that are always on, and records with stacks that a switch turns on.
+ * What is alive in the library: counters that are always on, and the switch of what may be recorded besides.
  *
  * A counter costs an increment and a decrement. Full tracking makes a {@link LeakRecord} for each thing, which says
  * where it was made; that costs a formatted stack, some microseconds, so it is for tests and development. Sampled
- * tracking makes one for a few of them, chosen at random, which is cheap enough for production. Records of one kind
- * that were made at one place share a {@link Site}, so a profile by place needs no walk through the records.
+ * tracking makes one for a few of them, chosen at random, which is cheap enough for production.
  *
- * A record is referenced strongly, the thing that it describes never: a registry that held parked waits would keep
- * alive what the collector would otherwise free, and no leak could ever be proved. When the collector takes a thing
- * whose record is still there, nothing could reach it any more, so nothing could ever have ended it: the leak is
- * proved.
+ * Records and stacks are in records.ts. This file, which every module needs, knows of them only by their types: a
+ * program that records nothing does not load them.
  */
 
 import { isObject } from "../data/args.ts";
 import { guarded } from "../host/async.ts";
-import { setStack } from "../host/errors.ts";
-import { realNow } from "../host/host.ts";
-import { callerStack, type PublicFunction, setFrames } from "./stack.ts";
-import type { Task } from "./tasks.ts";
+import type { LeakRecord, Site } from "./records.ts";
 
-export type { PublicFunction } from "./stack.ts";
-export { registerOuter } from "./stack.ts";
+/** A public function of any signature, to be compared by identity. */
+// biome-ignore lint/complexity/noBannedTypes: nothing else is a supertype of all functions and classes.
+export type PublicFunction = Function;
+
+// The public functions that call other public functions. Things that the inner one makes count as made by the caller of
+// the outer one.
+const outer: (() => readonly PublicFunction[])[] = [];
+
+/** Says that these functions call other public ones. If one of them calls another, the caller stands first. */
+export function registerOuter(functions: () => readonly PublicFunction[]): void {
+  outer.push(functions);
+}
+
+/** What {@link registerOuter} was told. */
+export function outerEntryPoints(): PublicFunction[] {
+  return outer.flatMap((functions) => functions());
+}
 
 /** What sort of thing a kind counts: something that waits, something that runs, or something held. For observers. */
 export type KindClass = "wait" | "task" | "resource";
@@ -47,8 +56,7 @@ export class Kind {
 
   /**
    * Under sampled tracking, at most how many of `live` no record stands for. They were there without a record when it
-   * began, or the record that stood for them is of a proved leak, as most likely they are too. Written by
-   * {@link setLevel} and by a proof.
+   * began, or the record that stood for them is of a proved leak, as most likely they are too. Written in records.ts.
    */
   unsampled = 0;
 
@@ -92,63 +100,6 @@ export function allKinds(): readonly Kind[] {
   return kinds;
 }
 
-/** A place at which things of one kind are made, while a recorded one is alive. */
-export interface Site {
-  readonly kind: Kind;
-  /**
-   * Formatted at once: an unformatted Error keeps the receivers of its frames alive, and the proof would never come.
-   */
-  readonly stack: string;
-  /** How many of the kind its records are of. */
-  units: number;
-  /** How many its records stand for: a sampled one also for those that were passed over. As `units` if all are kept. */
-  estimate: number;
-}
-
-/** The record of one thing of a kind, from its making to its end. */
-export class LeakRecord {
-  readonly site: Site;
-  /** How many of the kind it is of. Changed by {@link eraseUnits} alone. */
-  units: number;
-  /** How many each of its units stands for: `every` of the sampling that made it, else 1. */
-  readonly each: number;
-  /** When it was made, by the real clock: {@link ageOf}. In whole milliseconds, which take no memory of their own. */
-  readonly madeAt: number;
-  /** The leak check's scope in which it was made: see {@link setScopes}. */
-  readonly scope: object | undefined;
-  /** Whether the collector has taken its cancel function, so that only something else can still end it. */
-  lostCancel = false;
-  /** Of a context: whether all else that could end it was proved to be leaked. Set by that proof. */
-  endsByCancelAlone = false;
-  /** Of a context: the record of the one thing that can end it besides its cancel function, where that is recorded. */
-  above: LeakRecord | undefined = undefined;
-  /** Those of which it is `above`, and which have not ended. Made for the first. */
-  below: Set<LeakRecord> | undefined = undefined;
-  /** For a wait: the holder of what it waits for, where that is known. */
-  holder: Holder | undefined = undefined;
-  /**
-   * Under task identity: of a wait, the task that waits; of a task, that task; of a held lock, the task that holds it.
-   * Undefined where that is not known, and for everything else.
-   */
-  task: Task | undefined = undefined;
-
-  constructor(site: Site, units: number, scope: object | undefined) {
-    this.site = site;
-    this.units = units;
-    this.each = level.name === "sampled" ? level.every : 1;
-    this.madeAt = Math.floor(realNow());
-    this.scope = scope;
-  }
-
-  get kind(): Kind {
-    return this.site.kind;
-  }
-
-  get stack(): string {
-    return this.site.stack;
-  }
-}
-
 /**
  * The holders of what a wait waits for: of a lock, of a group's slots; or what must end first: the running call of a
  * `Once`. Records of waits refer to it, so it must not refer to the lock: the collector could then never prove a leak.
@@ -169,11 +120,6 @@ export class Holder {
     for (const { stack } of this.records) return stack;
     return undefined;
   }
-}
-
-/** The age of a record in milliseconds, by the real clock. */
-export function ageOf(record: LeakRecord, now: number = realNow()): number {
-  return now - record.madeAt;
 }
 
 /**
@@ -202,8 +148,25 @@ export type Level =
   | { readonly name: "sampled"; readonly every: number; readonly frames: number }
   | { readonly name: "full"; readonly frames: number | undefined };
 
+/** What makes records, and stacks. */
+export interface Recorder {
+  /** Makes the record of units that the caller counts: see {@link makeRecord}. */
+  record(
+    kind: Kind,
+    units: number,
+    thing: WeakKey | undefined,
+    entryPoints: () => readonly PublicFunction[],
+    stack: string | undefined,
+  ): LeakRecord;
+  /** Where one of the public functions is being called. */
+  stackNow(entryPoints: () => readonly PublicFunction[]): string;
+}
+
 let level: Level = { name: "counters" };
 let full = false;
+
+// There from the first call of `setRecording` on; so whenever something is to be recorded.
+let recorder: Recorder | undefined;
 
 // How often a level was set at which not everything is recorded.
 let lowered = 0;
@@ -219,14 +182,12 @@ let unlooked = UNWATCHED;
 // Under sampled tracking with an observer, where each wait is looked at: how many are not to be recorded first.
 let unsampled = 0;
 
-export function setLevel(next: Level): void {
-  if (next.name === "sampled" && level.name !== "sampled") {
-    for (const kind of kinds) kind.unsampled = unrecordedOf(kind);
-  }
+/** Sets how much is recorded of what is made from now on, and by what. */
+export function setRecording(next: Level, by: Recorder): void {
   level = next;
   full = next.name === "full";
   if (!full) lowered++;
-  setFrames(next.name === "counters" ? undefined : next.frames);
+  recorder = by;
   startCount();
 }
 
@@ -351,7 +312,7 @@ export function watch(due: Watch, kind: Kind, wait: WeakKey, holder?: Holder): W
 
 /** The wait has been claimed. */
 export function unwatch(kind: Kind, { record, observer, token }: Watch): void {
-  if (record !== undefined) erase(record);
+  record?.erase();
   if (observer !== undefined) unparkedAt(observer, kind, token, false);
 }
 
@@ -405,71 +366,6 @@ export function runToEnd<R>(fn: () => R, ended: () => void): R {
   return result;
 }
 
-const records = new Set<LeakRecord>();
-
-// Proved leaks that `verifyNone` has not reported yet, so that they are still reported after the collector took the
-// objects. Of more than MAX_PROVED the oldest are dropped; the listeners see all.
-const proved: LeakRecord[] = [];
-const MAX_PROVED = 1000;
-
-// How many have been proved in all, by kind and place.
-const provedSites = new Map<string, Site>();
-
-const provedListeners = new Set<Listener>();
-const lostCancelListeners = new Set<Listener>();
-
-const registry = new FinalizationRegistry<LeakRecord>(prove);
-
-/** Nothing can end what the record is of any more: a proved leak, unless it has ended before. */
-function prove(first: LeakRecord): void {
-  // A list, not recursion: a chain of contexts may be of any depth.
-  const provable = [first];
-  for (const record of provable) {
-    if (!erase(record)) continue;
-    const { kind, stack, units, each } = record;
-    kind.live -= units;
-    kind.unsampled += units * (each - 1);
-    PROVED.live += units;
-    const site = atSite(provedSites, kind, stack);
-    site.units += units;
-    site.estimate += units;
-    if (proved.push(record) > MAX_PROVED) proved.shift();
-    for (const below of record.below ?? []) {
-      if (below.lostCancel) provable.push(below);
-      else below.endsByCancelAlone = true;
-    }
-    tell(provedListeners, record);
-  }
-}
-
-/** A thing with a cancel function, which was not the only way to end it when it was made. */
-interface Cancelable {
-  readonly record: LeakRecord;
-  readonly thing: WeakRef<WeakKey>;
-}
-
-const cancels = new FinalizationRegistry<Cancelable>(({ record, thing }) => {
-  if (record.endsByCancelAlone) {
-    prove(record);
-  } else if (thing.deref() !== undefined) {
-    record.lostCancel = true;
-    tell(lostCancelListeners, record);
-  } // Otherwise the thing was taken with it, which proves the leak.
-});
-
-/**
- * Sets the record's `lostCancel` when the collector takes `cancel`, while `thing` is there, which something else can
- * end. If that is one other thing alone, `above` is the record of it, where it has one: when that is proved, so is this
- * one, now or when its `cancel` is taken.
- */
-export function noteLostCancel(record: LeakRecord, cancel: WeakKey, thing: WeakKey, above?: LeakRecord): void {
-  cancels.register(cancel, { record, thing: new WeakRef(thing) }, record);
-  if (above === undefined) return;
-  record.above = above;
-  above.below ??= new Set();
-  above.below.add(record);
-}
-
 /**
  * Counts one more of the kind. If it is to be recorded, returns the record to hand to {@link exit}; `thing` is what the
  * collector must take to prove the leak, where it can be proved so; `entryPoints` are the public functions that may
@@ -487,7 +383,7 @@ export function enter(
 
 /** Counts one less, and erases the record. (One whose thing the collector took is not counted any more.) */
 export function exit(kind: Kind, record: LeakRecord | undefined): void {
-  if (record === undefined || erase(record)) kind.live--;
+  if (record === undefined || record.erase()) kind.live--;
 }
 
 // Set by `onBehalfOf` while it runs.
@@ -511,158 +407,21 @@ export function onBehalfOf<R>(stack: string | undefined, fn: () => R): R {
 
 /** Where one of the public functions is being called; undefined unless all is recorded. */
 export function stackOfCall(entryPoints: () => readonly PublicFunction[]): string | undefined {
-  return full ? stackNow(entryPoints) : undefined;
+  return full ? recorder?.stackNow(entryPoints) : undefined;
 }
 
-/** The same, whatever is recorded: for observers. Costs some microseconds. */
-export function stackNow(entryPoints: () => readonly PublicFunction[]): string {
-  return callerStack(entryPoints(), origin);
+/** The stack of the call on whose behalf the code runs that runs now: see {@link onBehalfOf}. */
+export function currentOrigin(): string | undefined {
+  return origin;
 }
 
-/** Makes the record of units that the caller counts: see {@link isDue}. */
+/** Makes the record of units that the caller counts, once {@link isDue} has said so: see {@link enter}. */
 export function makeRecord(
   kind: Kind,
   units: number,
   thing?: WeakKey,
   entryPoints: () => readonly PublicFunction[] = kind.entryPoints,
-  stack: string = stackNow(entryPoints),
+  stack?: string,
 ): LeakRecord {
-  const site = atSite(kind.sites, kind, stack);
-  const record = new LeakRecord(site, units, currentScope());
-  site.units += units;
-  site.estimate += units * record.each;
-  if (taskOf !== undefined) record.task = taskOf(record, kind);
-  records.add(record);
-  if (thing !== undefined) registry.register(thing, record, record);
-  return record;
-}
-
-function atSite(sites: Map<string, Site>, kind: Kind, stack: string): Site {
-  const key = sites === kind.sites ? stack : `${kind.name}\n${stack}`;
-  let site = sites.get(key);
-  if (site === undefined) {
-    site = { kind, stack, units: 0, estimate: 0 };
-    sites.set(key, site);
-  }
-  return site;
-}
-
-function leaveSite({ site, each }: LeakRecord, units: number): void {
-  site.units -= units;
-  site.estimate -= units * each;
-  if (site.units === 0 && site.kind.sites.get(site.stack) === site) site.kind.sites.delete(site.stack);
-}
-
-/** Erases a record that {@link makeRecord} made; false if the collector has been there first. */
-export function erase(record: LeakRecord): boolean {
-  registry.unregister(record);
-  cancels.unregister(record);
-  record.above?.below?.delete(record);
-  if (!records.delete(record)) return false;
-  leaveSite(record, record.units);
-  return true;
-}
-
-/** Erases `n` units of a record, at most all that it has. */
-export function eraseUnits(record: LeakRecord, n: number): void {
-  if (n >= record.units) {
-    erase(record);
-    return;
-  }
-  leaveSite(record, n);
-  record.units -= n;
-}
-
-/** The places at which recorded things were made that are alive, by kind. */
-export function sitesOf(kind: Kind): Iterable<Site> {
-  return kind.sites.values();
-}
-
-/** The places at which what was proved to be leaked had been made, with how many. Never forgotten. */
-export function sitesOfProved(): Iterable<Site> {
-  return provedSites.values();
-}
-
-/** How many of a kind are alive without a record. Costs a step for each place. */
-export function unrecordedOf(kind: Kind): number {
-  let n = kind.live;
-  for (const { units } of kind.sites.values()) n -= units;
-  return n;
-}
-
-let currentScope: () => object | undefined = () => undefined;
-
-/** Sets what says in which scope a record is made. */
-export function setScopes(scopeNow: () => object | undefined): void {
-  currentScope = scopeNow;
-}
-
-let taskOf: ((record: LeakRecord, kind: Kind) => Task | undefined) | undefined;
-
-/** Sets what says which task a record that is being made belongs to; undefined for no identity. */
-export function setTaskOf(taskOfRecord: typeof taskOf): void {
-  taskOf = taskOfRecord;
-}
-
-/** The records, oldest first. */
-export function allRecords(): Iterable<LeakRecord> {
-  return records;
-}
-
-/** Whether what the record is of has not ended, and has not been taken by the collector. */
-export function isAlive(record: LeakRecord): boolean {
-  return records.has(record);
-}
-
-/** The proved leaks that {@link takeProved} has not taken yet. */
-export function provedRecords(): readonly LeakRecord[] {
-  return proved;
-}
-
-/** Takes proved leaks off their list: those of which `taken` is true. */
-export function takeProved(taken: (record: LeakRecord) => boolean): void {
-  const left = proved.filter((record) => !taken(record));
-  proved.splice(0, proved.length, ...left);
-}
-
-type Listener = (record: LeakRecord) => void;
-
-/** Calls `listener` for each proved leak from now on; returns what ends that. */
-export function onProvedRecord(listener: Listener): () => void {
-  return added(listener, provedListeners);
-}
-
-/** Calls `listener` for each lost cancel from now on; returns what ends that. */
-export function onLostCancelRecord(listener: Listener): () => void {
-  return added(listener, lostCancelListeners);
-}
-
-function added(listener: Listener, to: Set<Listener>): () => void {
-  // Two of the same function are two.
-  const own: Listener = (record) => listener(record);
-  to.add(own);
-  return () => {
-    to.delete(own);
-  };
-}
-
-/** Calls those that are there now, except those that an earlier one ends. */
-function tell(listeners: ReadonlySet<Listener>, record: LeakRecord): void {
-  for (const listener of [...listeners]) if (listeners.has(listener)) guarded(() => listener(record));
-}
-
-// Of the errors that waits were rejected with under full tracking: the first wait's stack, and how many more there
-// were.
-const places = new WeakMap<Error, { readonly stack: string; more: number }>();
-
-/** Lets the stack of a shared error, which has none of its own, show the first wait that it rejected. */
-export function showWaitStack(error: Error, record: LeakRecord): void {
-  const place = places.get(error);
-  if (place === undefined) {
-    places.set(error, { stack: record.stack, more: 0 });
-    setStack(error, record.stack);
-  } else {
-    place.more++;
-    setStack(error, `${place.stack}\n    (and ${place.more} more ${place.more === 1 ? "wait" : "waits"})`);
-  }
+  return (recorder as Recorder).record(kind, units, thing, entryPoints, stack);
 }

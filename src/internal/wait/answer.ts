@@ -1,6 +1,7 @@
 /** A wait that goes on after its grant: first for a slot, then for what the task in the slot answers. */
 import { charge, defer } from "../time/turn.ts";
-import { Holder, type LeakRecord } from "../track/tracker.ts";
+import type { LeakRecord } from "../track/records.ts";
+import { Holder } from "../track/tracker.ts";
 import type { Wait, WaitQueue } from "./wait.ts";
 
 /** The wait. Its queue may also have waits that end with the grant: their value is undefined. */

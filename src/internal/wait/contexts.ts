@@ -11,16 +11,8 @@ import type { CancelFunc, Context, ContextKey } from "../../context.ts";
 import { show } from "../data/args.ts";
 import { now } from "../time/clock.ts";
 import { type Alarm, arm, disarm, fireNow } from "../time/timers.ts";
-import {
-  exit,
-  isAlive,
-  isDue,
-  Kind,
-  type LeakRecord,
-  makeRecord,
-  noteLostCancel,
-  type PublicFunction,
-} from "../track/tracker.ts";
+import type { LeakRecord } from "../track/records.ts";
+import { exit, isDue, Kind, makeRecord, type PublicFunction } from "../track/tracker.ts";
 import { DoneChannel, signalOf } from "./dependents.ts";
 import { Canceled, Cancellation, DeadlineExceeded, type Ending } from "./endings.ts";
 import { SOURCE_KEY, sourceOf } from "./foreign.ts";
@@ -140,13 +132,13 @@ export class CancelContext extends Source implements Context {
     if (byCancelAlone) return;
     const [parent] = parents;
     const isUnderOne = parents.length === 1 && !hasDeadline && parent instanceof CancelContext;
-    noteLostCancel(record, cancel, this, isUnderOne ? parent.extras?.record : undefined);
+    record.noteLostCancel(cancel, this, isUnderOne ? parent.extras?.record : undefined);
   }
 
   /** Whether it was proved that nothing can end it. */
   isProved(): boolean {
     const record = this.extras?.record;
-    return record !== undefined && this.ending === undefined && !isAlive(record);
+    return record !== undefined && this.ending === undefined && !record.isAlive();
   }
 
   /** What its string adds to that of its parent. */

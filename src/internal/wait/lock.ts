@@ -6,8 +6,9 @@
  * waiter is next.
  */
 import { completed, completedWith } from "../time/turn.ts";
+import type { LeakRecord } from "../track/records.ts";
 import { currentTask, runHolding } from "../track/tasks.ts";
-import { exit, Holder, isDue, isFull, type Kind, type LeakRecord, makeRecord } from "../track/tracker.ts";
+import { exit, Holder, isDue, isFull, type Kind, makeRecord } from "../track/tracker.ts";
 import type { Source } from "./source.ts";
 import { type CancelHooks, type Wait, type Waiter, Waiters } from "./wait.ts";
 

@@ -41,17 +41,8 @@
  */
 import { type Element, List } from "../data/list.ts";
 import { charge, defer } from "../time/turn.ts";
-import {
-  Holder,
-  type Kind,
-  type LeakRecord,
-  showWaitStack,
-  toWatch,
-  unwatch,
-  unwatchCanceled,
-  type Watch,
-  watch,
-} from "../track/tracker.ts";
+import type { LeakRecord } from "../track/records.ts";
+import { Holder, type Kind, toWatch, unwatch, unwatchCanceled, type Watch, watch } from "../track/tracker.ts";
 import { type Ending, isContextError } from "./endings.ts";
 import type { Dependent, Source } from "./source.ts";
 import { PHASE_ADMIT, PHASE_NONE, type Phase } from "./waitable.ts";
@@ -279,7 +270,7 @@ class WaitDependent implements Dependent {
     const reason = ending.error();
     queue.remove(wait);
     queue.hooks?.onCancel?.(wait, reason);
-    if (record !== undefined && isContextError(reason)) showWaitStack(reason as Error, record);
+    if (record !== undefined && isContextError(reason)) record.showWaitStack(reason as Error);
     if (this.watch !== undefined) this.watch = unwatchCanceled(wait.kind, this.watch);
     wait.reject(reason);
     if (queue.hooks?.afterCancels === undefined) return PHASE_NONE;
