@@ -120,6 +120,7 @@ test("Cond needs a locker", () => {
   expect(() => new Cond(undefined as never)).toThrow(new TypeError(`${refused}undefined`));
   expect(() => new Cond(null as never)).toThrow(TypeError);
   expect(() => new Cond({ lock: async () => {} } as never)).toThrow(new TypeError(`${refused}an object (Object)`));
+  expect(() => new Cond({ unlock: () => {} } as never)).toThrow(new TypeError(`${refused}an object (Object)`));
   expect(() => new Cond(new KeyedMutex<string>().lock as never)).toThrow(TypeError);
 });
 

@@ -274,6 +274,9 @@ test("wait without the lock rejects with Go's text, and nobody waits", async () 
   await rw.rLock();
   await expect(new Cond(rw).wait(), "held to read only").rejects.toThrow("sync: Unlock of unlocked RWMutex");
   rw.rUnlock();
+  const guard = await mu.guard();
+  guard.unlock();
+  await expect(cond.wait(), "after a guard has given it back").rejects.toThrow("sync: unlock of unlocked mutex");
   expect(mu.tryLock()).toBe(true);
   mu.unlock();
 });

@@ -297,6 +297,22 @@ describe("the report of a wait for a lock shows where the lock is held from", ()
   });
 });
 
+test("a guard's lock is recorded where it is due: when it is taken, or taken again by a Cond", async () => {
+  const mu = new Mutex();
+  const cond = new Cond(mu);
+  const held = () => find().filter(({ kind }) => kind === "held lock");
+  track("counters");
+  const guard = await mu.guard();
+  expect(held().map(({ stack, count }) => [stack, count])).toEqual([[undefined, 1]]);
+  track("full");
+  const waiting = cond.wait();
+  cond.signal();
+  await waiting;
+  expect(held().map(({ stack, count }) => [stack === undefined, count])).toEqual([[false, 1]]);
+  guard.unlock();
+  expect(aliveSince(before)).toEqual({});
+});
+
 test("the error of a deadline shows the wait that it ended", async () => {
   vi.useFakeTimers();
   const mu = new Mutex();

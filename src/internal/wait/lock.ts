@@ -152,11 +152,8 @@ export class Side implements CancelHooks<Wait<unknown, Owner>> {
 
   /** Ends a hold. If it had no guard, the caller has taken it out of `unguarded`. */
   endHold(record: LeakRecord | undefined): void {
-    if (record === undefined) this.names.heldKind.live--;
-    else {
-      this.lock.holders?.records.delete(record);
-      exit(this.names.heldKind, record);
-    }
+    if (record !== undefined) this.lock.holders?.records.delete(record);
+    exit(this.names.heldKind, record);
     this.held--;
     this.lock.admit(this);
   }
@@ -299,7 +296,7 @@ export class Lock {
       // A reader waits because a writer holds the lock or waits before it. After a write all waiting readers come next,
       // before the next writer, so that neither side starves. After a read they do not, unless the writer that held
       // them back was cancelled.
-      if (read.waiting > 0 && (side === write || write.waiting === 0)) read.grantAll();
+      if (side === write || write.waiting === 0) read.grantAll();
       if (read.held > 0) return;
     }
     if (write.waiting > 0) write.grantOne();
