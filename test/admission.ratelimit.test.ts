@@ -222,9 +222,11 @@ describe("a limiter that fails", () => {
   test("the address is not known: the error says what to set", () => {
     const reported: unknown[] = [];
     const report = (error: unknown) => reported.push(error);
-    for (const address of ["", "unknown"]) expect(admits(rateLimit({ ...minute, report }), { address })).toBe(true);
+    // Text with a dot, as a forged header has, is no IPv4 address for that.
+    const unknown = ["", "unknown", "x.y", "01.2.3.4", "1.2.3.4, 9.9.9.9", "1.2.3.256", `1.2.3.${"4".repeat(1000)}`];
+    for (const address of unknown) expect(admits(rateLimit({ ...minute, report }), { address })).toBe(true);
     expect(reported.map(String)).toEqual(
-      new Array(2).fill(
+      new Array(unknown.length).fill(
         "Error: rateLimit: the address of the client is not known: set `key`, or the `address` of the adapter",
       ),
     );

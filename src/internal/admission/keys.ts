@@ -22,10 +22,7 @@ export function keyFunction(
   if (key !== undefined) callable(key, 'rateLimit: key, if it is not "global",');
   const trusted = trustOf(trust);
   const addressOf = (r: RequestInfoLite): string => {
-    const { address } = r;
-    // The system has written this one, and an IPv4 address has one form.
-    if (trusted === 0 && address.includes(".") && !address.includes(":")) return address;
-    const client = clientOf(address, trusted === 0 ? undefined : r.header("x-forwarded-for"), trusted);
+    const client = clientOf(r.address, trusted === 0 ? undefined : r.header("x-forwarded-for"), trusted);
     return client === undefined ? "" : flat(keyOfAddress(client, prefix));
   };
   return (r) => {
