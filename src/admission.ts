@@ -72,17 +72,11 @@ import {
 } from "./internal/admission/exchange.ts";
 import { FastifyExchange, type FastifyReply, type FastifyRequest } from "./internal/admission/fastify.ts";
 import { fieldString, MAX_INTEGER, RateFields } from "./internal/admission/headers.ts";
-import { type HonoContext, nodeOf } from "./internal/admission/hono.ts";
+import { type HonoContext, HonoNodeExchange, nodeOf } from "./internal/admission/hono.ts";
 import { type KeyFn, keyFunction } from "./internal/admission/keys.ts";
 import { LoopDelay } from "./internal/admission/loop.ts";
-import {
-  NodeExchange,
-  type NodeRequest,
-  type NodeResponse,
-  refuse,
-  ServedExchange,
-} from "./internal/admission/node.ts";
-import { addressOf, responseOf, WebExchange } from "./internal/admission/web.ts";
+import { errorOf, type NodeRequest, type NodeResponse, refuse, ServedExchange } from "./internal/admission/node.ts";
+import { addressOf, WebExchange } from "./internal/admission/web.ts";
 import {
   callable,
   duration,
@@ -479,7 +473,7 @@ class ExpressExchange extends ServedExchange {
   }
 
   protected failed(error: unknown): void {
-    this.#next(error);
+    this.#next(errorOf(error));
   }
 }
 
@@ -510,9 +504,9 @@ export function hono(
     const exchange =
       node === undefined
         ? new WebExchange(withCancel, request, addressOf(request, c.env), handles)
-        : new NodeExchange(withCancel, node.incoming, node.outgoing, handles);
+        : new HonoNodeExchange(withCancel, node.incoming, node.outgoing, handles);
     const refusal = await exchange.decide(valid);
-    if (refusal !== undefined) return exchange instanceof WebExchange ? exchange.refusal(refusal) : responseOf(refusal);
+    if (refusal !== undefined) return exchange.refusal(refusal);
     try {
       await next();
       if (!(exchange instanceof WebExchange)) return undefined;

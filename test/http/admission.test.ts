@@ -238,6 +238,16 @@ describe.each(Object.entries(frameworks))("%s", (name, framework) => {
     }
   });
 
+  test("rateLimit: a refusal has the items of the steps before it, too", async () => {
+    const policies = [rateLimit({ limit: 9, window: 60_000 }), rateLimit({ limit: 1, window: 60_000, name: "b" })];
+    const client = await clientOf(await start(policies, () => "ok"));
+    expect((await client.ask(request("GET /"))).status).toBe(200);
+    const { status, headers } = await client.ask(request("GET /"));
+    expect(status).toBe(429);
+    expect(parseList(headers["ratelimit-policy"] ?? "").map(([item]) => item)).toEqual(["default", "b"]);
+    expect(parseList(headers.ratelimit ?? "").map(([item]) => item)).toEqual(["default", "b"]);
+  });
+
   test("trust: the client behind the proxy counts", async () => {
     const port = await start([rateLimit({ limit: 1, window: 60_000, trust: ["127.0.0.0/8"] })], () => "ok");
     const client = await clientOf(port);
@@ -324,6 +334,34 @@ describe.each(Object.entries(frameworks))("%s", (name, framework) => {
     expect(answer.status).toBe(500);
     expect(ends).toEqual([false]);
   });
+
+  // Express and Fastify go on for some of these.
+  test.each([undefined, null, false, 0, "", "route", "router"])(
+    "a check that throws %j lets nothing through",
+    async (it) => {
+      if (name === "node:http") return; // An unhandled rejection there; see admission.node.test.ts.
+      vi.spyOn(console, "error").mockImplementation(() => {});
+      const handler = vi.fn(() => "ok");
+      const checks: Check[] = [
+        {
+          check: async () => {
+            throw it;
+          },
+        },
+        {
+          check: () => {
+            throw it;
+          },
+        },
+      ];
+      for (const check of checks) {
+        const port = await start([check], handler);
+        const answer = await (await clientOf(port)).ask(request("GET /"));
+        expect(answer.status).toBe(500);
+      }
+      expect(handler).not.toHaveBeenCalled();
+    },
+  );
 });
 
 describe("hono without Node", () => {

@@ -1,7 +1,7 @@
 /** Exchanges over the requests and replies of Fastify. */
 import type { CancelScope, Context } from "../../context.ts";
 import type { Refusal } from "./exchange.ts";
-import { listOf, type NodeRequest, type NodeResponse, ServedExchange, TEXT_TYPE, textOf } from "./node.ts";
+import { errorOf, listOf, type NodeRequest, type NodeResponse, ServedExchange, TEXT_TYPE, textOf } from "./node.ts";
 
 /** Fastify's request, as far as it is needed. */
 export interface FastifyRequest {
@@ -43,7 +43,7 @@ export class FastifyExchange extends ServedExchange {
   }
 
   protected failed(error: unknown): void {
-    this.hookDone(error as Error);
+    this.hookDone(errorOf(error));
   }
 
   protected override refused({ status, headers }: Refusal): void {

@@ -1,6 +1,8 @@
 /** What of Hono is needed. */
 import { isObject } from "../data/args.ts";
-import type { NodeRequest, NodeResponse } from "./node.ts";
+import type { Refusal } from "./exchange.ts";
+import { NodeExchange, type NodeRequest, type NodeResponse } from "./node.ts";
+import { responseOf } from "./web.ts";
 
 /** The context of a request of Hono, as far as it is needed. */
 export interface HonoContext {
@@ -17,4 +19,13 @@ export function nodeOf(env: unknown): { readonly incoming: NodeRequest; readonly
   return isObject(incoming) && isObject(outgoing) && typeof outgoing.on === "function"
     ? { incoming, outgoing }
     : undefined;
+}
+
+/** Hono on Node: a refusal is a Response, whose fields replace those that the steps have set. */
+export class HonoNodeExchange extends NodeExchange {
+  refusal(refusal: Refusal): Response {
+    const fields = Object.keys(refusal.headers).map((name): [string, unknown] => [name, this.res.getHeader(name)]);
+    const there = fields.filter(([, value]) => value !== undefined);
+    return responseOf(refusal, Object.fromEntries(there.map(([name, value]) => [name, String(value)])));
+  }
 }

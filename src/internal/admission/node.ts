@@ -7,6 +7,7 @@
  * the client goes, it has no event on Node 20 and 22. Only for such a one the socket is listened to, until its end.
  */
 import type { CancelScope, Context } from "../../context.ts";
+import { isObject, show } from "../data/args.ts";
 import { Exchange, type Refusal, type Step, UNANSWERED } from "./exchange.ts";
 
 /** A request as `node:http` and `node:http2` hand it to a handler. */
@@ -172,6 +173,15 @@ export abstract class ServedExchange extends NodeExchange {
       (error) => this.failed(error),
     );
   }
+}
+
+/**
+ * What a check threw, as a framework takes for an error: Express goes on to the handler for a value that is falsy, and
+ * for some texts, and Fastify for a value that is falsy.
+ */
+export function errorOf(thrown: unknown): Error {
+  if (isObject(thrown)) return thrown as Error;
+  return new Error(`a check threw ${show(thrown)}`, { cause: thrown });
 }
 
 /** Whether a response that is closed was sent to its end. */
