@@ -4,6 +4,7 @@
  *   npm run mutate -- semaphore               src/semaphore.ts
  *   npm run mutate -- semaphore rate          both in one run, which tests the code without a mutant only once
  *   npm run mutate -- internal/data           all files of src/internal/data
+ *   npm run mutate -- leak.ts                 src/leak.ts, where src/leak is a folder
  *   npm run mutate -- semaphore:120-160       these lines alone
  *   npm run mutate -- semaphore --tests semaphore,sync,explore
  *                                             with the tests alone whose files are called so: quicker, and the score is
@@ -35,9 +36,9 @@ const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
 
 /** What to mutate: files, all or some of their lines, and the paths of their reports. */
 function targetsOf(argument) {
-  const [, name, lines] = /^(?:src\/)?(.+?)(?:\.ts)?(?::(\d+-\d+))?$/.exec(argument) ?? [];
+  const [, name, extension, lines] = /^(?:src\/)?(.+?)(\.ts)?(?::(\d+-\d+))?$/.exec(argument) ?? [];
   const folder = `src/${name}`;
-  if (existsSync(folder) && statSync(folder).isDirectory()) {
+  if (extension === undefined && existsSync(folder) && statSync(folder).isDirectory()) {
     return sourcesIn(folder).flatMap((file) => targetsOf(file));
   }
   const file = `src/${name}.ts`;

@@ -188,7 +188,8 @@ const LOOK = 250;
  * (`gopark/admission`). A connection that has not sent anything yet may be about to: it has until it is five seconds
  * old, as in Go, and until then the idle ones stay open too. Resolves when all connections have been closed. It knows
  * the requests and the connections that came after its call. Of others it counts neither, and a WebSocket among them
- * stays open.
+ * stays open. A request with `Expect: 100-continue` that a listener of `checkContinue` answers by itself is not
+ * known either: let it call `res.writeContinue()` and `server.emit("request", req, res)`.
  *
  * Rejects, with the server untouched, with TypeError if `server` is no HTTP server of Node, or `ctx` can never end, as
  * `undefined` cannot; and with RangeError or TypeError if `grace` is not 0 or more.
@@ -249,6 +250,7 @@ class Traffic {
   // Looks for connections to close. Armed during the drain.
   private looking: ReturnType<typeof afterFunc> | undefined = undefined;
 
+  private isLookingSoon = false;
   private draining = false;
   private serverClosed = false;
 
@@ -314,7 +316,16 @@ class Traffic {
     }
     if (next === Number.POSITIVE_INFINITY) this.server.closeIdleConnections();
     this.looking?.stop();
+    this.isLookingSoon = false;
     if (this.draining && !this.isClosed) this.looking = afterFunc(Math.min(next - at, LOOK), () => this.closeIdle());
+  }
+
+  /** Closes idle connections, once for all answers that end together: each look is at every connection. */
+  private lookSoon(): void {
+    if (this.isLookingSoon) return;
+    this.isLookingSoon = true;
+    this.looking?.stop();
+    this.looking = afterFunc(0, () => this.closeIdle());
   }
 
   /** Closes what is left, and says what that is. */
@@ -351,7 +362,7 @@ class Traffic {
     served.add(one);
     res.on("close", () => {
       served.delete(one);
-      if (this.draining) this.closeIdle(); // Where the answer had begun without `Connection: close`.
+      if (this.draining) this.lookSoon(); // Where the answer had begun without `Connection: close`.
     });
     if (this.draining) askToClose(res);
   };

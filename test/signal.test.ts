@@ -206,6 +206,22 @@ describe("drain", () => {
     expect(client.answers()[0]).toMatchObject({ body: "done", headers: { connection: "keep-alive" } });
   });
 
+  test("however many answers end in a turn, it does not look at all connections for each", async () => {
+    const held: ServerResponse[] = [];
+    const { server, port, cancel, drained } = await start((_, res) => held.push(res));
+    for (let i = 0; i < 20; i++) (await clientOf(port)).send(request("GET /"));
+    await until(() => held.length === 20);
+    cancel();
+    await turn();
+    const looked = vi.spyOn(server, "closeIdleConnections");
+    for (const res of held) res.emit("close");
+    await until(() => looked.mock.calls.length > 0);
+    await turn();
+    expect(looked.mock.calls.length, "one, and perhaps that of the interval").toBeLessThan(3);
+    for (const res of held) res.end();
+    expect(await drained).toEqual({ cut: [], connections: 0 });
+  });
+
   test("a request that comes on a connection on which another one runs is answered", async () => {
     const held: ServerResponse[] = [];
     const { port, cancel, drained } = await start((_, res) => held.push(res));

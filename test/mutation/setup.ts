@@ -11,7 +11,7 @@ globalThis.gc = runInNewContext("gc") as typeof gc;
 // Many mutants wait forever, and this is how they are killed. Several times what the slowest test needs: it must not be
 // taken for one that hangs. The run without a mutant counts each pass through each mutant's place, which takes a test
 // of a tight loop many times as long; nothing hangs in it.
-vi.setConfig({ testTimeout: patience(inject("mode") === "dryRun" ? 120_000 : 4_000) });
+vi.setConfig({ testTimeout: patience(inject("mode") === "dry-run" ? 120_000 : 4_000) });
 
 // Stryker makes this when the first mutant runs. If none does in any test, it takes them to be of unknown coverage,
 // runs all tests for each, and counts them as survivors.
@@ -23,6 +23,6 @@ if (globalThis.__stryker__ !== undefined) globalThis.__stryker__.mutantCoverage 
 // What Stryker's runner tells the tests of a run.
 declare module "vitest" {
   interface ProvidedContext {
-    mode: "dryRun" | "mutant";
+    mode: "dry-run" | "mutant";
   }
 }
