@@ -43,7 +43,7 @@
  */
 import type { State } from "./breaker.ts";
 import { isObject, show } from "./internal/data/args.ts";
-import { type Families, type Family, namedOf } from "./internal/track/named.ts";
+import { allLinkTotals, type Families, type Family, type LinkTotals, namedOf } from "./internal/track/named.ts";
 import { allKinds, type KindClass, PROVED } from "./internal/track/tracker.ts";
 
 /** A value of an instrument now. */
@@ -122,8 +122,8 @@ const INSTRUMENTS: readonly Instrument[] = [
   byName("gopark_http_queued", "Calls that wait for a slot.", "httpCalls", (it) => it.waiting()),
   byName("gopark_http_hosts_down", "Hosts whose breaker is open.", "httpCalls", (it) => it.hostsDown()),
   byName("gopark_redis_up", "Links to Redis that are answered in time.", "redisLink", (it) => Number(it.available())),
-  byName("gopark_redis_calls_total", "Calls sent to Redis.", "redisLink", (it) => it.calls(), "counter"),
-  byName("gopark_redis_failures_total", "Calls that failed.", "redisLink", (it) => it.failures(), "counter"),
+  linkTotal("gopark_redis_calls_total", "Calls sent to Redis.", (totals) => totals.calls),
+  linkTotal("gopark_redis_failures_total", "Calls that failed.", (totals) => totals.failures),
 ];
 
 /** A gauge of all kinds of a class. */
@@ -135,20 +135,25 @@ function byKind(name: string, help: string, kindClass: KindClass): Instrument {
   return { name, help, type: "gauge", labels: ["kind"], read };
 }
 
-/** An instrument of the things of a family that have names. The values of those with one name are added. */
+/** A gauge of the things of a family that have names. The values of those with one name are added. */
 function byName<F extends Family>(
   name: string,
   help: string,
   family: F,
   measure: (it: Families[F]) => number,
-  type: Instrument["type"] = "gauge",
 ): Instrument {
   const read = () => {
     const sums = new Map<string, number>();
     for (const [its, it] of namedOf(family)) sums.set(its, (sums.get(its) ?? 0) + measure(it));
     return [...sums].map(([its, value]) => ({ labels: { name: its }, value }));
   };
-  return { name, help, type, labels: ["name"], read };
+  return { name, help, type: "gauge", labels: ["name"], read };
+}
+
+/** A counter of the links to Redis that have names, those that are gone among them. */
+function linkTotal(name: string, help: string, measure: (totals: LinkTotals) => number): Instrument {
+  const read = () => [...allLinkTotals()].map(([its, totals]) => ({ labels: { name: its }, value: measure(totals) }));
+  return { name, help, type: "counter", labels: ["name"], read };
 }
 
 /** Everything that is measured, always the same and in the same order. */

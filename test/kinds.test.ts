@@ -7,6 +7,7 @@ import "gopark/http";
 import "gopark/pprof";
 import "gopark/redis";
 import { expect, test } from "vitest";
+import { MUTEX_KINDS } from "../src/internal/pprof/blocking.ts";
 import { allKinds } from "../src/internal/track/tracker.ts";
 
 const LOCKING = [
@@ -69,6 +70,12 @@ const KINDS: Record<string, [kindClass: string, entryPoints: string[]]> = {
   "workers idle": ["wait", ["idle"]],
   "workers release": ["wait", ["release"]],
 };
+
+test("the profile of locks and semaphores has all waits for them", () => {
+  const isOfLock = (name: string) => / (lock|rLock|acquire|permit)$/.test(name);
+  const waits = allKinds().filter((kind) => kind.class === "wait" && isOfLock(kind.name));
+  expect(waits.map(({ name }) => name).sort()).toEqual([...MUTEX_KINDS].sort());
+});
 
 test("every kind has its name, its class and its entry points", () => {
   const kinds = allKinds().map((kind) => [kind.name, [kind.class, kind.entryPoints().map((entry) => entry.name)]]);

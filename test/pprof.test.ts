@@ -8,10 +8,9 @@ import { Weighted } from "gopark/semaphore";
 import { Mutex, RWMutex } from "gopark/sync";
 import { sleep } from "gopark/time";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { MUTEX_KINDS } from "../src/internal/pprof/blocking.ts";
 import { apportion } from "../src/internal/track/places.ts";
 import { allRecords, provedRecords, setLevel, takeProved } from "../src/internal/track/records.ts";
-import { allKinds, currentLevel, isObserved, toWatch } from "../src/internal/track/tracker.ts";
+import { currentLevel, isObserved, toWatch } from "../src/internal/track/tracker.ts";
 import { type Read, type ReadSample, readProfile } from "./support/profile.ts";
 import { turn } from "./support/turn.ts";
 import { collectUntil } from "./support/unhandled.ts";
@@ -291,11 +290,6 @@ describe("block and mutex", () => {
     expect(at((await take("mutex")).samples, "contend").map(({ values }) => values)).toEqual(
       locks.map(() => [1, 10_000_000]),
     );
-  });
-
-  test("the kinds of mutex exist", () => {
-    const names = allKinds().map(({ name }) => name);
-    expect([...MUTEX_KINDS].filter((name) => !names.includes(name))).toEqual([]);
   });
 
   test("are recorded without tracking, until each call has been ended once", async () => {

@@ -9,7 +9,7 @@ import { beforeEach, describe, expect, test, vi } from "vitest";
 import { EPOCH, Script } from "../src/internal/redis/scripts.ts";
 import { FakeRedis, serverTime } from "./support/fakeredis.ts";
 import { turn, turns } from "./support/turn.ts";
-import { unhandledDuring } from "./support/unhandled.ts";
+import { collectUntil, unhandledDuring } from "./support/unhandled.ts";
 import { watch } from "./support/watch.ts";
 
 const T0 = EPOCH + 50_000_000_000.5;
@@ -321,6 +321,28 @@ describe("a silent link", () => {
     expect(text).toContain(`gopark_redis_calls_total{name="limits"} ${link.calls()}\n`);
     expect(text).toContain(`gopark_redis_failures_total{name="limits"} ${link.failures()}\n`);
     expect([link.calls() > 0, link.failures() > 0]).toEqual([true, true]);
+  });
+
+  test("what its counters have counted stays when it is gone, and is added to", async () => {
+    const text = () => prometheusText().match(/gopark_redis_\w+_total\{name="again"\} \d+/g);
+    let collected = 0;
+    const registry = new FinalizationRegistry(() => collected++);
+    const alone = async () => {
+      const redis = new FakeRedis();
+      redis.script = () => [0];
+      const link = connect(redis, { name: "again" });
+      expect(await new Limiter(link, "stock", 1, 5).allow()).toBe(true);
+      await link.close();
+      registry.register(link, undefined);
+      return link.calls();
+    };
+    const calls = await alone();
+    expect(await collectUntil(() => collected === 1)).toBe(true);
+    const more = await alone();
+    expect(text()).toEqual([
+      `gopark_redis_calls_total{name="again"} ${calls + more}`,
+      'gopark_redis_failures_total{name="again"} 0',
+    ]);
   });
 });
 

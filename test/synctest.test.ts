@@ -250,10 +250,12 @@ describe("Date in a bubble", () => {
         86_400_000,
         86_400_000,
       ]);
+      expect([outside.constructor === Date, new Date().constructor === Date]).toEqual([true, true]);
       expect(Date()).toBe(new Date(START + 1).toString());
       expect(new Date(2001, 1).getMonth()).toBe(1);
       expect(new Date(Number.NaN).getTime()).toBeNaN();
     });
+    expect(outside.constructor).toBe(Date);
   });
 });
 

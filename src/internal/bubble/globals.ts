@@ -171,10 +171,12 @@ export function replaceGlobals(time: VirtualTime, origin: number, random?: () =>
   const { performance } = host;
   const hostNow = performance.now;
   const now = () => (time.over ? hostNow.call(performance) : time.now() - origin);
+  const date = virtualDate(time);
   const replacements: Replacement[] = [
     ...(["setTimeout", "setInterval"] as const).map((key) => ({ target: host, key, value: setter(time, key) })),
     ...(["clearTimeout", "clearInterval"] as const).map((key) => ({ target: host, key, value: clearer(host[key]) })),
-    { target: host, key: "Date", value: virtualDate(time) },
+    { target: host, key: "Date", value: date },
+    { target: realDate.prototype, key: "constructor", value: date },
     { target: performance, key: "now", value: now },
     { target: performance, key: "timeOrigin", value: origin },
   ];

@@ -77,6 +77,8 @@ export const MUTEX_KINDS: ReadonlySet<string> = new Set([
   "keyedmutex lock",
   "semaphore acquire",
   "semaphore permit",
+  "redis lock",
+  "redis permit",
 ]);
 
 /** How many waits have ended at each place, and for how many nanoseconds they were parked in all. */

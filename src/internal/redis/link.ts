@@ -20,7 +20,7 @@ import { host } from "../host/host.ts";
 import { now } from "../time/clock.ts";
 import { type Alarm, arm, disarm, refTimer, unrefTimer } from "../time/timers.ts";
 import { macrotask } from "../time/turn.ts";
-import { giveName } from "../track/named.ts";
+import { giveName, type LinkTotals, totalsOf } from "../track/named.ts";
 import {
   type Client,
   checkSubscriber,
@@ -130,9 +130,10 @@ export class Link {
   #closing: TypeError | undefined = undefined;
   #closed: Promise<void> | undefined = undefined;
 
-  // For metrics.
+  // For metrics: what this link has done, and what all links of its name have.
   #sent = 0;
   #failed = 0;
+  readonly #totals: LinkTotals;
 
   /** @internal */
   constructor(client: Client, options: LinkOptions | undefined) {
@@ -145,6 +146,7 @@ export class Link {
     if (name !== undefined) validName(name, "connect: name");
     this.id = newId();
     giveName("redisLink", this, name, "connect: name");
+    this.#totals = totalsOf(name);
   }
 
   /**
@@ -230,7 +232,7 @@ export class Link {
   call(script: Script, keys: string[], args: string[], options: CallOptions = {}): Promise<Answer> {
     const refusal = options.anyTime ? undefined : this.#refusal();
     if (refusal !== undefined) {
-      this.#failed++;
+      this.#noteFailure();
       return Promise.reject(refusal);
     }
     const call = new Call(this, script, keys, args, options);
@@ -260,6 +262,7 @@ export class Link {
     for (;;) {
       const sentAt = now();
       this.#sent++;
+      this.#totals.calls++;
       let answer: number[];
       try {
         answer = numbersOf(await this.#execute(call));
@@ -307,9 +310,14 @@ export class Link {
     disarm(call);
     if (call.holds) unrefTimer();
     if (result instanceof Error) {
-      this.#failed++;
+      this.#noteFailure();
       call.fail(result);
     } else call.succeed(result);
+  }
+
+  #noteFailure(): void {
+    this.#failed++;
+    this.#totals.failures++;
   }
 
   /** The server's clock showed `serverTime` between two instants of ours. */

@@ -23,7 +23,7 @@ export interface Families {
   pool: Pick<Pool<object>, "idle" | "out">;
   workers: Pick<Workers, "running" | "waiting" | "free">;
   httpCalls: Pick<Gate, "running" | "waiting" | "hostsDown">;
-  redisLink: Pick<Link, "available" | "calls" | "failures">;
+  redisLink: Pick<Link, "available">;
 }
 
 export type Family = keyof Families;
@@ -32,6 +32,29 @@ interface Entry {
   readonly family: Family;
   readonly name: string;
   readonly thing: WeakRef<object>;
+}
+
+/** What links of one name have done in all. */
+export interface LinkTotals {
+  calls: number;
+  failures: number;
+}
+
+// Kept when the links are gone: what only grows must not fall.
+const linkTotals = new Map<string, LinkTotals>();
+
+/** The totals of a name, to be added to. Of no name: those of nobody else. */
+export function totalsOf(name: string | undefined): LinkTotals {
+  const known = linkTotals.get(name ?? "");
+  if (known !== undefined) return known;
+  const totals = { calls: 0, failures: 0 };
+  if (name) linkTotals.set(name, totals);
+  return totals;
+}
+
+/** The totals of all names. */
+export function allLinkTotals(): Iterable<[name: string, totals: Readonly<LinkTotals>]> {
+  return linkTotals;
 }
 
 // In the order in which they were made.
