@@ -167,8 +167,8 @@ export function withDeadline(parent: Cancel | undefined, at: number | Date, caus
 
 /** The child that ends at `when`, the time being t. */
 function deadlineAt(parent: Context, when: number, cause: unknown, t: number): CancelScope {
-  const above = parent.deadline();
-  if (when === Number.POSITIVE_INFINITY || (above !== undefined && above < when)) {
+  const above: unknown = parent.deadline(); // A foreign one may say anything.
+  if (when === Number.POSITIVE_INFINITY || (typeof above === "number" && above < when)) {
     return scopeOf(new CancelContext(parent));
   }
   const ctx = new DeadlineContext(parent, when, cause);
@@ -181,9 +181,11 @@ function deadlineAt(parent: Context, when: number, cause: unknown, t: number): C
  * A child of `parent` whose `value(key)` is `val`. Keys are compared by `===`; make them by {@link contextKey}, so that
  * packages cannot collide. Throws TypeError if `key` is undefined or null.
  */
-export function withValue<T>(parent: Cancel | undefined, key: ContextKey<T>, val: T): Context;
-export function withValue(parent: Cancel | undefined, key: unknown, val: unknown): Context;
-export function withValue(parent: Cancel | undefined, key: unknown, val: unknown): Context {
+export function withValue<K>(
+  parent: Cancel | undefined,
+  key: K,
+  val: [K] extends [ContextKey<infer T>] ? T : unknown,
+): Context {
   const ctx = parentOf(parent);
   if (key === undefined || key === null) throw new TypeError("nil key");
   return new ValueContext(ctx, key, val);

@@ -72,7 +72,9 @@ export type Selectable = NoPromise | Promise<unknown>;
 type NoPromise = ReceiveChannel<unknown> | SendCase<unknown> | Cancel | After | null | undefined;
 
 /** The result of a select over cases of type C: a union told apart by `case`. */
-export type Selected<C> = { [K in keyof C & (string | number)]: Answer<`${K}`, C[K]> }[keyof C & (string | number)];
+export type Selected<C> = C extends unknown
+  ? { [K in keyof C & (string | number)]: Answer<`${K}`, C[K]> }[keyof C & (string | number)]
+  : never;
 
 type Answer<K, V> = V extends null | undefined
   ? never
@@ -131,8 +133,8 @@ const SELECT_NOTHING = new Kind("select (no cases)", "wait", () => [select]);
  * - what a getter of `cases`, a context of another implementation, or the constructor of a promise's class throws when
  *   it is asked.
  */
-export function select<C extends { readonly [name: string]: NoPromise }>(cases: C): Promise<Selected<C>>;
-export function select<C extends { readonly [name: string]: Selectable }>(
+export function select<C extends Readonly<Record<keyof C, NoPromise>>>(cases: C): Promise<Selected<C>>;
+export function select<C extends Readonly<Record<keyof C, Selectable>>>(
   cases: C & WithoutReceives<C>,
 ): Promise<Selected<C>>;
 export function select(cases: { readonly [name: string]: Selectable }): Promise<CaseResult> {
@@ -149,8 +151,8 @@ export function select(cases: { readonly [name: string]: Selectable }): Promise<
  * Lets one of the cases go ahead if any can without waiting, and returns what {@link select} resolves to; `undefined`
  * if none can. Throws as select rejects. A promise that no select has seen before is not ready, whatever its state.
  */
-export function trySelect<C extends { readonly [name: string]: NoPromise }>(cases: C): Selected<C> | undefined;
-export function trySelect<C extends { readonly [name: string]: Selectable }>(
+export function trySelect<C extends Readonly<Record<keyof C, NoPromise>>>(cases: C): Selected<C> | undefined;
+export function trySelect<C extends Readonly<Record<keyof C, Selectable>>>(
   cases: C & WithoutReceives<C>,
 ): Selected<C> | undefined;
 export function trySelect(cases: { readonly [name: string]: Selectable }): CaseResult | undefined {
@@ -272,10 +274,14 @@ function parkOnAll(first: Case | undefined): Promise<CaseResult> {
   const selection = new Wait<CaseResult, Case | undefined>(kind, undefined, first);
   // Pass 3: parks on all of the cases, of which none is ready.
   let listens = false;
+  let twins: Twins | undefined;
   for (let c = first; c !== undefined; c = c.sibling) {
     c.selection = selection;
     c.waitable[ENQUEUE](c);
-    if (c.prev !== undefined && (c.prev as Partial<Case>).selection === selection) mixTwins(c);
+    if (c.prev !== undefined && (c.prev as Partial<Case>).selection === selection) {
+      twins ??= new Map();
+      mix(c, twins);
+    }
     if (c.waitable.listen !== undefined) listens = true;
   }
   // Pass 4: listens, where something foreign can end a case. That may call back and claim the select.
@@ -288,16 +294,21 @@ function parkOnAll(first: Case | undefined): Promise<CaseResult> {
   return selection.promise;
 }
 
+/** The cases of a select that stand in one queue, by queue, where there are several. */
+type Twins = Map<object | undefined, Case[]>;
+
 /**
  * Of several cases in one queue (twins) the first would always win. So each twin that joins the others changes places
- * with one of them, or with itself, each with the same chance. Twins are neighbours: nothing else is linked in between.
+ * with one of them, or with itself, each with the same chance.
  */
-function mixTwins(newest: Case): void {
-  let twins = 1;
-  let chosen = newest;
-  for (let c = newest.prev as Case | undefined; c?.selection === newest.selection; c = c?.prev as Case | undefined) {
-    if (Math.random() * ++twins < 1) chosen = c as Case;
+function mix(newest: Case, twins: Twins): void {
+  let all = twins.get(newest.list);
+  if (all === undefined) {
+    all = [newest.prev as Case];
+    twins.set(newest.list, all);
   }
+  all.push(newest);
+  const chosen = all[Math.floor(Math.random() * all.length)] as Case;
   const { name, value, waitable } = chosen;
   chosen.name = newest.name;
   chosen.value = newest.value;

@@ -136,6 +136,16 @@ describe("a parked select with twins", () => {
   });
 });
 
+test("to mix twins costs a throw for each, however many there are", async () => {
+  const ch = new Channel<number>();
+  const thrown = vi.spyOn(Math, "random");
+  const selected = select(Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [i, ch])));
+  expect(thrown.mock.calls.length).toBeLessThan(2000);
+  ch.trySend(7);
+  expect(await selected).toMatchObject({ value: 7, ok: true });
+  thrown.mockRestore();
+});
+
 test("a parked select with twins leaves no twin behind in the queue", async () => {
   const ch = new Channel<number>();
   for (let i = 0; i < 100; i++) {

@@ -231,6 +231,39 @@ export async function selectedPromises(
   }>();
 }
 
+/** Cases may be of an interface, or of one of several types; what is no object of cases is none. */
+export async function selectedOfTypes(ctx: Context, flag: boolean): Promise<void> {
+  interface Cases {
+    readonly got: Channel<string>;
+    readonly stop: Context;
+  }
+  const cases: Cases = { got: text, stop: ctx };
+  const s = await select(cases);
+  expectTypeOf(s).toEqualTypeOf(await select({ got: text, stop: ctx }));
+  const [one, two] = [{ got: text }, { late: after(1) }];
+  const either = await select(flag ? one : two);
+  if (either.case === "late") expectTypeOf(either.value).toEqualTypeOf<number>();
+  else expectTypeOf(either.value).toEqualTypeOf<string | undefined>();
+  // @ts-expect-error An array.
+  void select([text]);
+  // @ts-expect-error A channel.
+  void select(text);
+  // @ts-expect-error A context.
+  void trySelect(ctx);
+  // @ts-expect-error A text.
+  void select("text");
+  // @ts-expect-error A promise.
+  void select(Promise.resolve(1));
+}
+
+/** A key made for a type takes values of that type, and others anything. */
+export function valuesOfKeys(): unknown {
+  const key = context.contextKey<number>("n");
+  // @ts-expect-error A text for a number.
+  context.withValue(undefined, key, "text");
+  return [context.withValue(undefined, key, 1).value(key), context.withValue(undefined, "other", "text")];
+}
+
 /** A function over any cases, promises excluded, knows its answer; one over any cases at all takes a record. */
 export function selectedGenerically(all: Record<string, Selectable>): unknown {
   const first = <C extends Record<string, Exclude<Selectable, Promise<unknown>>>>(cases: C) => select(cases);
