@@ -44,6 +44,7 @@ import { callable, duration, finiteInstant, optionsOf, show, wholeNumber } from 
 import { Bucket, Rate, seconds, type Taken } from "./internal/data/bucket.ts";
 import { withoutStack } from "./internal/host/errors.ts";
 import { now } from "./internal/time/clock.ts";
+import { fireDue, firstAlarm } from "./internal/time/timers.ts";
 import { completed, failedWith, rejectedByCheck } from "./internal/time/turn.ts";
 import { giveName } from "./internal/track/named.ts";
 import { Kind } from "./internal/track/tracker.ts";
@@ -155,6 +156,8 @@ class BucketWaits {
       }
       if (ending !== undefined) return failedWith(ending.error());
       if (limit === Inf) return completed();
+      // Callers that came before, and whose time has come though the host's timer is late, go first.
+      if (WAIT.live > 0 && (firstAlarm()?.when ?? Number.POSITIVE_INFINITY) <= ms) fireDue();
       const bucket = bucketAt(t);
       const previousEvent = bucket.lastEvent;
       const wait = bucket.take(
@@ -269,8 +272,8 @@ export class Limiter {
    *   `context.is(err, context.DeadlineExceeded)`. A signal has no deadline, not even `ctx.signal`.
    *
    * A call that rejects at once takes no token. Waits that are cancelled together, or the newest first, leave the
-   * bucket as if they had never waited. Any other cancelled wait gives back the tokens that later reservations do not
-   * depend on, but never more than it took.
+   * bucket as if they had never waited. Any other cancelled wait gives back the tokens that reservations after it do
+   * not depend on, whether or not they have been cancelled meanwhile, but never more than it took.
    */
   wait(ctx: Cancel | undefined, n = 1, at: number | Date = now()): Promise<void> {
     return this.#waits.wait(ctx, n, at, () => this.#bucket);

@@ -302,3 +302,25 @@ describe("on the machine's clock, in a loop that never lets the event loop turn"
     expect(refused).toBeInstanceOf(DeadlineExceeded);
   });
 });
+
+test("of one instant, the deadline of the context above holds for what is made below it", () => {
+  const at = now() + 5;
+  const above = withDeadline(background(), at, "above");
+  for (let i = 0; i < 40; i++) above.ctx.err();
+  const from = performance.now();
+  while (performance.now() - from < 10); // No timer fires meanwhile, and nobody asks the library for the time.
+  const below = withDeadline(above.ctx, at, "below");
+  expect([cause(below.ctx), below.ctx.err() === above.ctx.err()]).toEqual(["above", true]);
+});
+
+test("callers of a limiter are served in their order, though the host's timer is late", async () => {
+  const pass = handClock();
+  const limiter = new Limiter(10, 2);
+  limiter.allow(2);
+  const order: string[] = [];
+  const first = limiter.wait(background()).then(() => order.push("first"));
+  pass(400); // No timer has fired.
+  const second = limiter.wait(background()).then(() => order.push("second"));
+  await Promise.all([first, second]);
+  expect(order).toEqual(["first", "second"]);
+});

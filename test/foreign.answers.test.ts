@@ -14,6 +14,7 @@ import {
   merge,
   withCancel,
   withTimeout,
+  withValue,
 } from "gopark/context";
 import { now } from "gopark/time";
 import { beforeEach, describe, expect, test, vi } from "vitest";
@@ -346,6 +347,24 @@ describe("what a foreign context answers", () => {
   }
 });
 
+test("a foreign context that throws when withValue recognises it fails that call, and nothing else", async () => {
+  let failing = true;
+  const ctx = foreign({
+    value: () => {
+      if (failing) throw doom;
+    },
+  });
+  expect(() => withValue(ctx, "key", 1)).toThrow(doom);
+  failing = false;
+  const below = withValue(ctx, "key", 1);
+  const waiting = waitOn(below);
+  await turns(1);
+  expect([below.err(), waiting.state]).toEqual([undefined, "pending"]);
+  ctx.end(why);
+  await turns(1);
+  expect([below.err(), waiting.reason]).toEqual([why, why]);
+});
+
 describe("the afterFunc of a foreign context", () => {
   test.each([undefined, true])("must return a function: with %o the wait is refused", async (stop) => {
     const ctx = foreign({ afterFunc: () => stop as never });
@@ -474,6 +493,15 @@ describe("the deadline of a foreign context", () => {
       merge(later, foreign({ deadline: () => deadline as undefined })).ctx.deadline(),
     );
     expect(deadlines).toEqual([at, later.deadline(), later.deadline()]);
+    cancel();
+  });
+
+  test("does not hold a timeout below it back, if it is no number", () => {
+    const above = foreign({ deadline: () => null as never });
+    const { ctx, cancel } = withTimeout(above, 5);
+    expect(ctx.deadline()).toBe(now() + 5);
+    vi.advanceTimersByTime(5);
+    expect(ctx.err()?.message).toBe("context deadline exceeded");
     cancel();
   });
 

@@ -15,7 +15,7 @@ import type { LeakRecord } from "../track/records.ts";
 import { exit, isDue, Kind, makeRecord, type PublicFunction } from "../track/tracker.ts";
 import { DoneChannel, signalOf } from "./dependents.ts";
 import { Canceled, Cancellation, DeadlineExceeded, type Ending } from "./endings.ts";
-import { SOURCE_KEY, sourceOf } from "./foreign.ts";
+import { recognised, SOURCE_KEY, sourceOf } from "./foreign.ts";
 import { type DeadlineSource, forgetDeadline, NEVER, SOURCE, Source } from "./source.ts";
 import type { Phase } from "./waitable.ts";
 
@@ -246,8 +246,14 @@ export class DeadlineContext extends CancelContext implements Alarm, DeadlineSou
   /** Arms the deadline, or ends the context if it has passed. The time is t. */
   armOrExpire(t: number): void {
     if (this.ending !== undefined) return;
-    if (this.when <= t) this.fire();
-    else arm(this);
+    if (this.when > t) {
+      arm(this);
+      return;
+    }
+    // One above of the same instant holds, though its timer may be late.
+    const above = this.parentDeadline;
+    if (above?.when === this.when) above.expire();
+    this.fire();
   }
 
   override deadline(): number {
@@ -288,7 +294,7 @@ export class ValueContext implements Context {
   readonly deadlineOwner: Context;
 
   constructor(parent: Context, key: unknown, val: unknown) {
-    this[SOURCE] = sourceOf(parent);
+    this[SOURCE] = recognised(parent);
     this.parent = parent;
     this.key = key;
     this.val = val;

@@ -121,8 +121,12 @@ export function someError(err: unknown, match: (e: Error) => boolean): boolean {
     seen.add(e);
     if (match(e)) return true;
     if (isContextError(e)) continue;
-    pending.push(e.cause);
-    if (e instanceof AggregateError && Array.isArray(e.errors)) for (const inner of e.errors) pending.push(inner);
+    try {
+      pending.push(e.cause);
+      if (e instanceof AggregateError && Array.isArray(e.errors)) for (const inner of e.errors) pending.push(inner);
+    } catch {
+      // A getter that throws shows nothing.
+    }
   }
   return false;
 }

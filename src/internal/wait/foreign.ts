@@ -260,6 +260,13 @@ export function sourceOf(cancel: Cancel | undefined): Source {
   }
 }
 
+/** As {@link sourceOf}, for what keeps the source: throws the error of a source that has failed. */
+export function recognised(cancel: Cancel): Source {
+  const source = sourceOf(cancel);
+  if (source.ending?.failed === true) throw source.ending.error();
+  return source;
+}
+
 /** The source behind a `cancel` that may be left out; undefined if it is. */
 export function optionalSource(cancel: Cancel | undefined): Source | undefined {
   return cancel === undefined ? undefined : sourceOf(cancel);

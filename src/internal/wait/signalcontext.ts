@@ -4,7 +4,7 @@ import type { Context } from "../../context.ts";
 import { BACKGROUND } from "./contexts.ts";
 import { contextBySignal, DoneChannel } from "./dependents.ts";
 import { Canceled, Cancellation, causeOf, DeadlineExceeded, type Ending, isContextError } from "./endings.ts";
-import { isContext, isSignal, notCancel, SOURCE_KEY, sourceOf } from "./foreign.ts";
+import { isContext, isSignal, notCancel, recognised, SOURCE_KEY } from "./foreign.ts";
 import { type Cancel, type Dependent, SOURCE, Source } from "./source.ts";
 import { PHASE_NONE, type Phase } from "./waitable.ts";
 
@@ -39,7 +39,7 @@ class SignalContext extends Source implements Context {
   constructor(signal: AbortSignal) {
     super();
     this.signal = signal;
-    this.signalSource = sourceOf(signal);
+    this.signalSource = recognised(signal);
   }
 
   override poll(): Ending | undefined {
