@@ -140,7 +140,16 @@ class PermanentError extends Error {
   }
 
   constructor(cause: unknown) {
-    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    super(messageOf(cause), { cause });
+  }
+}
+
+/** The message of an error, or what it says as text. Anything may be thrown, such as an object that has no text. */
+function messageOf(thrown: unknown): string {
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown);
+  } catch {
+    return show(thrown);
   }
 }
 

@@ -130,7 +130,12 @@ export interface Locker {
 }
 
 // Each returns the side that `lock` of its class takes; undefined for other lockers. Filled by the static blocks.
-const exclusiveSideOf: ((l: object) => Side | undefined)[] = [];
+const exclusiveSideOf: ((l: Locker) => Side | undefined)[] = [];
+
+/** Whether a locker has the methods of this class: one of a derived class may have its own. */
+function hasMethodsOf(l: Locker, { lock, unlock }: Locker): boolean {
+  return l.lock === lock && l.unlock === unlock;
+}
 
 /** Takes the lock without a guard, unless `cancel` has ended. */
 function take(side: Side, cancel: Cancel | undefined): Promise<void> {
@@ -169,7 +174,7 @@ export class Mutex {
   readonly #lock = new Lock(MUTEX);
 
   static {
-    exclusiveSideOf.push((l) => (#lock in l ? l.#lock.write : undefined));
+    exclusiveSideOf.push((l) => (#lock in l && hasMethodsOf(l, Mutex.prototype) ? l.#lock.write : undefined));
   }
 
   /**
@@ -229,7 +234,7 @@ export class RWMutex {
   readonly #lock = new Lock(WRITE, READ);
 
   static {
-    exclusiveSideOf.push((l) => (#lock in l ? l.#lock.write : undefined));
+    exclusiveSideOf.push((l) => (#lock in l && hasMethodsOf(l, RWMutex.prototype) ? l.#lock.write : undefined));
   }
 
   get #read(): Side {

@@ -99,6 +99,20 @@ describe("scope", () => {
   });
 });
 
+test("a body's error whose cause cannot be read is the scope's, though a task has failed too", async () => {
+  const unreadable = Object.defineProperty(new Error("body"), "cause", {
+    get() {
+      throw new Error("getter");
+    },
+  });
+  const scoped = scope(background(), async (group, ctx) => {
+    group.go(() => Promise.reject(new Error("task")));
+    await ctx.done()?.receive();
+    throw unreadable;
+  });
+  await expect(scoped).rejects.toBe(unreadable);
+});
+
 test("a scope with a limit runs at most that many tasks at once", async () => {
   let running = 0;
   let most = 0;

@@ -188,6 +188,13 @@ describe("which errors", () => {
     expect(await attemptsFor(permanent(down), { retryIf: () => true })).toEqual([1, down]);
     expect(await attemptsFor(retry.permanent(permanent(down)))).toEqual([1, down]);
     expect(await attemptsFor(permanent("gone"))).toEqual([1, "gone"]);
+    const textless = Object.create(null);
+    const throwing = Object.defineProperty(new Error("x"), "message", {
+      get() {
+        throw new Error("not now");
+      },
+    });
+    for (const thrown of [textless, throwing]) expect((await attemptsFor(permanent(thrown)))[1]).toBe(thrown);
   });
 
   test("a permanent error outside of a retry is an Error that says the same", () => {
@@ -195,6 +202,7 @@ describe("which errors", () => {
     expect(error).toBeInstanceOf(Error);
     expect([error.name, error.message, error.cause]).toEqual(["PermanentError", "down", down]);
     expect(permanent(7).message).toBe("7");
+    expect(permanent(Object.create(null)).message).toBe("an object (no constructor)");
     expect(error.stack).toBe("PermanentError: down");
   });
 

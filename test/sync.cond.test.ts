@@ -281,6 +281,28 @@ test("wait without the lock rejects with Go's text, and nobody waits", async () 
   mu.unlock();
 });
 
+test("a Cond calls the methods of a locker that has its own, though it is derived from a Mutex", async () => {
+  const calls: string[] = [];
+  class Loud extends Mutex {
+    override async lock(): Promise<void> {
+      calls.push("lock");
+      await super.lock();
+    }
+    override unlock(): void {
+      calls.push("unlock");
+      super.unlock();
+    }
+  }
+  const loud = new Loud();
+  const cond = new Cond(loud);
+  await loud.lock();
+  const waiting = cond.wait();
+  cond.signal();
+  await waiting;
+  loud.unlock();
+  expect(calls).toEqual(["lock", "unlock", "lock", "unlock"]);
+});
+
 test("a Cond of an RLocker gives back no guard's lock: its wait rejects at once", async () => {
   const rw = new RWMutex();
   const cond = new Cond(rw.rLocker());
