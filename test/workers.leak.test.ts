@@ -24,6 +24,22 @@ afterEach(() => track("full"));
 describe.each(["full", "counters"] as const)("tracking %s, it is counted", (level) => {
   beforeEach(() => track(level));
 
+  test("a caller that was answered by its cancel is not counted again when its task fails", async () => {
+    const pool = new Workers(1, { panicHandler: () => {} });
+    const [ctx, cancel] = withCancel(bg);
+    const end = gate();
+    const submitted = watch(
+      pool.submit(() => end.promise.then(() => Promise.reject(new Error("late"))), { cancel: ctx }),
+    );
+    await turn();
+    cancel();
+    await turn();
+    expect([submitted.state, pool.running()]).toEqual(["rejected", 1]);
+    end.open();
+    await pool.idle();
+    expect(aliveSince(before)).toEqual({});
+  });
+
   test("what runs, what waits for a slot or an answer, for the end, and for the release", async () => {
     const pool = new Workers(2);
     const { signal } = new AbortController();
