@@ -251,7 +251,8 @@ export class SafeCaller {
    * Calls as the host's `fetch` does, within the limits. Resolves to the host's own Response when the headers of the
    * answer have come, whatever its status. The call, with its deadline and its slot, goes on until the body has ended:
    * read, failed or cancelled; one of a clone too. An answer without a body (to a HEAD, or with status 204 or 304, or a
-   * `Content-Length` of 0) ends it at once. It is a function of its own: pass it on as it is.
+   * `Content-Length` of 0) ends it at once. It is a function of its own: pass it on as it is. It sends its arguments as
+   * they are at the call, even if it waits or is tried again.
    *
    * Before it is sent, a call waits while `perHost` requests to its host run, in the order of the calls. With `retry`,
    * it is sent again after an answer with one of the `statuses` and after a network error: if it is idempotent, or was

@@ -2,12 +2,13 @@
 import type { SafeInit } from "../../http.ts";
 import { show } from "../data/args.ts";
 import type { Cancel } from "../wait/source.ts";
+import { copyOfBody, copyOfHeaders } from "./copies.ts";
 
 // Those that do nothing, and those that may be done twice (RFC 9110, section 9.2).
 const SAFE = ["GET", "HEAD", "OPTIONS", "TRACE"];
 const IDEMPOTENT = [...SAFE, "PUT", "DELETE"];
 
-/** The arguments of `fetch`, for one or more attempts. */
+/** The arguments of `fetch` as they were at the call, for one or more attempts. */
 export class Outgoing {
   readonly url: URL;
   readonly method: string;
@@ -32,8 +33,13 @@ export class Outgoing {
   constructor(given: string | URL | Request, own: SafeInit) {
     const { ctx, timeout, idempotent, weight, ...init } = own;
     const request = isRequest(given) ? given : undefined;
-    this.url = new URL(request?.url ?? (given as string | URL), base());
-    this.input = given;
+    this.input = request ?? String(given);
+    this.url = new URL(request?.url ?? (this.input as string), base());
+    this.isReplayable = !isStream(init.body);
+    // Those of a Request may change too; it has its body for itself.
+    const headers = init.headers === undefined ? request?.headers : init.headers;
+    if (headers !== undefined && headers !== null) init.headers = copyOfHeaders(headers);
+    if (this.isReplayable && init.body !== undefined && init.body !== null) init.body = copyOfBody(init.body);
     this.init = init;
     this.method = (init.method ?? request?.method ?? "GET").toUpperCase();
     if (idempotent !== undefined && typeof idempotent !== "boolean") {
@@ -41,7 +47,6 @@ export class Outgoing {
     }
     this.isIdempotent = idempotent ?? IDEMPOTENT.includes(this.method);
     this.isSafe = SAFE.includes(this.method) && idempotent !== false;
-    this.isReplayable = !isStream(init.body);
     this.followsRedirects = (init.redirect ?? request?.redirect ?? "follow") === "follow";
   }
 
