@@ -83,8 +83,8 @@ registerOuter(() => [SafeCaller.prototype.close]);
 /**
  * When the breaker of a host opens, and when it closes again: as in `gopark/breaker`, but that calls which find it
  * half-open, with no place for a further probe, wait in the queue for what the probe finds. What counts as a failure is
- * fixed: time-outs, network errors and answers of 500 and more. Cancelled and refused calls are not counted. What
- * `readyToTrip` throws is a warning of the process.
+ * fixed: time-outs, network errors and answers of 500 and more. Cancelled and refused calls are not counted, nor those
+ * whose own body, a stream, has failed. What `readyToTrip` throws is a warning of the process.
  */
 export type BreakerOptions = Omit<Settings, "name" | "isSuccessful" | "isExcluded">;
 
@@ -263,7 +263,7 @@ export class SafeCaller {
    * Rejects, and so do the methods of the Response that read its body, with
    * - {@link CallTimeoutError}, if the call has not ended by its deadline, or by that of `ctx` or `signal`;
    * - {@link CallCanceledError}, if `ctx` or `signal` ends, even before the call, or {@link close} ends its waiting;
-   * - {@link NetworkError}, if the network fails, or what comes is not HTTP.
+   * - {@link NetworkError}, if the network fails, or what comes is not HTTP, or the stream that it sends fails.
    *
    * Rejects, with nothing sent by this attempt, with
    * - {@link QueueFullError}, at once, if its first attempt would have to wait and `queue` calls for its host do;

@@ -81,7 +81,8 @@ type Builtin =
   | "node:fs"
   | "node:http"
   | "node:inspector/promises"
-  | "node:os";
+  | "node:os"
+  | "node:stream";
 
 /** A module of Node, Bun or Deno; undefined where there is none. (A static `import` would be an error there.) */
 export function builtin<M>(name: Builtin): Partial<M> | undefined {

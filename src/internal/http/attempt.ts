@@ -22,6 +22,7 @@ import { type Host, NOT_COUNTED } from "./hosts.ts";
 import { failureOf, isMistake } from "./network.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { type Sending, whileObserved } from "./phases.ts";
+import type { Upload } from "./upload.ts";
 
 /** How an attempt is sent. */
 export interface Transport {
@@ -58,6 +59,7 @@ export class Attempt implements Dependent, BodyOwner {
 
   private sending: Sending | undefined = undefined;
   private followsRedirects = true;
+  private upload: Upload | undefined = undefined;
   private body: Body | undefined = undefined;
 
   constructor(call: Call, host: Host, slot: Slot, counted: BreakerRequest | undefined) {
@@ -86,6 +88,7 @@ export class Attempt implements Dependent, BodyOwner {
       let answer: unknown;
       try {
         const [input, init] = outgoing.next(this.controller.signal, isLast);
+        this.upload = outgoing.upload;
         const send = () => transport.callFetch(input, init);
         answer = transport.phases ? this.observed(send) : send();
       } catch (error) {
@@ -130,7 +133,7 @@ export class Attempt implements Dependent, BodyOwner {
     const isOfCaller = isMistake(error) || outgoing.refuses(error);
     const shown = isOfCaller ? error : this.networkError(error); // While it is sent: the error says how far it was.
     this.isFetching = false;
-    this.end(isOfCaller ? NOT_COUNTED : shown);
+    this.end(isOfCaller || this.upload?.hasFailed(error) === true ? NOT_COUNTED : shown);
     this.settle?.reject(shown);
   }
 
@@ -217,7 +220,7 @@ export class Attempt implements Dependent, BodyOwner {
         undefined,
       );
     } else {
-      this.end(end === "failed" ? end : undefined);
+      this.end(end !== "failed" ? undefined : this.upload?.hasFailed() === true ? NOT_COUNTED : end);
     }
     this.call.finish();
   }

@@ -136,7 +136,10 @@ export class RateLimitedError extends RefusedError {
   }
 }
 
-/** The network has failed, or what came was not HTTP. `cause` is what `fetch` rejected with. */
+/**
+ * The network has failed, or what came was not HTTP; or the stream that was sent has failed. `cause` is what `fetch`
+ * rejected with.
+ */
 export class NetworkError extends CallError {
   static {
     brand(this, "NetworkError");

@@ -17,6 +17,15 @@ const NOT_CONNECTED = ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "UND_ERR_CONNEC
 // A certificate that the client has refused: only the handshake does that.
 const CERTIFICATE = /^(CERT_|DEPTH_ZERO_|ERR_TLS_CERT_|SELF_SIGNED_|UNABLE_TO_)/;
 
+// What undici says of arguments that it does not take: a header, say, or a length that is not that of the body.
+const OF_ARGUMENTS = [
+  "UND_ERR_INVALID_ARG",
+  "UND_ERR_INVALID_RETURN_VALUE",
+  "UND_ERR_NOT_SUPPORTED",
+  "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH",
+  "ERR_INVALID_URL",
+];
+
 // How deep to look for a code.
 const MOST_CAUSES = 8;
 
@@ -43,6 +52,16 @@ export function failureOf(error: unknown): Failure {
   }
 }
 
+/** Whether `cause` is the error, or one of its causes. Throws what a foreign error does when it is looked at. */
+export function isCausedBy(error: unknown, cause: unknown): boolean {
+  let e = error as SystemError | null | undefined;
+  for (let i = 0; i < MOST_CAUSES && typeof e === "object" && e !== null; i++) {
+    if (e === cause) return true;
+    e = e.cause as typeof e;
+  }
+  return false;
+}
+
 function isBeforeSending(error: SystemError, code: string): boolean {
   if (NOT_CONNECTED.includes(code) || CERTIFICATE.test(code)) return true;
   // Node tries the addresses of a host one after the other: an AggregateError of all failures.
@@ -53,6 +72,11 @@ function isBeforeSending(error: SystemError, code: string): boolean {
 /** Whether the system call that failed is one of those that come before any byte is sent. */
 function isOfConnecting(error: SystemError | null | undefined): boolean {
   return error?.syscall === "connect" || error?.syscall === "getaddrinfo";
+}
+
+/** Whether it is undici's error for an argument. Throws what a foreign error does when it is looked at. */
+export function isOfArguments(error: unknown): boolean {
+  return OF_ARGUMENTS.includes((error as SystemError | null | undefined)?.code as string);
 }
 
 // What engines say in a TypeError of code that takes a value for what it is not. `fetch` never says so.

@@ -3,6 +3,8 @@ import type { SafeInit } from "../../http.ts";
 import { show } from "../data/args.ts";
 import type { Cancel } from "../wait/source.ts";
 import { copyOfBody, copyOfHeaders } from "./copies.ts";
+import { isOfArguments } from "./network.ts";
+import { isStream, isUsed, Upload } from "./upload.ts";
 
 // Those that do nothing, and those that may be done twice (RFC 9110, section 9.2).
 const SAFE = ["GET", "HEAD", "OPTIONS", "TRACE"];
@@ -29,6 +31,12 @@ export class Outgoing {
   private input: string | URL | Request;
   private readonly init: RequestInit;
 
+  /** The body of the newest attempt, if it is a stream. */
+  upload: Upload | undefined = undefined;
+
+  // Whether the body of the newest attempt had been used before.
+  private isBodyUsed = false;
+
   /** Throws TypeError for an invalid URL, and for an `idempotent` that is no boolean. */
   constructor(given: string | URL | Request, own: SafeInit) {
     const { ctx, timeout, idempotent, weight, ...init } = own;
@@ -50,24 +58,36 @@ export class Outgoing {
     this.followsRedirects = (init.redirect ?? request?.redirect ?? "follow") === "follow";
   }
 
-  /** The arguments of an attempt. `isLast`: there will be no other. */
+  /** The arguments of an attempt. `isLast`: there will be no other. Throws the host's TypeError for a used Request. */
   next(signal: AbortSignal, isLast: boolean): [input: string | URL | Request, init: RequestInit] {
-    const { input } = this;
-    if (isRequest(input) && !isLast) this.input = input.clone();
-    return [input, { ...this.init, signal }];
+    const { input, init } = this;
+    const request = isRequest(input) ? input : undefined;
+    const given = init.body ?? undefined;
+    this.isBodyUsed = given === undefined ? request?.bodyUsed === true || isUsed(request?.body) : isUsed(given);
+    if (request !== undefined && !isLast) this.input = request.clone();
+    const body = given ?? request?.body; // After the clone, which has given the Request another.
+    this.upload = isStream(body) && !this.isBodyUsed ? new Upload(body) : undefined;
+    if (given === undefined || this.upload === undefined) return [input, { ...init, signal }];
+    return [input, { ...init, body: this.upload.body as never, signal }];
   }
 
   /**
-   * Whether an error that `fetch` rejected with is about its arguments, such as a GET with a body, or a URL that it
-   * takes nothing from. Where nothing else says so, a Request of the same arguments fails too.
+   * Whether an error that `fetch` rejected with is about its arguments, such as a GET with a body, a body that has been
+   * used, or a URL that it takes nothing from. Where nothing else says so, a Request of the same arguments fails too.
    */
   refuses(error: unknown): boolean {
     try {
       // Inside: a foreign error may throw when it is looked at.
       if (!(error instanceof TypeError)) return false;
-      if (error.cause !== undefined) return isOfUrl(error.cause);
+      if (error.cause !== undefined) return isOfUrl(error.cause) || isOfArguments(error.cause);
       const { input, init } = this;
-      const body = init.body === undefined || init.body === null ? null : "";
+      if (this.isBodyUsed) return true;
+      // Another stream: the one that was sent is used by now.
+      const body = isStream(init.body)
+        ? new ReadableStream()
+        : init.body === undefined || init.body === null
+          ? null
+          : "";
       new Request(isRequest(input) ? input.url : input, { ...init, body });
       return false;
     } catch (thrown) {
@@ -106,10 +126,4 @@ function isOfUrl(cause: unknown): boolean {
 /** What a relative URL is resolved against, on a page. */
 function base(): string | undefined {
   return (globalThis as { location?: { href?: string } }).location?.href;
-}
-
-function isStream(body: unknown): boolean {
-  if (typeof body !== "object" || body === null) return false;
-  const { getReader, pipe, [Symbol.asyncIterator]: iterate } = body as Record<PropertyKey, unknown>;
-  return [getReader, pipe, iterate].some((method) => typeof method === "function");
 }
