@@ -65,6 +65,8 @@ describe.each(Object.entries(kinds))("%s", (_, make) => {
   test.each([
     ["an Error", () => new Error("broken off")],
     ["an AbortError", () => new DOMException("aborted", "AbortError")],
+    // As of the database that it reads from.
+    ["an error of connecting", () => Object.assign(new Error("refused"), { code: "ECONNREFUSED", syscall: "connect" })],
   ])("that fails with %s: the server is not to blame, and may have seen the request", async (_, fail) => {
     for (const phases of [false, true]) {
       await using server = await serve((req) => void req.on("error", () => {}).resume());

@@ -236,7 +236,8 @@ export class Attempt implements Dependent, BodyOwner {
   private networkError(error: unknown): NetworkError {
     const { code, text, beforeSending } = failureOf(error);
     let { phase, sent } = this.progress();
-    if (phase !== "body" && beforeSending) {
+    // What the request's own body has failed with may look the same.
+    if (phase !== "body" && beforeSending && this.upload?.hasFailed(error) !== true) {
       phase = "connect";
       // It may be the connection of a redirect, to which the first server has sent us: then that one has seen it.
       if (!this.followsRedirects && this.sending?.hasSent !== true) sent = "no";
