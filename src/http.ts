@@ -302,7 +302,8 @@ export type DispatchLike = (options: never, handler: never) => boolean;
 /**
  * The same limits for what is sent by undici's dispatchers, of undici 6, 7 and 8: `agent.compose(interceptor())`. All
  * dispatchers that are composed with what one call returns share its limits. The request counts, and its deadline runs,
- * until undici has ended it.
+ * until undici has ended it. Requests of a `Client` or a `Pool` name no origin: those of each that is composed are
+ * counted under a host of its own, `client-1.invalid`, `client-2.invalid` and so on, and the option `key` gets that URL.
  *
  * Its handler gets the errors that {@link SafeCaller.fetch} rejects with, or the reason with which it aborts; `fetch`
  * over such a dispatcher rejects with them as the `cause` of its TypeError. There are no retries and no hedges: undici

@@ -352,7 +352,7 @@ test("the controller of the new style pauses and shows headers as undici's does"
   expect(held()).toEqual([0, 0]);
 });
 
-test("hosts by the origin; a client's own requests name none; all dispatchers of one interceptor share the limits", async () => {
+test("hosts by the origin, and each client that names none; all of one interceptor share the limits", async () => {
   const limits = interceptor({ perHost: 1, queue: 0 });
   const arrived: Dispatched[] = [];
   const errors: unknown[] = [];
@@ -362,19 +362,63 @@ test("hosts by the origin; a client's own requests name none; all dispatchers of
   };
   const handler = { onConnect() {}, onError: (error: { host: string }) => errors.push(error.host) };
   const [one, two] = [limits(base), limits(base)];
-  for (const origin of ["http://a.example.", new URL("http://a.example"), undefined, undefined]) {
+  for (const origin of ["http://a.example.", new URL("http://a.example"), undefined, undefined, null]) {
     one({ origin, path: "/?x" } as never, handler as never);
     two({ origin, path: "/" } as never, handler as never);
   }
   await turn();
-  expect([arrived.length, errors]).toEqual([
-    2,
-    ["a.example", "a.example", "a.example", ...Array(3).fill("client.invalid")],
-  ]);
+  const [first, second] = ["client-1.invalid", "client-2.invalid"];
+  expect(errors).toEqual(["a.example", "a.example", "a.example", first, second, first, second]);
+  expect(arrived.length).toBe(3);
   for (const request of arrived) request.answer();
-  expect(() => one({ origin: "no url" } as never, handler as never)).toThrow(TypeError);
   expect(() => one({ origin: "http://a.example" } as never, 5 as never)).toThrow(
     new TypeError("interceptor: handler must be an object, got 5"),
   );
   expect(held()).toEqual([0, 0]);
+});
+
+test("a server that is down closes only its own pool off", async () => {
+  const limits = interceptor({ breaker: { readyToTrip: () => true } });
+  const errors: unknown[] = [];
+  const base = (status: number) => (request: object, handler: object) => {
+    new Dispatched(request, handler as Callbacks, "new").answer(status);
+    return true;
+  };
+  const [down, up] = [limits(base(500)), limits(base(200))];
+  const handler = { onRequestStart() {}, onResponseError: (_: unknown, error: Error) => errors.push(error.name) };
+  down({ path: "/" } as never, handler as never);
+  await turn();
+  up({ path: "/" } as never, handler as never);
+  await turn();
+  expect(errors).toEqual([]);
+  down({ path: "/" } as never, handler as never);
+  await turn();
+  expect(errors).toEqual(["BreakerOpenError"]);
+});
+
+test.each([
+  ["//victim.example/x?y=1", "http://a.example//victim.example/x?y=1"],
+  ["//", "http://a.example//"],
+  ["//[/", "http://a.example//[/"],
+  ["/a?b?c=//d", "http://a.example/a?b?c=//d"],
+  ["*", "http://a.example/*"],
+  ["http://victim.example/x", "http://a.example/http://victim.example/x"],
+  ["b.example:443", "http://a.example/b.example:443"],
+  ["", "http://a.example/"],
+])("the path %s is one of the host that it is sent to", async (path, wanted) => {
+  const seen: string[] = [];
+  const { arrived, send } = made("new", { key: (url) => String(seen.push(url.href)) });
+  send({ origin: "http://a.example", path });
+  await turn();
+  expect([seen, arrived.map(({ options }) => options)]).toEqual([[wanted], [{ origin: "http://a.example", path }]]);
+  arrived[0]?.answer();
+});
+
+test.each(["no url", "localhost:80", ""])("the origin %o is undici's to refuse", async (origin) => {
+  const seen: string[] = [];
+  const { arrived, send } = made("new", { key: (url) => String(seen.push(url.href)) });
+  send({ origin, path: "/" });
+  await turn();
+  expect([seen, arrived.length]).toEqual([["http://client-1.invalid/"], 1]);
+  arrived[0]?.answer();
 });

@@ -56,22 +56,39 @@ interface DispatchOptions {
   readonly method?: string;
 }
 
-/** Where a request goes. A client or a pool has one origin, which its requests do not name. */
-function urlOf({ origin = "http://client.invalid", path = "/" }: DispatchOptions): URL {
-  return new URL(path, origin);
+/**
+ * What a request is counted under. A client or a pool has one origin, which its requests do not name: `own` stands for
+ * it. The path goes as it is, and cannot change the host: `//b` is a path, and so are `*` and `http://b/`.
+ */
+function urlOf({ origin, path = "/" }: DispatchOptions, own: string): URL {
+  let url = new URL(own);
+  try {
+    const given = new URL(origin ?? own);
+    if (given.host !== "") url = given;
+  } catch {
+    // Undici refuses it, or has an origin of its own and does not look at it.
+  }
+  const [pathname = "", ...search] = String(path).split("?");
+  url.pathname = pathname;
+  url.search = search.join("?");
+  return url;
 }
 
 /** What `interceptor` returns. */
 export function interceptorOf(options: InterceptorOptions | undefined): (dispatch: Dispatch) => Dispatch {
   const policy = new LimitPolicy(optionsOf(options, "interceptor: options"), "interceptor");
   const gate = new Gate(policy);
-  return (dispatch) => (request, handler) => {
-    if (!isObject(handler)) throw new TypeError(`interceptor: handler must be an object, got ${show(handler)}`);
-    const url = urlOf(request);
-    const call = { method: request.method ?? "GET", url };
-    const exchange = new Exchange(handler as Handler, gate.hosts.at(url), call, policy.timeout);
-    void exchange.run(gate, (inner) => dispatch(request, inner));
-    return true;
+  let composed = 0;
+  return (dispatch) => {
+    const own = `http://client-${++composed}.invalid`;
+    return (request, handler) => {
+      if (!isObject(handler)) throw new TypeError(`interceptor: handler must be an object, got ${show(handler)}`);
+      const url = urlOf(request, own);
+      const call = { method: request.method ?? "GET", url };
+      const exchange = new Exchange(handler as Handler, gate.hosts.at(url), call, policy.timeout);
+      void exchange.run(gate, (inner) => dispatch(request, inner));
+      return true;
+    };
   };
 }
 
