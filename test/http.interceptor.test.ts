@@ -1,9 +1,11 @@
 /** The interceptor, over a dispatcher that the test answers by hand; handlers of both of undici's styles. */
+import { Readable } from "node:stream";
 import {
   BreakerOpenError,
   CallTimeoutError,
   type InterceptorOptions,
   interceptor,
+  NetworkError,
   QueueFullError,
   QueueTimeoutError,
 } from "gopark/http";
@@ -11,6 +13,7 @@ import { beforeEach, describe, expect, test, vi } from "vitest";
 import { counters } from "../src/leak.ts";
 import { collectReported } from "./support/reported.ts";
 import { turn } from "./support/turn.ts";
+import { errorOf } from "./support/upstream.ts";
 
 type Style = "old" | "new";
 type Callbacks = Record<string, (...args: unknown[]) => unknown>;
@@ -122,7 +125,7 @@ function made(style: Style, options: InterceptorOptions = {}) {
       controller: () => given,
     };
   };
-  return { arrived, send };
+  return { arrived, send, dispatch };
 }
 
 beforeEach(() => {
@@ -282,6 +285,121 @@ describe.each(["old", "new"] as const)("a handler of the %s style", (style) => {
       if (!opens) arrived[1]?.answer();
       expect(held()).toEqual([0, 0]);
     }
+  });
+
+  const tripping = { breaker: { readyToTrip: () => true } };
+
+  /** Whether the breaker has opened by what was sent. */
+  async function hasOpened({ send, arrived }: ReturnType<typeof made>): Promise<boolean> {
+    const { length } = arrived;
+    const next = send();
+    await turn();
+    if (arrived.length > length) arrived.at(-1)?.answer();
+    return next.error() instanceof BreakerOpenError;
+  }
+
+  test("gets a failure of the network with its phase, and undici's error as the cause", async () => {
+    for (const [phase, sent] of [
+      ["connect", "no"],
+      ["headers", "maybe"],
+      ["body", "yes"],
+    ] as const) {
+      const its = made(style, tripping);
+      const one = its.send();
+      await turn();
+      if (phase !== "connect") its.arrived[0]?.start();
+      if (phase === "body") its.arrived[0]?.headers();
+      const cause = Object.assign(new Error("no"), { code: "ECONNRESET" });
+      its.arrived[0]?.fail(cause);
+      expect(one.error()).toBeInstanceOf(NetworkError);
+      expect(one.error()).toMatchObject({ phase, sent, cause, code: "ECONNRESET", host: "stock.example" });
+      expect(await hasOpened(its)).toBe(true);
+      expect(held()).toEqual([0, 0]);
+    }
+  });
+
+  test.each([
+    ["an argument", { code: "UND_ERR_INVALID_ARG" }, false],
+    ["a value that it was returned", { code: "UND_ERR_INVALID_RETURN_VALUE" }, false],
+    ["a client that is closed", { code: "UND_ERR_DESTROYED" }, false],
+    ["an answer that is an error of another interceptor", { code: "UND_ERR_RESPONSE", statusCode: 404 }, false],
+    ["a failure of the server that is such an error", { code: "UND_ERR_RESPONSE", statusCode: 500 }, true],
+  ])("gets undici's error for %s as it is", async (_, fields, opens) => {
+    const its = made(style, tripping);
+    const one = its.send();
+    await turn();
+    const error = Object.assign(new Error("of undici"), fields);
+    its.arrived[0]?.fail(error);
+    expect(one.error()).toBe(error);
+    expect(await hasOpened(its)).toBe(opens);
+  });
+
+  test("gets what it has thrown itself as it is, and that is no failure of the server", async () => {
+    const its = made(style, tripping);
+    const oops = new Error("oops");
+    const errors: unknown[] = [];
+    const throwing = (): never => {
+      throw oops;
+    };
+    const onEnd = (error: unknown) => errors.push(error);
+    for (const part of ["headers", "data"] as const) {
+      const handler =
+        style === "old"
+          ? { onConnect() {}, [part === "headers" ? "onHeaders" : "onData"]: throwing, onError: onEnd }
+          : {
+              onRequestStart() {},
+              [part === "headers" ? "onResponseStart" : "onResponseData"]: throwing,
+              onResponseError: (_: unknown, error: unknown) => onEnd(error),
+            };
+      its.dispatch({ origin: "http://stock.example", path: "/" } as never, handler as never);
+      await turn();
+      const request = its.arrived.at(-1);
+      request?.start();
+      if (part === "data") request?.headers();
+      expect(() => request?.[part]()).toThrow(oops);
+      request?.fail(oops); // As undici does then.
+    }
+    expect(errors).toEqual([oops, oops]);
+    expect([await hasOpened(its), held()]).toEqual([false, [0, 0]]);
+  });
+
+  test("whose own body fails: the server is not to blame", async () => {
+    const oops = new Error("broken off");
+    const bodies = [
+      async function* () {
+        yield "part";
+        throw oops;
+      },
+      () => new ReadableStream({ start: (controller) => controller.error(oops) }),
+      () => new Readable({ read() {} }).on("error", () => {}).destroy(oops),
+    ];
+    for (const body of bodies) {
+      const its = made(style, tripping);
+      const one = its.send({ origin: "http://stock.example", path: "/", method: "PUT", body: body() });
+      await turn();
+      its.arrived[0]?.start();
+      const { body: sent } = (its.arrived[0] as Dispatched).options as { body: AsyncIterable<unknown> };
+      const error = await errorOf(
+        (async () => {
+          for await (const _ of sent);
+        })(),
+      );
+      its.arrived[0]?.fail(error);
+      expect(one.error()).toMatchObject({ name: "NetworkError", cause: oops, sent: "maybe" });
+      expect(await hasOpened(its)).toBe(false);
+    }
+  });
+
+  test("whose body undici has destroyed with an error of the network: the server is to blame", async () => {
+    const its = made(style, tripping);
+    const body = new Readable({ read() {} }).on("error", () => {});
+    its.send({ origin: "http://stock.example", path: "/", method: "PUT", body });
+    await turn();
+    its.arrived[0]?.start();
+    const error = Object.assign(new Error("reset"), { code: "ECONNRESET", syscall: "read" });
+    body.destroy(error);
+    its.arrived[0]?.fail(error);
+    expect(await hasOpened(its)).toBe(true);
   });
 
   test("an upgrade ends what the request holds", async () => {

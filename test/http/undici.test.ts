@@ -251,6 +251,66 @@ describe.each(versions)("%s", (_, undici) => {
     expect([counters().context, counters()["semaphore unit"]]).toEqual([0, 0]);
   });
 
+  test("interceptor: a refused connection is a NetworkError, which undici's own retries outside of it understand", async () => {
+    const closed = await serve(misbehave);
+    await closed[Symbol.asyncDispose]();
+    await withAgent(async (_fetch, agent) => {
+      let times = 0;
+      const limited = agent.compose(
+        (dispatch) => (options, handler) => {
+          times++;
+          return dispatch(options, handler);
+        },
+        interceptor(),
+        undici.interceptors.retry({ maxRetries: 2, minTimeout: 1, timeoutFactor: 1 }),
+      );
+      const error = await errorOf(undici.request(closed.base, { dispatcher: limited } as never));
+      expect(error).toBeInstanceOf(NetworkError);
+      expect(error).toMatchObject({ code: "ECONNREFUSED", phase: "connect", sent: "no" });
+      expect(error.cause).toMatchObject({ code: "ECONNREFUSED" });
+      expect(times).toBe(3);
+    });
+  });
+
+  test("interceptor: what is no failure of the server leaves the breaker closed", async () => {
+    await withAgent(async (_fetch, agent) => {
+      const limited = agent.compose(interceptor({ breaker: { readyToTrip: () => true } }));
+      const call = (path: string, options: object = {}) =>
+        undici.request(at(path), { dispatcher: limited, ...options } as never).then(({ body }) => body.text());
+      const badHeader = await errorOf(call("/json", { headers: { "a b": "c" } }));
+      expect(badHeader).toMatchObject({ name: "InvalidArgumentError", code: "UND_ERR_INVALID_ARG" });
+      const { Readable } = process.getBuiltinModule("node:stream");
+      const oops = new Error("broken off");
+      const factory = () => {
+        throw oops;
+      };
+      const options = { dispatcher: limited, method: "GET" };
+      expect(await errorOf(undici.stream(at("/json"), options as never, factory))).toBe(oops);
+      expect((await errorOf(undici.stream(at("/json"), options as never, () => 5 as never))).name).toBe(
+        "InvalidReturnValueError",
+      );
+      const generator = async function* () {
+        yield "part";
+        throw oops;
+      };
+      const error = await errorOf(call("/hang", { method: "PUT", body: generator() }));
+      expect(error).toMatchObject({ name: "NetworkError", cause: oops });
+      let n = 0;
+      const read = function (this: InstanceType<typeof Readable>): void {
+        if (n++ === 0) this.push("part");
+        else this.destroy(oops);
+      };
+      await errorOf(call("/hang", { method: "PUT", body: new Readable({ read }) }));
+      expect(await call("/json")).toBe('{"ok":true}');
+      // An upload that the server breaks off.
+      const resets = new Readable({ read() {} });
+      resets.push("part");
+      await errorOf(call("/reset", { method: "PUT", body: resets }));
+      expect((await errorOf(call("/json"))).name).toBe("BreakerOpenError");
+      expect([counters().context, counters()["semaphore unit"]]).toEqual([0, 0]);
+    });
+  });
+
   test("interceptor: an upgrade", async () => {
     await using upgrading = await serveRaw((socket) => {
       socket.on("data", () =>

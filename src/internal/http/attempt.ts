@@ -16,10 +16,10 @@ import type { Dependent } from "../wait/source.ts";
 import { type Phase as EndPhase, PHASE_ABORT } from "../wait/waitable.ts";
 import { Body, type BodyEnd, type BodyOwner, discard, isWatchable } from "./body.ts";
 import type { Call } from "./call.ts";
-import { AbandonedBodyError, type CallError, NetworkError, type Phase, type Sent } from "./errors.ts";
+import { AbandonedBodyError, type CallError, type NetworkError, type Phase, type Sent } from "./errors.ts";
 import type { Slot } from "./gate.ts";
 import { type Host, NOT_COUNTED } from "./hosts.ts";
-import { failureOf, isMistake } from "./network.ts";
+import { failureOf, isMistake, networkError } from "./network.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { type Sending, whileObserved } from "./phases.ts";
 import type { Upload } from "./upload.ts";
@@ -234,16 +234,15 @@ export class Attempt implements Dependent, BodyOwner {
   }
 
   private networkError(error: unknown): NetworkError {
-    const { code, text, beforeSending } = failureOf(error);
+    const failure = failureOf(error);
     let { phase, sent } = this.progress();
     // What the request's own body has failed with may look the same.
-    if (phase !== "body" && beforeSending && this.upload?.hasFailed(error) !== true) {
+    if (phase !== "body" && failure.beforeSending && this.upload?.hasFailed(error) !== true) {
       phase = "connect";
       // It may be the connection of a redirect, to which the first server has sent us: then that one has seen it.
       if (!this.followsRedirects && this.sending?.hasSent !== true) sent = "no";
     }
-    const message = `call to ${this.call.host} failed in phase ${phase}: ${text}`;
-    return this.call.error(phase, sent, (details) => new NetworkError(message, details, code), error);
+    return networkError(this.call, phase, sent, failure, error);
   }
 
   /** Tells the breaker how the request ended, once: undefined for a success. */

@@ -14,11 +14,14 @@ import { guarded, reaction } from "../host/async.ts";
 import type { Ending } from "../wait/endings.ts";
 import { sourceOf } from "../wait/foreign.ts";
 import type { Dependent } from "../wait/source.ts";
-import { PHASE_ABORT, type Phase } from "../wait/waitable.ts";
+import { type Phase as EndPhase, PHASE_ABORT } from "../wait/waitable.ts";
 import { Call } from "./call.ts";
+import type { Phase, Sent } from "./errors.ts";
 import { type Entry, Gate } from "./gate.ts";
 import { type Host, NOT_COUNTED } from "./hosts.ts";
+import { failureOf, isOfConnection, isOfProgram, networkError } from "./network.ts";
 import { LimitPolicy } from "./options.ts";
+import { isStream, Upload } from "./upload.ts";
 
 /** Undici's controller of a request that has started. */
 interface Controller {
@@ -54,6 +57,7 @@ interface DispatchOptions {
   readonly origin?: string | URL;
   readonly path?: string;
   readonly method?: string;
+  readonly body?: unknown;
 }
 
 /**
@@ -85,8 +89,10 @@ export function interceptorOf(options: InterceptorOptions | undefined): (dispatc
       if (!isObject(handler)) throw new TypeError(`interceptor: handler must be an object, got ${show(handler)}`);
       const url = urlOf(request, own);
       const call = { method: request.method ?? "GET", url };
-      const exchange = new Exchange(handler as Handler, gate.hosts.at(url), call, policy.timeout);
-      void exchange.run(gate, (inner) => dispatch(request, inner));
+      const upload = isStream(request.body) ? new Upload(request.body) : undefined;
+      const sent = upload === undefined || upload.body === request.body ? request : { ...request, body: upload.body };
+      const exchange = new Exchange(handler as Handler, gate.hosts.at(url), call, policy.timeout, upload);
+      void exchange.run(gate, (inner) => dispatch(sent, inner));
       return true;
     };
   };
@@ -160,6 +166,7 @@ class Exchange implements Dependent {
 
   private readonly host: Host;
   private readonly call: Call;
+  private readonly upload: Upload | undefined;
 
   // From the gate to the end of the request in undici.
   private entry: Entry | undefined = undefined;
@@ -168,10 +175,14 @@ class Exchange implements Dependent {
   // Whether the handler has been told the end.
   private over = false;
 
-  constructor(handler: Handler, host: Host, request: Call["request"], timeout: number) {
+  // What the handler has thrown: undici ends the request with it.
+  private thrown: { readonly error: unknown } | undefined = undefined;
+
+  constructor(handler: Handler, host: Host, request: Call["request"], timeout: number, upload: Upload | undefined) {
     this.handler = handler;
     this.host = host;
     this.call = new Call(host.key, request, [], timeout);
+    this.upload = upload;
   }
 
   /** Starts the request, and hands it on when it has been let through. Never rejects. */
@@ -192,7 +203,7 @@ class Exchange implements Dependent {
 
   // As what depends on the context of the call: its deadline.
 
-  ended(_: Ending): Phase {
+  ended(_: Ending): EndPhase {
     return PHASE_ABORT;
   }
 
@@ -203,15 +214,14 @@ class Exchange implements Dependent {
 
   private stopByContext(): void {
     if (this.over) return;
-    const error =
-      this.entry === undefined
-        ? this.call.endError("queue", "no")
-        : this.status > 0
-          ? this.call.endError("body", "yes")
-          : this.controller.hasStarted()
-            ? this.call.endError("headers", "maybe")
-            : this.call.endError("connect", "no");
+    const error = this.call.endError(...this.progress());
     this.stop(error, error);
+  }
+
+  private progress(): [Phase, Sent] {
+    if (this.entry === undefined) return ["queue", "no"];
+    if (this.status > 0) return ["body", "yes"];
+    return this.controller.hasStarted() ? ["headers", "maybe"] : ["connect", "no"];
   }
 
   /** Ends the request early; `end` is what the breaker is told. Its slot stays taken until undici has ended it. */
@@ -244,6 +254,48 @@ class Exchange implements Dependent {
     this.call.finish();
   }
 
+  /** Undici has ended the request with an error. */
+  private failed(error: unknown): void {
+    if (this.over) {
+      this.finish(NOT_COUNTED);
+      return;
+    }
+    const [shown, end] = this.judge(error);
+    this.finish(end);
+    this.fail(shown);
+  }
+
+  /** What the handler gets for undici's error, and what the breaker is told. */
+  private judge(error: unknown): [shown: unknown, end: unknown] {
+    const { thrown, controller } = this;
+    if (controller.aborted) return [controller.reason, NOT_COUNTED]; // Undici has heeded it at once.
+    try {
+      if ((thrown !== undefined && thrown.error === error) || isOfProgram(error)) return [error, NOT_COUNTED];
+      const status = statusOf(error);
+      if (status !== undefined) return [error, status >= 500 ? error : undefined];
+    } catch {
+      // A foreign one that throws when it is looked at.
+    }
+    const shown = networkError(this.call, ...this.progress(), failureOf(error), error);
+    return [shown, this.isOfUpload(error) ? NOT_COUNTED : shown];
+  }
+
+  /** Whether the body that was to be sent has failed by itself. Undici destroys that of Node with its own error. */
+  private isOfUpload(error: unknown): boolean {
+    const { upload } = this;
+    return upload?.hasFailed(error) === true && !(upload.isOfNode() && isOfConnection(error));
+  }
+
+  /** Calls the handler. */
+  private passOn<T>(fn: () => T): T {
+    try {
+      return fn();
+    } catch (error) {
+      this.thrown = { error };
+      throw error;
+    }
+  }
+
   private count(end: unknown): void {
     const counted = this.entry?.counted;
     if (this.entry === undefined || counted === undefined) return;
@@ -270,18 +322,15 @@ class Exchange implements Dependent {
       },
       onResponseStart: (_, status, ...rest) => {
         this.answered(status);
-        handler.onResponseStart?.(controller, status, ...rest);
+        this.passOn(() => handler.onResponseStart?.(controller, status, ...rest));
       },
-      onResponseData: (_, chunk) => handler.onResponseData?.(controller, chunk),
+      onResponseData: (_, chunk) => this.passOn(() => handler.onResponseData?.(controller, chunk)),
       onResponseEnd: (_, trailers) => {
         this.finish(undefined);
         this.over = true;
         handler.onResponseEnd?.(controller, trailers);
       },
-      onResponseError: (_, error) => {
-        this.finish(error);
-        this.fail(error);
-      },
+      onResponseError: (_, error) => this.failed(error),
       ...this.both(),
     };
   }
@@ -300,18 +349,15 @@ class Exchange implements Dependent {
       },
       onHeaders: (status, ...rest) => {
         this.answered(status);
-        return handler.onHeaders?.(status, ...rest) ?? true;
+        return this.passOn(() => handler.onHeaders?.(status, ...rest)) ?? true;
       },
-      onData: (chunk) => handler.onData?.(chunk) ?? true,
+      onData: (chunk) => this.passOn(() => handler.onData?.(chunk)) ?? true,
       onComplete: (trailers) => {
         this.finish(undefined);
         this.over = true;
         handler.onComplete?.(trailers);
       },
-      onError: (error) => {
-        this.finish(error);
-        this.fail(error);
-      },
+      onError: (error) => this.failed(error),
       ...this.both(),
     };
   }
@@ -325,4 +371,10 @@ class Exchange implements Dependent {
       onResponseStarted: (...args) => handler.onResponseStarted?.(...args),
     };
   }
+}
+
+/** The status of an answer that another of undici's interceptors has made an error of. */
+function statusOf(error: unknown): number | undefined {
+  const status = (error as { readonly statusCode?: unknown } | null | undefined)?.statusCode;
+  return typeof status === "number" ? status : undefined;
 }

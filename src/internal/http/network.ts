@@ -1,6 +1,8 @@
 /** What a failure of `fetch` says: which code it carries, whether it is one of connecting, or none of the network. */
 
 import { show } from "../data/args.ts";
+import type { Call } from "./call.ts";
+import { NetworkError, type Phase, type Sent } from "./errors.ts";
 
 /** What is known of a failure. */
 export interface Failure {
@@ -25,6 +27,12 @@ const OF_ARGUMENTS = [
   "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH",
   "ERR_INVALID_URL",
 ];
+
+// What undici says where the program has closed or destroyed the dispatcher.
+const OF_CLOSING = ["UND_ERR_CLOSED", "UND_ERR_DESTROYED"];
+
+// What a socket fails in.
+const OF_SOCKETS = ["connect", "getaddrinfo", "read", "write", "shutdown"];
 
 // How deep to look for a code.
 const MOST_CAUSES = 8;
@@ -77,6 +85,23 @@ function isOfConnecting(error: SystemError | null | undefined): boolean {
 /** Whether it is undici's error for an argument. Throws what a foreign error does when it is looked at. */
 export function isOfArguments(error: unknown): boolean {
   return OF_ARGUMENTS.includes((error as SystemError | null | undefined)?.code as string);
+}
+
+/** Whether it is undici's error for what the program has done: for an argument, or a dispatcher that is closed. */
+export function isOfProgram(error: unknown): boolean {
+  return isOfArguments(error) || OF_CLOSING.includes((error as SystemError | null | undefined)?.code as string);
+}
+
+/** Whether it is an error of undici, or of its socket. */
+export function isOfConnection(error: unknown): boolean {
+  const { code, syscall } = (error ?? {}) as SystemError;
+  return (typeof code === "string" && code.startsWith("UND_ERR_")) || OF_SOCKETS.includes(syscall as string);
+}
+
+/** The error of a call that has failed with `cause`, of which `failure` is what is known. */
+export function networkError(call: Call, phase: Phase, sent: Sent, failure: Failure, cause: unknown): NetworkError {
+  const message = `call to ${call.host} failed in phase ${phase}: ${failure.text}`;
+  return call.error(phase, sent, (details) => new NetworkError(message, details, failure.code), cause);
 }
 
 // What engines say in a TypeError of code that takes a value for what it is not. `fetch` never says so.
