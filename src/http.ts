@@ -124,7 +124,8 @@ export interface RetryOptions {
  */
 export interface HedgeOptions {
   /**
-   * After this many milliseconds, and again after as many. 0 or more. A good value is a high percentile of the latency.
+   * After this many milliseconds, and again after as many, also where there was no slot or token for one (if it is more
+   * than 0). 0 or more. A good value is a high percentile of the latency.
    */
   readonly after: number;
   /** How many further requests there may be. A whole number from 1; 1 if left out. */

@@ -588,6 +588,145 @@ describe("a hedge", () => {
     expect(wide.at).toEqual([0, 1000, 1100]);
   });
 
+  test("that finds no slot, or no token of a budget or a rate, is due again after as long", async () => {
+    const { caller, at, upstream } = scripted([() => {}], { retry: false, perHost: 2, hedge: { after: 100, max: 2 } });
+    const other = caller.fetch(URL, { method: "POST" });
+    const call = caller.fetch(URL);
+    await vi.advanceTimersByTimeAsync(250);
+    expect(at).toEqual([0, 0]);
+    upstream.arrived[0]?.answer(null);
+    await other;
+    await vi.advanceTimersByTimeAsync(50);
+    expect(at).toEqual([0, 0, 300]);
+    upstream.last.answer(null);
+    await call;
+    expect([vi.getTimerCount(), counters().context]).toEqual([0, 0]);
+
+    const rated = scripted([() => {}], { retry: false, rate: { limit: 4, burst: 1 }, hedge, timeout: 1000 });
+    await errorOf(settled(rated.caller.fetch(URL)));
+    expect(rated.at).toEqual([0, 300]);
+  });
+
+  test("that is due at once is due once", async () => {
+    const { caller, at } = scripted([() => {}], { retry: false, perHost: 1, hedge: { after: 0 }, timeout: 1000 });
+    const call = errorOf(caller.fetch(URL));
+    await vi.advanceTimersByTimeAsync(1);
+    expect([vi.getTimerCount(), counters().timer]).toEqual([1, 0]); // That of the deadline.
+    await vi.advanceTimersByTimeAsync(999);
+    await call;
+    expect(at).toEqual([0]);
+  });
+
+  /** A limit whose answers a test gives. */
+  function asked<T>() {
+    const answers: { resolve(value: T): void; reject(error: unknown): void }[] = [];
+    const ask = () => new Promise<T>((resolve, reject) => void answers.push({ resolve, reject }));
+    return { answers, ask };
+  }
+
+  test("waits for what a limiter says that has to be asked", async () => {
+    for (const allowed of [true, false, "error"] as const) {
+      const { answers, ask } = asked<boolean>();
+      const budget = { min: 1, ratio: 0 };
+      const { caller, at, upstream } = scripted([() => {}], {
+        retry: false,
+        rate: { allow: ask },
+        hedge: { after: 100, budget },
+      });
+      const call = caller.fetch(URL);
+      answers[0]?.resolve(true);
+      await vi.advanceTimersByTimeAsync(130);
+      expect([at, answers.length]).toEqual([[0], 2]);
+      if (allowed === "error") answers[1]?.reject(new Error("no limiter"));
+      else answers[1]?.resolve(allowed);
+      await turn();
+      expect(at).toEqual(allowed === true ? [0, 130] : [0]);
+      expect(caller.stats().running).toBe(allowed === true ? 2 : 1);
+      // The token of the budget was given back, so there is one for the next turn.
+      await vi.advanceTimersByTimeAsync(100);
+      expect(answers.length).toBe(allowed === true ? 2 : 3);
+      upstream.arrived[0]?.answer(null);
+      await call;
+      expect([caller.stats().running, counters().context, vi.getTimerCount()]).toEqual([0, 0, 0]);
+    }
+  });
+
+  test("waits for permits of one's own", async () => {
+    const { answers, ask } = asked<{ release(): void }>();
+    let released = 0;
+    const permit = { release: () => void released++ };
+    for (const options of [{ concurrency: { permit: ask } }, { perHost: () => ({ permit: ask }) }]) {
+      answers.length = 0;
+      released = 0;
+      const { caller, at, upstream } = scripted([() => {}], { retry: false, hedge, ...options });
+      const call = caller.fetch(URL);
+      await turn();
+      answers[0]?.resolve(permit);
+      await vi.advanceTimersByTimeAsync(150);
+      expect([at, answers.length]).toEqual([[0], 2]);
+      answers[1]?.resolve(permit);
+      await turn();
+      expect(at).toEqual([0, 150]);
+      upstream.last.answer(null);
+      await call;
+      expect([released, caller.stats().running, counters().context]).toEqual([2, 0, 0]);
+    }
+  });
+
+  test("that still waits when the call is over is not sent, and gives back what comes", async () => {
+    for (const how of ["limiter", "permits"] as const) {
+      const { answers, ask } = asked<never>();
+      let released = 0;
+      const permit = { release: () => void released++ };
+      const { caller, at, upstream } = scripted([() => {}], {
+        retry: false,
+        hedge: { after: 100, budget: { min: 1, ratio: 0 } },
+        ...(how === "limiter" ? { rate: { allow: ask } } : { concurrency: { permit: ask } }),
+      });
+      const answer = (n: number) => answers[n]?.resolve((how === "limiter" ? true : permit) as never);
+      for (const first of [0, 2]) {
+        const call = caller.fetch(URL);
+        await turn();
+        answer(first);
+        await vi.advanceTimersByTimeAsync(100);
+        expect(answers.length).toBe(first + 2);
+        upstream.last.answer(null);
+        await call;
+        await turn();
+        expect([caller.stats().running, counters().context, counters()["semaphore unit"]]).toEqual([0, 0, 0]);
+        answer(first + 1);
+        await turn();
+      }
+      expect(at.length).toBe(2);
+      expect(released).toBe(how === "limiter" ? 0 : 4);
+      expect(counters()["semaphore unit"]).toBe(0);
+    }
+  });
+
+  test("that may be sent as the call ends is sent or not, and holds nothing", async () => {
+    let notSent = 0;
+    for (let microtasks = 0; microtasks < 12; microtasks++) {
+      const { answers, ask } = asked<boolean>();
+      const { caller, at, upstream } = scripted([() => {}], {
+        retry: false,
+        rate: { allow: ask },
+        breaker: {},
+        hedge: { after: 100, budget: { min: 1, ratio: 0 } },
+      });
+      const call = caller.fetch(URL);
+      answers[0]?.resolve(true);
+      await vi.advanceTimersByTimeAsync(100);
+      upstream.arrived[0]?.answer(null);
+      for (let i = 0; i < microtasks; i++) await undefined;
+      answers[1]?.resolve(true);
+      await call;
+      await turn();
+      expect([caller.stats().running, counters().context, counters()["semaphore unit"]]).toEqual([0, 0, 0]);
+      if (at.length === 1) notSent++;
+    }
+    expect(notSent).toBeGreaterThan(0);
+  });
+
   test("goes with retries: an attempt of two that fail is tried again", async () => {
     const { caller, upstream, at } = scripted([() => {}, () => {}, ok], { hedge });
     const call = caller.fetch(URL);

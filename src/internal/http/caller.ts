@@ -1,4 +1,6 @@
 /** A call's way: through the gate, out by `fetch`, and again where retries are allowed; with hedges, twice at once. */
+
+import type { Context } from "../../context.ts";
 import type { HostStats, SafeInit, Stats } from "../../http.ts";
 import { retry } from "../../retry.ts";
 import { optionsOf, wholeNumber } from "../data/args.ts";
@@ -9,7 +11,7 @@ import { Attempt, type Transport } from "./attempt.ts";
 import { Call } from "./call.ts";
 import { NetworkError } from "./errors.ts";
 import { type Entry, Gate } from "./gate.ts";
-import { type Begun, hedged } from "./hedge.ts";
+import { hedged } from "./hedge.ts";
 import type { Host } from "./hosts.ts";
 import { type HedgePolicy, type Policy, positive, type RetryPolicy } from "./options.ts";
 import { Outgoing, plainInit, sourcesOf } from "./outgoing.ts";
@@ -164,24 +166,31 @@ export class Caller implements Transport {
         call: job.call,
         policy: hedge,
         isGood: (status) => status < 500 && !this.policy.statuses.has(status),
-        launch: () => this.launch(job, hedge),
+        enter: (ctx) => this.enterAgain(job, hedge, ctx),
+        begin: (another) => {
+          const further = this.begin(job, another);
+          return [further, further.send(job.outgoing, false, this)];
+        },
+        leave: (another) => {
+          hedge.budget.giveBack();
+          this.gate.leave(job.host, another);
+        },
       },
       [attempt, answer],
     );
   }
 
-  /** Begins a further attempt beside another, if there is a slot and a token for it. */
-  private launch(job: Job, { budget }: HedgePolicy): Begun | undefined {
+  /** What an attempt beside another needs, if there is a slot and a token for it. */
+  private async enterAgain(job: Job, { budget }: HedgePolicy, ctx: Context): Promise<Entry | undefined> {
     if (!budget.spend()) return undefined;
     let entry: Entry | undefined;
     try {
-      entry = this.gate.tryEnter(job.host, job.weight);
-    } finally {
-      if (entry === undefined) budget.giveBack();
+      entry = await this.gate.tryEnter(ctx, job.host, job.weight);
+    } catch {
+      // Of a limit that cannot be asked, or that is asked no longer. The call has an attempt, whose end counts.
     }
-    if (entry === undefined) return undefined;
-    const attempt = this.begin(job, entry);
-    return [attempt, attempt.send(job.outgoing, false, this)];
+    if (entry === undefined) budget.giveBack();
+    return entry;
   }
 
   private begin({ call, host }: Job, { slot, counted }: Entry): Attempt {

@@ -23,7 +23,7 @@ import type { Cancel } from "../wait/source.ts";
 import { Waiters } from "../wait/wait.ts";
 import type { Call } from "./call.ts";
 import { BreakerOpenError, type CallError, QueueFullError, QueueTimeoutError, RateLimitedError } from "./errors.ts";
-import { type Host, Hosts, type RateRefusal } from "./hosts.ts";
+import { type Host, Hosts, NOT_COUNTED, type RateRefusal } from "./hosts.ts";
 import type { Permits } from "./limits.ts";
 import type { LimitPolicy } from "./options.ts";
 
@@ -123,20 +123,37 @@ export class Gate {
     this.parked.delete(call);
   }
 
-  /** Lets a request of the call through at once; undefined where it would have to wait, or is refused. */
-  tryEnter(host: Host, n: number): Entry | undefined {
+  /**
+   * Lets a further request of a call through beside another; undefined where it would have to wait for a slot, or is
+   * refused. Limits that are not our own have to be asked: it waits for what they say. Rejects, holding nothing, when
+   * `ctx` ends first, and with what they throw.
+   */
+  async tryEnter(ctx: Context, host: Host, n: number): Promise<Entry | undefined> {
     if (this.closing !== undefined || this.isOpen(host)) return undefined;
-    const slot = this.trySlot(host, n);
-    if (slot === undefined) return undefined;
-    let limited: unknown = true;
+    const ofHost = await tryPermit(host.permits, ctx, n);
+    if (ofHost === undefined) return undefined;
+    let slot: Slot | undefined;
     try {
-      limited = this.hosts.refusal(host);
+      const ofAll = await tryPermit(this.permits, ctx, n);
+      if (ofAll !== undefined) slot = new Slot(this, host, ofHost, ofAll);
     } finally {
-      if (limited !== undefined) slot.release();
+      if (slot === undefined) giveBack(ofHost);
     }
-    // One that has to be asked is too late for a further attempt, and what it answers does not count.
-    if (limited instanceof Promise) limited.catch(() => {});
-    return limited === undefined ? this.begin(host, slot) : undefined;
+    if (slot === undefined) return undefined;
+    let mayGo = false;
+    try {
+      const refusal = await orEnd(Promise.resolve(this.hosts.refusal(host)), ctx, () => ctx.err());
+      mayGo = refusal === undefined && !this.isClosed();
+    } finally {
+      if (!mayGo) slot.release();
+    }
+    return mayGo ? this.begin(host, slot) : undefined;
+  }
+
+  /** Takes back what {@link tryEnter} has given, for a request that is not made. */
+  leave(host: Host, { slot, counted }: Entry): void {
+    if (counted !== undefined) host.count(counted, NOT_COUNTED);
+    slot.release();
   }
 
   /**
@@ -161,7 +178,7 @@ export class Gate {
   ): Promise<Entry> {
     this.park(call);
     try {
-      const limited = asked && (await orEnd(asked, call));
+      const limited = asked && (await orEnd(asked, call.ctx, () => call.endError("queue", "no")));
       if (limited !== undefined) throw rateLimited(call, limited.retryAt);
       for (;;) {
         const slot = this.trySlot(host, n) ?? (await this.waitForSlot(call, host, n));
@@ -258,12 +275,17 @@ export class Gate {
   }
 }
 
-/** Settles as `promise` does, but rejects when the call ends first. */
-function orEnd<T>(promise: Promise<T>, call: Call): Promise<T> {
+/** Settles as `promise` does, but rejects when `ctx` ends first. */
+function orEnd<T>(promise: Promise<T>, ctx: Context, endError: () => unknown): Promise<T> {
   return new Promise((resolve, reject) => {
-    const stop = afterFunc(call.ctx, () => reject(call.endError("queue", "no")));
+    const stop = afterFunc(ctx, () => reject(endError()));
     promise.then(resolve, reject).finally(stop);
   });
+}
+
+/** Takes n units if they are free now; of permits that have to be asked, waits for them. */
+function tryPermit(permits: Permits, ctx: Context, n: number): Permit | undefined | Promise<Permit> {
+  return permits instanceof Weighted ? permits.tryPermit(n) : permitOf(permits, ctx, n);
 }
 
 /**

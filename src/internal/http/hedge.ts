@@ -1,9 +1,10 @@
 /** Hedging: a further attempt is sent while the first goes unanswered, and the first good answer counts. */
+import { type CancelScope, type Context, withCancel } from "../../context.ts";
 import { afterFunc, type FuncTimer } from "../../time.ts";
-import { guarded } from "../host/async.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Call } from "./call.ts";
 import { CallCanceledError, CallError } from "./errors.ts";
+import type { Entry } from "./gate.ts";
 import { NOT_COUNTED } from "./hosts.ts";
 import type { HedgePolicy } from "./options.ts";
 
@@ -16,8 +17,15 @@ export interface Hedging {
   readonly policy: HedgePolicy;
   /** Whether an answer with this status ends the call while other attempts run. */
   isGood(status: number): boolean;
-  /** Begins a further attempt; undefined where there is no slot for one, or the budget has no token. */
-  launch(): Begun | undefined;
+  /**
+   * What a further attempt needs: undefined where there is no slot for one, or the budget or the rate has no token.
+   * Waits for limits that have to be asked, until `ctx` ends. Never rejects.
+   */
+  enter(ctx: Context): Promise<Entry | undefined>;
+  /** Begins a further attempt. */
+  begin(entry: Entry): Begun;
+  /** Gives back what an attempt needs that is not begun. */
+  leave(entry: Entry): void;
 }
 
 /**
@@ -40,6 +48,9 @@ class Race {
   private begun = 0;
   private timer: FuncTimer | undefined = undefined;
 
+  // What a further attempt waits in, from the first that is due. Cancelled with the end of the race.
+  private waiting: CancelScope | undefined = undefined;
+
   // What the call gets if no answer is good.
   private answered: Attempt | undefined = undefined;
   private error: unknown = undefined;
@@ -51,21 +62,34 @@ class Race {
   }
 
   add([attempt, answer]: Begun): void {
-    const { policy } = this.hedging;
     this.running.add(attempt);
     answer.then(
       () => this.onAnswer(attempt),
       (error) => this.onError(attempt, error),
     );
-    if (this.begun++ < policy.max) this.timer = afterFunc(policy.after, () => this.addAnother());
+    this.begun++;
+    this.arm();
   }
 
-  private addAnother(): void {
+  private arm(): void {
+    const { policy } = this.hedging;
+    if (this.begun <= policy.max) this.timer = afterFunc(policy.after, () => void this.addAnother());
+  }
+
+  private async addAnother(): Promise<void> {
+    const { hedging } = this;
     if (this.running.size === 0) return;
-    guarded(() => {
-      const another = this.hedging.launch();
-      if (another !== undefined) this.add(another);
-    });
+    this.waiting ??= withCancel(hedging.call.ctx);
+    const entry = await hedging.enter(this.waiting.ctx);
+    const isOver = this.running.size === 0;
+    if (entry === undefined) {
+      // After no time at all it would ask again and again.
+      if (!isOver && hedging.policy.after > 0) this.arm();
+    } else if (isOver) {
+      hedging.leave(entry);
+    } else {
+      this.add(hedging.begin(entry));
+    }
   }
 
   private onAnswer(attempt: Attempt): void {
@@ -87,6 +111,7 @@ class Race {
 
   private finish(): void {
     this.timer?.stop();
+    this.waiting?.cancel();
     const { call } = this.hedging;
     for (const attempt of this.running) attempt.abort(lost(call), NOT_COUNTED);
     this.running.clear();
