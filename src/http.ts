@@ -179,8 +179,9 @@ export interface InterceptorOptions {
   /** A circuit breaker for each host. None if false or left out. */
   readonly breaker?: BreakerOptions | false | undefined;
   /**
-   * How many requests may begin: `limit` a second and `burst` at once, for each host. Or a limiter of your own, which
-   * counts all of them. A call that exceeds it is refused at once.
+   * How many requests are let through: `limit` a second and `burst` at once, for each host. Or a limiter of your own,
+   * which counts all of them. A call that exceeds it is refused at once. It is counted when it is let in: calls that
+   * then wait for a slot may begin together. One that a full queue refuses at once is not counted.
    */
   readonly rate?: { readonly limit: number; readonly burst: number } | Limits | undefined;
 }

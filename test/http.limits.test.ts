@@ -322,6 +322,18 @@ describe("a rate", () => {
     expect(upstream.arrived.length).toBe(4);
   });
 
+  test("counts no call that a full queue refuses, and gives its slot back where it refuses", async () => {
+    const { caller, upstream } = made({ perHost: 1, queue: 1, rate: { limit: 0, burst: 3 } });
+    const calls = [caller.fetch(URL), caller.fetch(URL)];
+    for (let i = 0; i < 3; i++) expect(await errorOf(caller.fetch(URL))).toBeInstanceOf(QueueFullError);
+    upstream.script = (request) => request.answer(null);
+    upstream.last.answer(null);
+    await Promise.all(calls);
+    expect((await caller.fetch(URL)).ok).toBe(true);
+    expect(await errorOf(caller.fetch(URL))).toBeInstanceOf(RateLimitedError);
+    expect([caller.stats().running, counters()["semaphore unit"], upstream.arrived.length]).toEqual([0, 0, 3]);
+  });
+
   test.each([
     [{ limit: 0, burst: 0 }, undefined],
     [{ limit: 0, burst: 1 }, undefined],

@@ -1,7 +1,8 @@
 /**
  * What lets calls through: the rate, the queue for a slot, the breaker.
  *
- * 1. The host's breaker, if it is open, and the rate refuse at once.
+ * 1. The host's breaker, if it is open, a full queue, where there is no slot, and the rate refuse at once. The rate
+ *    counts calls here, though they may wait: it is asked last, so that a call which is refused takes no token.
  * 2. The call waits for a slot of its host, then for one of all hosts. In this order, so that calls to a host that
  *    hangs hold no slots that the others need.
  * 3. The breaker is asked again, now for a place: a probe must not wait in a queue.
@@ -162,10 +163,16 @@ export class Gate {
    */
   enter(call: Call, host: Host, n: number): Entry | Promise<Entry> {
     if (this.isOpen(host)) throw breakerOpen(call, host);
-    const limited = this.hosts.refusal(host);
+    const slot = this.trySlot(host, n);
+    if (slot === undefined) this.checkQueue(call, host); // Before the rate counts the call.
+    let limited: ReturnType<Hosts["refusal"]> | true = true;
+    try {
+      limited = this.hosts.refusal(host);
+    } finally {
+      if (limited !== undefined) slot?.release();
+    }
     if (limited instanceof Promise) return this.enterLater(call, host, n, limited);
     if (limited !== undefined) throw rateLimited(call, limited.retryAt);
-    const slot = this.trySlot(host, n);
     const entry = slot === undefined ? undefined : this.begin(host, slot);
     return entry ?? this.enterLater(call, host, n, undefined);
   }
@@ -240,11 +247,16 @@ export class Gate {
     });
   }
 
-  /** Runs `wait`, a wait for `what`, as a place in the host's queue, for the time that a call may stay there. */
-  private async queued<T>(call: Call, host: Host, what: string, wait: (ctx: Context) => Promise<T>): Promise<T> {
+  /** Throws if the call would wait, and its host's queue is full. */
+  private checkQueue(call: Call, host: Host): void {
     // Not `maxWaiting` of the host's permits: calls that wait for one of all slots count too.
     // A call that has waited between two attempts goes in all the same: its answer is gone. The budget bounds those.
     if (host.queued >= host.queue && call.attempt === 1) throw queueFull(call, `${host.queue} calls wait already`);
+  }
+
+  /** Runs `wait`, a wait for `what`, as a place in the host's queue, for the time that a call may stay there. */
+  private async queued<T>(call: Call, host: Host, what: string, wait: (ctx: Context) => Promise<T>): Promise<T> {
+    this.checkQueue(call, host);
     const { ctx, cancel } = withTimeout(call.ctx, this.queueTimeout ?? call.timeLeft() / 2);
     const since = now();
     host.queued++;
