@@ -305,13 +305,15 @@ export type DispatchLike = (options: never, handler: never) => boolean;
  * The same limits for what is sent by undici's dispatchers, of undici 6, 7 and 8: `agent.compose(interceptor())`. All
  * dispatchers that are composed with what one call returns share its limits. The request counts, and its deadline runs,
  * until undici has ended it. Requests of a `Client` or a `Pool` name no origin: those of each that is composed are
- * counted under a host of its own, `client-1.invalid`, `client-2.invalid` and so on, and the option `key` gets that URL.
+ * counted under a host of its own, `client-1.invalid`, `client-2.invalid` and so on, and the option `key` gets that
+ * URL.
  *
- * Its handler gets the errors that {@link SafeCaller.fetch} rejects with: a failure of the network is a {@link
- * NetworkError}, with undici's `code`. As they are it gets the reason with which it aborts, what it throws itself,
- * undici's errors for arguments and for a dispatcher that is closed, and answers of which other interceptors have made
- * errors. `fetch` over such a dispatcher rejects with them as the `cause` of its TypeError. There are no retries and no
- * hedges: undici has interceptors of its own for that. A request that is upgraded counts until its upgrade.
+ * Its handler gets the errors that {@link SafeCaller.fetch} rejects with: a failure of the network is a
+ * {@link NetworkError}, with undici's `code`. As they are it gets the reason with which it aborts, what it throws
+ * itself, undici's errors for arguments and for a dispatcher that is closed, and answers of which other interceptors
+ * have made errors. `fetch` over such a dispatcher rejects with them as the `cause` of its TypeError. There are no
+ * retries and no hedges: undici has interceptors of its own for that. A request that is upgraded counts until its
+ * upgrade.
  *
  * Throws RangeError for a number outside its range, TypeError for an option of another type.
  */

@@ -1,4 +1,4 @@
-/** SafeCaller: a call sends its arguments as they were when it was made, however late it is sent, and in each attempt. */
+/** SafeCaller: a call sends its arguments as they were when it was made, however late, and in each attempt. */
 import { SafeCaller, type SafeInit } from "gopark/http";
 import { expect, test } from "vitest";
 import { turn } from "./support/turn.ts";

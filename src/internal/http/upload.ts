@@ -2,8 +2,8 @@
  * A stream that a request sends as its body, and whether it has failed by itself: that is no fault of the server.
  *
  * The stream is not replaced by one that watches it, which would have to pass on its pressure and its cancel, and would
- * hide what hosts look at. Node says of its streams and of the web's whether they have failed. Only what is no more than
- * an async iterable is replaced, by one that takes note. On other hosts a failure of a web stream is not known.
+ * hide what hosts look at. Node says of its streams and of the web's whether they have failed. Only what is no more
+ * than an async iterable is replaced, by one that takes note. On other hosts a failure of a web stream is not known.
  */
 import { builtin } from "../host/host.ts";
 import { isCausedBy } from "./network.ts";
