@@ -254,6 +254,33 @@ describe("heldByItself", () => {
     rw.rUnlock();
   });
 
+  test("an unlock outside of all tasks gives back a hold of no task, though one of a task is older", async () => {
+    const rw = new RWMutex();
+    const gate = new Channel<void>();
+    const reader = go(async () => {
+      await rw.rLock();
+      await gate.receive();
+      rw.rUnlock();
+    });
+    await turn();
+    await rw.rLock();
+    const holders = () => recordsOf("held lock").map(({ task }) => task !== undefined);
+    expect(holders()).toEqual([true, false]);
+    rw.rUnlock();
+    expect(holders()).toEqual([true]);
+    gate.close();
+    await reader;
+    expect(holders()).toEqual([]);
+
+    await rw.rLock();
+    await go(async () => {
+      await rw.rLock();
+      rw.rUnlock();
+    });
+    expect(holders(), "and one in a task its own").toEqual([false]);
+    rw.rUnlock();
+  });
+
   test("not a lock of another task, nor one outside of all tasks", async () => {
     const mu = new Mutex();
     await mu.lock();
