@@ -3,6 +3,7 @@ import { background, withCancel } from "gopark/context";
 import { describe, expect, test } from "vitest";
 import { counted, HandSource, runners } from "./support/source.ts";
 import { turn, turns } from "./support/turn.ts";
+import { unhandledDuring } from "./support/unhandled.ts";
 import { watch } from "./support/watch.ts";
 
 const bg = background();
@@ -28,6 +29,27 @@ async function looped(items: Iterable<unknown> | AsyncIterable<unknown>): Promis
 
 /** A thenable that is not a promise. */
 const thenable = (value: unknown) => ({ then: (resolve: (value: unknown) => void) => resolve(value) });
+
+/** Items that fail when they are awaited. */
+const rejectedLater: Record<string, () => PromiseLike<string>> = {
+  "a promise": () => turn().then(() => Promise.reject(doom)),
+  "a promise that has rejected": () => Promise.reject(doom),
+  "a thenable": () => ({ then: (_: unknown, no: (error: unknown) => void) => no(doom) }) as never,
+  "a thenable whose then throws": () =>
+    ({
+      then() {
+        throw doom;
+      },
+    }) as never,
+  "a thenable whose then can be read once": () => {
+    let reads = 0;
+    const then = () => {
+      if (reads++ > 0) throw doom;
+      return () => {};
+    };
+    return Object.defineProperty({}, "then", { get: then }) as never;
+  },
+};
 
 const sources: Record<string, () => Iterable<unknown> | AsyncIterable<unknown>> = {
   "an array": () => [1, Promise.resolve(2), 3],
@@ -102,6 +124,32 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
     never.reject(doom); // Unhandled, it would fail the run.
     await turns(2);
   });
+
+  test.each(Object.keys(rejectedLater))(
+    "%s that is taken as the context ends is awaited, though nobody waits for it: its rejection is handled",
+    async (what) => {
+      const make = rejectedLater[what] as () => PromiseLike<string>;
+      let returns = 0;
+      const unhandled = await unhandledDuring(async () => {
+        const { ctx, cancel } = withCancel(bg);
+        const source = {
+          [Symbol.iterator]: () => ({
+            next() {
+              cancel();
+              return { done: false, value: make() };
+            },
+            return() {
+              returns++;
+              return { done: true, value: undefined };
+            },
+          }),
+        } as Iterable<unknown>;
+        await expect(run(ctx, source, () => {}, { limit: 2 })).rejects.toBe(ctx.err());
+        await turns(3);
+      });
+      expect([unhandled, returns]).toEqual([[], 1]);
+    },
+  );
 
   test("the wait for one ends when a call fails", async () => {
     const never = promised<string>();

@@ -551,6 +551,32 @@ describe("hostile inputs", () => {
     expect(refused.reason).toBe(parent.err());
   });
 
+  test("whose next ends the context and gives a promise that rejects later: nothing is unhandled", async () => {
+    const takers: ((parent: Context, input: Input<number>) => Promise<unknown>)[] = [
+      collect,
+      (parent, input) =>
+        collect(
+          ctx,
+          map(parent, input, (n) => n),
+        ),
+      (parent, input) => collect(ctx, merge(parent, input, [])),
+      (parent, input) => collect(ctx, tee(parent, input)[0]),
+    ];
+    const unhandled = await unhandledDuring(async () => {
+      for (const take of takers) {
+        const [parent, cancel] = withCancel(ctx);
+        function* source() {
+          cancel();
+          yield turn().then(() => Promise.reject(doom));
+        }
+        const refused = watch(take(parent, source() as Iterable<never>));
+        await turns(3);
+        expect(refused.reason).toBe(parent.err());
+      }
+    });
+    expect(unhandled).toEqual([]);
+  });
+
   test("fn that stops its own stage, or calls its next", async () => {
     const log: unknown[] = [];
     const { iterator, next } = iterate(

@@ -3,6 +3,7 @@
  * The iterator is closed when no more items are wanted.
  */
 import { isThenable, show } from "../data/args.ts";
+import { failedWith } from "../time/turn.ts";
 import { Kind } from "../track/tracker.ts";
 import { ENDS_WITH, type Source } from "./source.ts";
 import { Waiters } from "./wait.ts";
@@ -69,23 +70,24 @@ export class Items<T> {
     return !next.done && isThenable(next.value) ? this.takeLater(next.value as PromiseLike<T>, source) : next;
   }
 
+  /**
+   * What a promise among the items resolves to, if that is before the source ends, which may have ended. Rejects as the
+   * promise does.
+   */
   private async takeLater(item: PromiseLike<T>, source: Source): Promise<IteratorResult<T>> {
     const ending = source.poll();
-    if (ending !== undefined) throw ending.error();
-    return { done: false, value: await this.awaitItem(item, source) };
+    const value = ending === undefined ? this.waits.park(source, undefined) : failedWith(ending.error());
+    // Await the item even if nobody waits for it here: nobody else would handle its rejection.
+    void this.awaitItem(item);
+    return { done: false, value: (await value) as T };
   }
 
-  /** What a promise among the items resolves to, if that is before the source ends. Rejects as the promise does. */
-  private awaitItem(item: PromiseLike<T>, source: Source): Promise<T> {
-    const result = this.waits.park(source, undefined) as Promise<T>;
-    void (async () => {
-      try {
-        this.waits.wakeOne(await item);
-      } catch (error) {
-        this.waits.rejectAll(error);
-      }
-    })();
-    return result;
+  private async awaitItem(item: PromiseLike<T>): Promise<void> {
+    try {
+      this.waits.wakeOne(await item);
+    } catch (error) {
+      this.waits.rejectAll(error);
+    }
   }
 
   /**
