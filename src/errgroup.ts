@@ -55,7 +55,7 @@ import {
 } from "./internal/track/tracker.ts";
 import { someError } from "./internal/wait/endings.ts";
 import { optionalSource, sourceOf } from "./internal/wait/foreign.ts";
-import { Items } from "./internal/wait/items.ts";
+import { endUnopened, Items } from "./internal/wait/items.ts";
 import { contextOf } from "./internal/wait/signalcontext.ts";
 import { Slots, type UnitRequest } from "./internal/wait/slots.ts";
 import type { Source } from "./internal/wait/source.ts";
@@ -466,6 +466,7 @@ export interface EachOptions {
  *
  * Rejects at once, with no item taken, with the context's error or the signal's reason if `ctx` has ended, TypeError if
  * `items` is not iterable, `fn` not a function or `limit` not a number, and RangeError if `limit` is out of its range.
+ * If `ctx` has ended and the items are a stage of a pipeline, the stage is closed first.
  */
 export async function map<T, R>(
   ctx: Cancel | undefined,
@@ -498,14 +499,17 @@ async function runEach<T>(
   results?: unknown[],
 ): Promise<void> {
   const source = sourceOf(ctx);
+  const stack = stackOfCall(entryPoints);
   const ending = source.poll();
-  if (ending !== undefined) throw ending.error();
+  if (ending !== undefined) {
+    await endUnopened(items, stack);
+    throw ending.error();
+  }
   const parent = contextOf(ctx);
   const parentSource = sourceOf(parent);
   const inner = withCancel(parent);
   const group = new Group(inner);
   if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
-  const stack = stackOfCall(entryPoints);
   await startEach(group, inner.ctx, items, work, results, stack);
   let failure: Failure | undefined;
   try {

@@ -16,8 +16,9 @@
  * Rules of use:
  *
  * - Iterate a stage, or pass it on: a stage that was begun and is then neither read on nor returned waits until its
- *   context ends. `for await` and every function here do it right. A stream that is given to a stage which never runs
- *   stays yours to close.
+ *   context ends. `for await` and every function here do it right.
+ * - A stage that ends before its first item, as its context had ended or it was returned, ends the stages that it was
+ *   given. A stream that it was given stays yours to close.
  * - Hand the context that a function gets to whatever it calls. A call that ignores it is waited for.
  * - To take items from a generator of your own, give the generator's waits the same context. A `return` of a generator
  *   has to wait for a pending `next`. So a stage that stops waits for neither, and the `next` goes on until what it
@@ -58,6 +59,7 @@ import { checkInput, takeEach } from "./internal/pipeline/inputs.ts";
 import { budgetWait } from "./internal/time/turn.ts";
 import { onBehalfOf, type PublicFunction, registerOuter, stackOfCall } from "./internal/track/tracker.ts";
 import { isContext, isSignal, notCancel, sourceOf } from "./internal/wait/foreign.ts";
+import { END_UNOPENED, endUnopened } from "./internal/wait/items.ts";
 import { select } from "./select.ts";
 import { type After, after } from "./time.ts";
 
@@ -104,6 +106,13 @@ class FlowStage<T> implements Stage<T> {
 
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
 
+  /** @internal */
+  [END_UNOPENED](): Promise<unknown> | undefined {
+    if (this.#isIterated) return undefined;
+    this.#isIterated = true;
+    return this.#flow.return();
+  }
+
   static {
     parentOf = (stage, name) => {
       if (typeof stage === "object" && stage !== null && #flow in stage) return stage.#flow.parent;
@@ -136,7 +145,7 @@ export interface MapOptions {
  */
 export function from<T>(ctx: Cancel | undefined, input: Input<T>): Stage<T> {
   checkInput(input, "from: input");
-  return stage(ctx, 1, async (flow) => {
+  return stage(ctx, 1, [input], async (flow) => {
     await takeEach(flow, input, (item) => {
       flow.deliver(item);
       return undefined;
@@ -185,7 +194,7 @@ export function filter<T>(
 export function merge<T>(ctx: Cancel | undefined, ...inputs: readonly Input<T>[]): Stage<T> {
   for (const input of inputs) checkInput(input, "merge: each input");
   // A slot for each input: it is taken before the item, so that a quiet input keeps its own.
-  return stage(ctx, Math.max(inputs.length, 1), async (flow) => {
+  return stage(ctx, Math.max(inputs.length, 1), inputs, async (flow) => {
     const deliver = (item: T) => {
       flow.deliver(item);
       return undefined;
@@ -212,7 +221,7 @@ export function batch<T>(
   checkInput(input, "batch: input");
   wholeNumber(n, "batch: n", 1);
   duration(ms, "batch: ms");
-  return stage(ctx, 1, (flow) =>
+  return stage(ctx, 1, [input], (flow) =>
     throughChannel(flow, input, async (items) => {
       for (;;) {
         const first = await onBehalfOf(flow.stack, () => items.receive(flow.ctx));
@@ -242,7 +251,7 @@ export function batch<T>(
 export function debounce<T>(ctx: Cancel | undefined, input: Input<T>, ms: number): Stage<T> {
   checkInput(input, "debounce: input");
   duration(ms, "debounce: ms");
-  return stage(ctx, 1, (flow) =>
+  return stage(ctx, 1, [input], (flow) =>
     throughChannel(flow, input, async (items) => {
       // The last item, unless it has been handed out, and the end of its quiet time.
       let last: { readonly item: T } | undefined;
@@ -277,7 +286,7 @@ export function debounce<T>(ctx: Cancel | undefined, input: Input<T>, ms: number
 export function throttle<T>(ctx: Cancel | undefined, input: Input<T>, ms: number): Stage<T> {
   checkInput(input, "throttle: input");
   duration(ms, "throttle: ms");
-  return stage(ctx, 1, (flow) =>
+  return stage(ctx, 1, [input], (flow) =>
     throughChannel(flow, input, async (items) => {
       // While `pause` is set, an item has been handed out less than `ms` ago; `last` is the last one since then.
       let last: { readonly item: T } | undefined;
@@ -371,16 +380,20 @@ export function broadcast<T>(ctx: Cancel | undefined, input: Input<T>): Broadcas
 
 /**
  * All items of `input`, in an array. Rejects with the error of the input, and with the context's error or the signal's
- * reason if `ctx` has ended, in which case nothing is opened, or ends before the input has. The input is closed then.
- * Rejects with TypeError for a bad `ctx` or `input`.
+ * reason if `ctx` has ended, or ends before the input has. The input is closed then; if `ctx` had ended before the
+ * call, nothing is opened, and only a stage is closed. Rejects with TypeError for a bad `ctx` or `input`.
  */
 export async function collect<T>(ctx: Cancel | undefined, input: Input<T>): Promise<T[]> {
   checkInput(input, "collect: input");
   const source = sourceOf(cancelOf(ctx));
+  const stack = stackOfCall(entryPoints);
   const ending = source.poll();
-  if (ending !== undefined) throw ending.error();
+  if (ending !== undefined) {
+    await endUnopened(input, stack);
+    throw ending.error();
+  }
   const items: T[] = [];
-  await takeEach({ source, stack: stackOfCall(entryPoints) }, input, (item) => {
+  await takeEach({ source, stack }, input, (item) => {
     items.push(item);
     return budgetWait();
   });
@@ -523,11 +536,18 @@ function callStage<T, R>(
   const slots =
     concurrency === Number.POSITIVE_INFINITY ? UNBOUNDED : wholeNumber(concurrency, `${name}: concurrency`, 1);
   if (typeof ordered !== "boolean") throw new TypeError(`${name}: ordered must be a boolean, got ${show(ordered)}`);
-  return stage(ctx, slots, (flow) => new Calls(flow as unknown as Flow<unknown>, fn, choice, ordered).run(input));
+  return stage(ctx, slots, [input], (flow) =>
+    new Calls(flow as unknown as Flow<unknown>, fn, choice, ordered).run(input),
+  );
 }
 
-function stage<T>(ctx: Cancel | undefined, slots: number, body: (flow: Flow<T>) => Promise<void>): Stage<T> {
-  return new FlowStage(new Flow({ parent: cancelOf(ctx), withCancel, slots, body }));
+function stage<T>(
+  ctx: Cancel | undefined,
+  slots: number,
+  inputs: readonly unknown[],
+  body: (flow: Flow<T>) => Promise<void>,
+): Stage<T> {
+  return new FlowStage(new Flow({ parent: cancelOf(ctx), withCancel, slots, inputs, body }));
 }
 
 /** Returns `ctx`, or `background()` if it is undefined. Throws TypeError if it is no context or signal. */

@@ -2,7 +2,8 @@
  * A flow: a stage of a pipeline while it runs. Its *body* takes items from the input and hands out results; the
  * consumer takes them by the iterator's calls.
  *
- * It is in one of four states. *Idle*: nothing has run, and nothing is held. *Running*, from the first `next`.
+ * It is in one of four states. *Idle*: nothing has run, and nothing is held. A flow that ends now ends the stages that
+ * it would have taken its items from: others may wait for them. *Running*, from the first `next`.
  * *Stopping*, after an error, the end of the context, or `return`: the flow's own context has ended, results are
  * dropped, and the body and the tasks are waited for. *Ended*: nothing of the flow runs any more.
  *
@@ -16,7 +17,7 @@ import { asyncDisposable } from "../host/dispose.ts";
 import { completed, completedWith, failedWith } from "../time/turn.ts";
 import { enter, exit, Kind, onBehalfOf, type PublicFunction, stackOfCall } from "../track/tracker.ts";
 import { sourceOf } from "../wait/foreign.ts";
-import { ENDS_NEXT } from "../wait/items.ts";
+import { END_UNOPENED, ENDS_NEXT, endUnopened } from "../wait/items.ts";
 import { AsyncIteratorPrototype } from "../wait/receive.ts";
 import { Slots, type UnitRequest } from "../wait/slots.ts";
 import type { Source } from "../wait/source.ts";
@@ -47,9 +48,11 @@ export interface FlowPlan<T> {
   readonly withCancel: (parent: Cancel) => CancelScope;
   /** How many results may be made or wait for the consumer. */
   readonly slots: number;
+  /** What the body takes its items from. Stages among them are ended with a flow that ends before it has run. */
+  readonly inputs: readonly unknown[];
   /** Takes the items and hands out the results. It waits for what it has started, or counts it by `taskStarted`. */
   readonly body: (flow: Flow<T>) => Promise<void>;
-  /** Called when the flow starts, by the first `next`. Must not throw. */
+  /** Called by the first `next`, when the flow has started, or has ended as it could not. Must not throw. */
   readonly onStart?: () => void;
   /**
    * Called once, when the flow stops. Must not throw. The flow waits for what it returns, unless the body and all tasks
@@ -133,6 +136,11 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   /** As {@link return}. */
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
 
+  /** @internal */
+  [END_UNOPENED](): Promise<unknown> {
+    return this.return();
+  }
+
   async #finish<R>(answer: () => R): Promise<R> {
     if (this.#state === IDLE) this.#endIdle();
     else if (this.#state === RUNNING) this.#stop();
@@ -172,9 +180,9 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   /** Starts the flow, unless that has been done. */
   start(): void {
     if (this.#state !== IDLE) return;
+    const { parent, withCancel, onStart } = this.#plan;
     let scope: CancelScope;
     try {
-      const { parent, withCancel } = this.#plan;
       const ending = sourceOf(parent).poll();
       if (ending !== undefined) throw ending.error();
       scope = onBehalfOf(this.stack, () => withCancel(parent));
@@ -182,6 +190,7 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
       if (this.#state !== IDLE) return;
       this.#failure = { error };
       this.#endIdle();
+      onStart?.();
       return;
     }
     if (this.#state !== IDLE) {
@@ -193,7 +202,7 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
     this.#source = sourceOf(scope.ctx);
     this.#state = RUNNING;
     this.#inBody = true;
-    this.#plan.onStart?.();
+    onStart?.();
     void this.#run();
   }
 
@@ -293,9 +302,10 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
   #endIdle(): void {
     this.#state = STOPPING;
     this.#dropResults();
-    const stopped = this.#plan.onStop?.();
-    if (stopped === undefined) this.#endIfOver();
-    else void stopped.then(() => this.#endIfOver());
+    const { inputs, onStop } = this.#plan;
+    const ends = [onStop?.(), ...inputs.map((input) => endUnopened(input, this.stack))];
+    if (ends.every((end) => end === undefined)) this.#endIfOver();
+    else void Promise.all(ends).then(() => this.#endIfOver());
   }
 
   #stop(cause?: unknown): void {
@@ -323,7 +333,7 @@ export class Flow<T> implements AsyncIterableIterator<T, undefined> {
     while (nexts.wakeOne({ value: undefined, done: true }));
     this.#ends.wakeAll(undefined);
     const { parent, withCancel, slots } = this.#plan;
-    this.#plan = { parent, withCancel, slots, body: () => completed() };
+    this.#plan = { parent, withCancel, slots, inputs: [], body: () => completed() };
   }
 
   static {

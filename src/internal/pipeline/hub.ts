@@ -26,7 +26,7 @@ export class Hub<T> {
   constructor(parent: Cancel, withCancel: (parent: Cancel) => CancelScope, input: AnyInput<T>) {
     this.#parent = parent;
     this.#withCancel = withCancel;
-    this.#flow = new Flow({ parent, withCancel, slots: 1, body: (flow) => this.#run(flow, input) });
+    this.#flow = new Flow({ parent, withCancel, slots: 1, inputs: [input], body: (flow) => this.#run(flow, input) });
   }
 
   /** A subscriber, who gets the items from now on. Up to `buffer` of them wait for its consumer. */
@@ -35,6 +35,7 @@ export class Hub<T> {
       parent: this.#parent,
       withCancel: this.#withCancel,
       slots: buffer,
+      inputs: [],
       onStart: () => this.#flow.start(),
       body: ({ source }) => this.#flow.whenEnded(source),
       onStop: () => this.#leave(subscriber),

@@ -3,8 +3,8 @@
  * The iterator is closed when no more items are wanted.
  */
 import { isThenable, show } from "../data/args.ts";
-import { failedWith } from "../time/turn.ts";
-import { Kind } from "../track/tracker.ts";
+import { completed, failedWith } from "../time/turn.ts";
+import { Kind, onBehalfOf } from "../track/tracker.ts";
 import { ENDS_WITH, type Source } from "./source.ts";
 import { Waiters } from "./wait.ts";
 
@@ -15,6 +15,33 @@ const NEXT = new Kind("iterator next", "wait");
  * for. The symbol is registered, for the iterators of another copy of the package.
  */
 export const ENDS_NEXT: unique symbol = Symbol.for("gopark.v1.endsNext") as never;
+
+/** The method that stages, and their iterators, have for {@link endUnopened}. Registered like {@link ENDS_NEXT}. */
+export const END_UNOPENED: unique symbol = Symbol.for("gopark.v1.endUnopened") as never;
+
+/**
+ * Ends what will not be opened, if it is a stage of a pipeline that nobody else iterates: readers of the same input may
+ * wait for it. Anything else holds nothing yet, and stays the caller's: undefined then. `stack` is where this was asked
+ * for, if that was recorded. Never throws or rejects.
+ */
+export function endUnopened(items: unknown, stack: string | undefined): Promise<void> | undefined {
+  try {
+    const end = (items as { [END_UNOPENED]?(): unknown } | null | undefined)?.[END_UNOPENED];
+    return typeof end === "function" ? endLater(() => onBehalfOf(stack, () => end.call(items))) : undefined;
+  } catch {
+    return undefined; // A getter, or a revoked proxy.
+  }
+}
+
+/** Not at once: a long chain of stages, each of which ends the one before it, would take too much of the stack. */
+async function endLater(end: () => unknown): Promise<void> {
+  try {
+    await completed();
+    await end();
+  } catch {
+    // As an error of `return`: the caller gets the error for which nothing was opened.
+  }
+}
 
 /** At most one item is waited for at a time. After a wait for one was cancelled, only `close` may be called. */
 export class Items<T> {
