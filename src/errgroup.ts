@@ -103,8 +103,11 @@ function formatStacks(error: unknown): void {
   }
 }
 
-/** An iterable, async or not: {@link map} and {@link forEach} take their items from it. */
-export type AnyIterable<T> = Iterable<T> | AsyncIterable<T>;
+/**
+ * An iterable, async or not: {@link map} and {@link forEach} take their items from it. Promises among the items of an
+ * iterable that is not async are awaited.
+ */
+export type AnyIterable<T> = AsyncIterable<T> | Iterable<T | PromiseLike<T>>;
 
 type EachFunction<T> = (item: T, ctx: Context, index: number) => unknown;
 

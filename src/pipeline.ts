@@ -71,7 +71,7 @@ registerOuter(() => [
 ]);
 
 /** What a stage takes its items from. Promises among the items of an iterable that is not async are awaited. */
-export type Input<T> = Iterable<T> | AsyncIterable<T> | ReadableStream<T>;
+export type Input<T> = AsyncIterable<T> | Iterable<T | PromiseLike<T>> | ReadableStream<T>;
 
 /** A stage of a pipeline. */
 export interface Stage<out T> extends AsyncIterable<T> {

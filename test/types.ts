@@ -359,6 +359,65 @@ export async function flights(group: singleflight.Group<string, number>, signal:
   return group.do("key", () => "x");
 }
 
+/** Items of the kinds that map, forEach and stages take. */
+interface ItemSources {
+  promises: readonly Promise<string>[];
+  either: (string | Promise<string>)[] | Set<PromiseLike<string>>;
+  unions: (string | number | null)[];
+  tagged: ({ is: "a"; n: number } | { is: "b"; text: string })[];
+  anyIterable: errgroup.AnyIterable<number>;
+  channel: ReceiveChannel<Promise<string>>;
+  web: ReadableStream<Promise<string>>;
+  unknowns: unknown[];
+}
+
+/** A promise among the items of an iterable that is not async is awaited; an async iterable's items are as they are. */
+export function itemsAwaited(ctx: Context, items: ItemSources): unknown[] {
+  const { map } = errgroup;
+  const limit = { limit: 1 };
+  const gen = function* () {
+    yield 1;
+    yield Promise.resolve(2);
+  };
+  const asyncGen = async function* () {
+    yield "x";
+  };
+  // @ts-expect-error: it has been awaited.
+  void map(ctx, items.promises, (promise) => promise.then(), limit);
+  // @ts-expect-error: it has been awaited.
+  pipeline.map(ctx, items.promises, (promise) => promise.then());
+  // @ts-expect-error: it has not been awaited.
+  void map(ctx, items.channel, (promise) => promise.length, limit);
+  void errgroup.forEach(ctx, items.promises, (item) => expectTypeOf(item).toEqualTypeOf<string>(), limit);
+  void map<number, string>(ctx, [1, Promise.resolve(2)], String, limit);
+  const generic = <T>(some: errgroup.AnyIterable<T>, list: readonly T[]) => {
+    expectTypeOf(map(ctx, some, (item: T) => item, limit)).resolves.toEqualTypeOf<T[]>();
+    expectTypeOf(pipeline.from(ctx, list)).toEqualTypeOf<pipeline.Stage<T>>();
+    return pipeline.filter<T>(ctx, some, () => true);
+  };
+  expectTypeOf(pipeline.from(ctx, items.promises)).toEqualTypeOf<pipeline.Stage<string>>();
+  expectTypeOf(pipeline.from(ctx, items.web)).toEqualTypeOf<pipeline.Stage<Promise<string>>>();
+  expectTypeOf(pipeline.collect(ctx, items.either)).resolves.toEqualTypeOf<string[]>();
+  expectTypeOf(pipeline.merge(ctx, [1], [Promise.resolve(2)], pipeline.from(ctx, [3]))).toEqualTypeOf<
+    pipeline.Stage<number>
+  >();
+  return [
+    generic,
+    map(ctx, [Promise.resolve("a")], (item) => expectTypeOf(item).toEqualTypeOf<string>(), limit),
+    map(ctx, items.either, (item) => expectTypeOf(item).toEqualTypeOf<string>(), limit),
+    map(ctx, items.unions, (item) => expectTypeOf(item).toEqualTypeOf<string | number | null>(), limit),
+    map(ctx, items.tagged, (item) => item.is === "a" && expectTypeOf(item.n).toEqualTypeOf<number>(), limit),
+    map(ctx, items.anyIterable, (item) => expectTypeOf(item).toEqualTypeOf<number>(), limit),
+    map(ctx, items.channel, (item) => expectTypeOf(item).toEqualTypeOf<Promise<string>>(), limit),
+    map(ctx, items.unknowns, (item) => expectTypeOf(item).toEqualTypeOf<unknown>(), limit),
+    map(ctx, pipeline.from(ctx, [1]), (item) => expectTypeOf(item).toEqualTypeOf<number>(), limit),
+    map(ctx, gen(), (item) => expectTypeOf(item).toEqualTypeOf<number>(), limit),
+    map(ctx, asyncGen(), (item) => expectTypeOf(item).toEqualTypeOf<string>(), limit),
+    map(ctx, ["a", "b"] as const, (item) => expectTypeOf(item).toEqualTypeOf<"a" | "b">(), limit),
+    map(ctx, new Map([["a", 1]]), (item) => expectTypeOf(item).toEqualTypeOf<[string, number]>(), limit),
+  ];
+}
+
 export function piped(signal: AbortSignal, web: ReadableStream<string>, node: Readable): unknown {
   expectTypeOf(pipeline.from(signal, [1])).toEqualTypeOf<pipeline.Stage<number>>();
   expectTypeOf(pipeline.from(undefined, web)).toEqualTypeOf<pipeline.Stage<string>>();

@@ -21,7 +21,7 @@ interface NodeStream<T> extends AsyncIterable<T> {
   on(event: "error", listener: () => void): unknown;
 }
 
-export type AnyInput<T> = Iterable<T> | AsyncIterable<T> | WebStream<T>;
+export type AnyInput<T> = AsyncIterable<T> | Iterable<T | PromiseLike<T>> | WebStream<T>;
 
 /** Returns `input` if it can be one. Throws TypeError if not. Opens nothing. */
 export function checkInput<T>(input: AnyInput<T>, what: string): AnyInput<T> {

@@ -59,7 +59,7 @@ export class Items<T> {
   private readonly waits: Waiters<unknown> = new Waiters(NEXT);
 
   /** Opens the iterable. `source` is what ends the waits for its items. Throws TypeError if `items` is not iterable. */
-  constructor(items: Iterable<T> | AsyncIterable<T>, source: Source) {
+  constructor(items: AsyncIterable<T> | Iterable<T | PromiseLike<T>>, source: Source) {
     const iterable = Object(items) as Partial<AsyncIterable<T> & Iterable<T>>;
     const asyncMethod = iterable[Symbol.asyncIterator] ?? undefined;
     const method: (() => Iterator<T> | AsyncIterator<T>) | undefined = asyncMethod ?? iterable[Symbol.iterator];
