@@ -417,12 +417,18 @@ export async function scope<T>(
   options?: ScopeOptions,
 ): Promise<T> {
   if (typeof body !== "function") return notAFunction(body, "scope: body");
-  const { limit = Number.POSITIVE_INFINITY } = optionsOf(options, "scope: options");
-  checkLimit(limit, "scope: limit");
-  const cancelScope = withCancel(parent);
+  let limit: number | undefined;
+  let cancelScope: CancelScope;
+  try {
+    ({ limit } = optionsOf(options, "scope: options"));
+    if (limit !== undefined) checkLimit(limit, "scope: limit");
+    cancelScope = withCancel(parent);
+  } catch (error) {
+    return failedWith(error);
+  }
   const [ctx, cancel] = cancelScope;
   const group = new Group(cancelScope);
-  if (limit !== Number.POSITIVE_INFINITY) group.setLimit(limit);
+  if (limit !== undefined) group.setLimit(limit);
   const stack = stackOfCall(entryPoints);
   let result: T;
   try {
@@ -479,7 +485,7 @@ export async function map<T, R>(
 ): Promise<R[]> {
   if (typeof fn !== "function") return notAFunction(fn, "map: fn");
   const results: R[] = [];
-  await runEach(ctx, items, fn, limitOf(options, "map"), results);
+  await runEach(ctx, items, fn, options, "map", results);
   return results;
 }
 
@@ -491,22 +497,29 @@ export async function forEach<T>(
   options: EachOptions,
 ): Promise<void> {
   if (typeof fn !== "function") return notAFunction(fn, "forEach: fn");
-  await runEach(ctx, items, fn, limitOf(options, "forEach"));
+  await runEach(ctx, items, fn, options, "forEach");
 }
 
 async function runEach<T>(
   ctx: Cancel | undefined,
   items: AnyIterable<T>,
   work: EachFunction<T>,
-  limit: number,
+  options: EachOptions,
+  name: string,
   results?: unknown[],
 ): Promise<void> {
+  let limit: number;
+  try {
+    limit = checkLimit(optionsOf(options, `${name}: options`).limit, `${name}: limit`);
+  } catch (error) {
+    return failedWith(error);
+  }
   const source = sourceOf(ctx);
   const stack = stackOfCall(entryPoints);
   const ending = source.poll();
   if (ending !== undefined) {
     await endUnopened(items, stack);
-    throw ending.error();
+    return failedWith(ending.error());
   }
   const parent = contextOf(ctx);
   const parentSource = sourceOf(parent);
@@ -526,10 +539,6 @@ async function runEach<T>(
   // errors: a foreign context may make a new error at each call of `err`.
   if (sourceOf(inner.ctx).ending === parentSource.ending) throw source.poll()?.error();
   if (failure !== undefined) throw failure.error;
-}
-
-function limitOf(options: EachOptions, name: string): number {
-  return checkLimit(optionsOf(options, `${name}: options`).limit, `${name}: limit`);
 }
 
 function checkLimit(limit: unknown, what: string): number {

@@ -56,10 +56,11 @@ import { Calls, type Choice, type EachFunction } from "./internal/pipeline/calls
 import { Flow, UNBOUNDED } from "./internal/pipeline/flow.ts";
 import { Hub } from "./internal/pipeline/hub.ts";
 import { checkInput, takeEach } from "./internal/pipeline/inputs.ts";
-import { budgetWait } from "./internal/time/turn.ts";
+import { budgetWait, failedWith } from "./internal/time/turn.ts";
 import { onBehalfOf, type PublicFunction, registerOuter, stackOfCall } from "./internal/track/tracker.ts";
 import { isContext, isSignal, notCancel, sourceOf } from "./internal/wait/foreign.ts";
 import { END_UNOPENED, endUnopened } from "./internal/wait/items.ts";
+import type { Source } from "./internal/wait/source.ts";
 import { select } from "./select.ts";
 import { type After, after } from "./time.ts";
 
@@ -384,19 +385,31 @@ export function broadcast<T>(ctx: Cancel | undefined, input: Input<T>): Broadcas
  * call, nothing is opened, and only a stage is closed. Rejects with TypeError for a bad `ctx` or `input`.
  */
 export async function collect<T>(ctx: Cancel | undefined, input: Input<T>): Promise<T[]> {
-  checkInput(input, "collect: input");
-  const source = sourceOf(cancelOf(ctx));
+  let source: Source;
+  try {
+    checkInput(input, "collect: input");
+    source = sourceOf(cancelOf(ctx));
+  } catch (error) {
+    return failedWith(error);
+  }
   const stack = stackOfCall(entryPoints);
   const ending = source.poll();
   if (ending !== undefined) {
     await endUnopened(input, stack);
-    throw ending.error();
+    return failedWith(ending.error());
   }
   const items: T[] = [];
-  await takeEach({ source, stack }, input, (item) => {
-    items.push(item);
-    return budgetWait();
-  });
+  try {
+    await takeEach({ source, stack }, input, (item) => {
+      items.push(item);
+      return budgetWait();
+    });
+  } catch (error) {
+    return failedWith(error);
+  }
+  // There may have been no item.
+  const room = budgetWait();
+  if (room !== undefined) await room;
   return items;
 }
 

@@ -309,7 +309,12 @@ export const retry: Retry = /* @__PURE__ */ Object.assign(
     options?: RetryOptions,
   ): Promise<T> {
     if (typeof fn !== "function") return notAFunction(fn, "retry: fn");
-    const policy = new Policy(optionsOf(options, "retry: options"));
+    let policy: Policy;
+    try {
+      policy = new Policy(optionsOf(options, "retry: options"));
+    } catch (error) {
+      return failedWith(error);
+    }
     const source = sourceOf(given);
     const ended = source.poll();
     if (ended !== undefined) return failedWith(ended.error());
@@ -343,10 +348,10 @@ export const retry: Retry = /* @__PURE__ */ Object.assign(
         }
         continue;
       }
-      noGenerator(result, "retry: fn");
-      budget?.earn();
       const turn = budgetWait();
       if (turn !== undefined) await turn;
+      noGenerator(result, "retry: fn");
+      budget?.earn();
       return result;
     }
   },

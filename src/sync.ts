@@ -50,7 +50,7 @@
  */
 import { callable, noGenerator, show } from "./internal/data/args.ts";
 import { disposable } from "./internal/host/dispose.ts";
-import { completed, failedWith, notAFunction } from "./internal/time/turn.ts";
+import { budgetWait, completed, failedWith, notAFunction } from "./internal/time/turn.ts";
 import type { LeakRecord } from "./internal/track/records.ts";
 import { enter, exit, Kind, onBehalfOf, type PublicFunction, runTask, TASK } from "./internal/track/tracker.ts";
 import { optionalSource } from "./internal/wait/foreign.ts";
@@ -513,6 +513,8 @@ export class Once {
       this.#state = "done";
       this.#waiters.removeHolder(record);
       this.#waiters.wakeAll(undefined);
+      const room = budgetWait();
+      if (room !== undefined) await room;
     }
   }
 }
@@ -612,7 +614,7 @@ export class Cond {
       if (this.#waiters.remove(wait)) wait.resolve();
       // It was signalled or cancelled meanwhile. A cancel must not be reported as an unhandled rejection.
       else wait.promise.catch(() => {});
-      throw error;
+      return failedWith(error);
     }
     try {
       await wait.promise;

@@ -5,15 +5,17 @@
 import { CircuitBreaker } from "gopark/breaker";
 import { Channel } from "gopark/channel";
 import { background, withCancel } from "gopark/context";
-import { Group } from "gopark/errgroup";
+import { forEach, Group, map, scope } from "gopark/errgroup";
 import { go } from "gopark/go";
 import { track } from "gopark/leak";
+import { collect, from, map as pipelineMap } from "gopark/pipeline";
 import { Pool } from "gopark/pool";
 import { Inf, Limiter } from "gopark/rate";
 import { retry } from "gopark/retry";
 import { select } from "gopark/select";
 import { Weighted } from "gopark/semaphore";
 import { ShardMap } from "gopark/shardmap";
+import { Cond, Mutex, Once, onceFunc, onceValue } from "gopark/sync";
 import { sleep } from "gopark/time";
 import { beforeEach, describe, expect, test } from "vitest";
 import { countTurns, hasDeferred, takeOver } from "../src/internal/time/turn.ts";
@@ -174,6 +176,45 @@ const workloads: Record<string, () => Promise<unknown>> = {
     for (let i = 0; i < OPERATIONS; i++) await sleep(0);
   },
 };
+
+// Operations that are refused, fail, or have nothing to do, each at once.
+const { ctx: ended, cancel } = withCancel(ctx);
+cancel();
+const once: Record<string, () => Promise<unknown>> = {
+  "maps whose context has ended": () => map(ended, [1], fail, { limit: 1 }),
+  "maps without a limit": () => map(ctx, [1], fail, {} as never),
+  "forEachs of bad options": () => forEach(ctx, [1], fail, 4 as never),
+  "maps of no context": () => map(7 as never, [1], fail, { limit: 1 }),
+  "maps of nothing iterable": () => map(ctx, 7 as never, fail, { limit: 1 }),
+  "scopes with a bad limit": () => scope(ctx, fail, { limit: 0 }),
+  "scopes of bad options": () => scope(ctx, fail, 4 as never),
+  "scopes of no context": () => scope(7 as never, fail),
+  "collects of nothing": () => collect(ctx, []),
+  "collects whose context has ended": () => collect(ended, [1]),
+  "collects of an input that fails": () => collect(ctx, { [Symbol.iterator]: fail }),
+  "collects of no input": () => collect(ctx, 7 as never),
+  "collects of no context": () => collect(7 as never, []),
+  "collects of stages that are returned": async () => {
+    const stage = pipelineMap(ctx, from(ctx, [1]), fail);
+    await stage[Symbol.asyncDispose]();
+    await collect(ctx, stage);
+  },
+  "first calls of a Once": () => new Once().do(ignore),
+  "first calls of a Once that fail": () => new Once().do(fail),
+  "first calls of a Once that return a generator": () => new Once().do(function* () {}),
+  "new onceValues": () => onceValue(() => 1)(),
+  "new onceFuncs that fail": () => onceFunc(fail)(),
+  "waits of a Cond without its lock": () => new Cond(new Mutex()).wait(),
+  "waits of a Cond whose locker fails": () => new Cond({ lock: async () => {}, unlock: fail }).wait(),
+  "retries with bad options": () => retry(ctx, fail, { attempts: 0 }),
+  "retries of no context": () => retry(7 as never, fail),
+  "retries of a generator": () => retry(ctx, function* () {}),
+};
+for (const [name, operation] of Object.entries(once)) {
+  workloads[name] = async () => {
+    for (let i = 0; i < OPERATIONS; i++) await operation().catch(ignore);
+  };
+}
 
 describe("the event loop gets its turns beside", () => {
   test.each(Object.keys(workloads))("%s", async (name) => {
