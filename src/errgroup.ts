@@ -321,7 +321,7 @@ export class Group {
     const close = () => input?.close();
     let input: Items<T> | undefined;
     try {
-      input = new Items(items, source);
+      input = new Items(items);
       for (let index = 0; ; index++) {
         const limited = this.#slots.free < 1 ? (await onBehalfOf(stack, park)).limited : this.#admit();
         let next: IteratorResult<T>;

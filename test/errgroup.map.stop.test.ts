@@ -417,6 +417,43 @@ test.each(Object.keys(runners) as (keyof typeof runners)[])(
   },
 );
 
+test("two maps that take from one iterator of a channel end each with its own context", async () => {
+  const ch = new Channel<string>();
+  const values = ch.values();
+  const [first, second] = [withCancel(background()), withCancel(background())];
+  const got: string[] = [];
+  const take = (ctx: Context, who: string) =>
+    watch(runners.map(ctx, values, (value) => void got.push(`${who} ${value}`), { limit: 1 }));
+  const one = take(first.ctx, "one");
+  await turns(2);
+  const two = take(second.ctx, "two");
+  await turns(2);
+  await ch.send("x"); // The first one asks again, after both have begun.
+  await turns(2);
+  first.cancel();
+  // What waits for the first map is gone, and the second one waits.
+  expect([ch.trySend("a"), ch.trySend("b")]).toEqual([true, false]);
+  await turns(3);
+  expect([one.reason, got]).toEqual([first.ctx.err(), ["one x", "two a"]]);
+  // The first one has returned the iterator: the second one comes to an end, and its context goes on.
+  expect([two.state, second.ctx.err()]).toEqual(["fulfilled", undefined]);
+  second.cancel();
+});
+
+test("the end of one of two maps over one iterator of a channel is not the error of the other", async () => {
+  const ch = new Channel<string>();
+  const values = ch.values();
+  const [first, second] = [withCancel(background()), withCancel(background())];
+  const one = watch(runners.map(first.ctx, values, () => {}, { limit: 1 }));
+  const two = watch(runners.map(second.ctx, values, () => {}, { limit: 1 }));
+  await ch.send("a"); // As above.
+  await turns(3);
+  second.cancel();
+  await turns(3);
+  expect([one.state, first.ctx.err(), two.reason]).toEqual(["fulfilled", undefined, second.ctx.err()]);
+  first.cancel();
+});
+
 test("an endless iterable without a limit leaves the event loop its turns", async () => {
   const { ctx, cancel } = withCancel(background());
   setImmediate(cancel);

@@ -32,9 +32,9 @@ export function checkInput<T>(input: AnyInput<T>, what: string): AnyInput<T> {
 }
 
 /** Opens an input. Throws what it throws. */
-function open<T>(input: AnyInput<T>, source: Source): Items<T> {
-  if (isWebStream<T>(input)) return new Items(readWebStream(input), source);
-  return new Items(isNodeStream<T>(input) ? readNodeStream(input) : input, source);
+function open<T>(input: AnyInput<T>): Items<T> {
+  if (isWebStream<T>(input)) return new Items(readWebStream(input));
+  return new Items(isNodeStream<T>(input) ? readNodeStream(input) : input);
 }
 
 function isWebStream<T>(value: unknown): value is WebStream<T> {
@@ -132,7 +132,7 @@ export async function takeEach<T>(
   const take = () => (items as Items<T>).take(source);
   const close = () => items?.close();
   try {
-    items = open(input, source);
+    items = open(input);
     for (;;) {
       const reserved = taker.reserve?.();
       if (reserved !== undefined) await reserved;

@@ -5,7 +5,7 @@
 import { isThenable, show } from "../data/args.ts";
 import { completed, failedWith } from "../time/turn.ts";
 import { Kind, onBehalfOf } from "../track/tracker.ts";
-import { ENDS_WITH, type Source } from "./source.ts";
+import { NEXT_UNTIL, type Source } from "./source.ts";
 import { Waiters } from "./wait.ts";
 
 const NEXT = new Kind("iterator next", "wait");
@@ -58,16 +58,14 @@ export class Items<T> {
   // The wait for what is to come, while there is one.
   private readonly waits: Waiters<unknown> = new Waiters(NEXT);
 
-  /** Opens the iterable. `source` is what ends the waits for its items. Throws TypeError if `items` is not iterable. */
-  constructor(items: AsyncIterable<T> | Iterable<T | PromiseLike<T>>, source: Source) {
+  /** Opens the iterable. Throws TypeError if `items` is not iterable. */
+  constructor(items: AsyncIterable<T> | Iterable<T | PromiseLike<T>>) {
     const iterable = Object(items) as Partial<AsyncIterable<T> & Iterable<T>>;
     const asyncMethod = iterable[Symbol.asyncIterator] ?? undefined;
     const method: (() => Iterator<T> | AsyncIterator<T>) | undefined = asyncMethod ?? iterable[Symbol.iterator];
     if (typeof method !== "function") throw new TypeError(`items must be iterable, got ${show(items)}`);
     this.isAsync = asyncMethod !== undefined;
     this.iterator = method.call(items as Iterable<T>);
-    // If only the wait here ended, a channel's receive would stay parked until `close`, and take a value for nobody.
-    (this.iterator as { [ENDS_WITH]?(source: Source): void })[ENDS_WITH]?.(source);
   }
 
   /** The next item of an iterator that is not async. Throws what the iterator throws. */
@@ -82,7 +80,7 @@ export class Items<T> {
    */
   private nextLater(source: Source): Promise<IteratorResult<T>> {
     const next = this.waits.park(source, undefined) as Promise<IteratorResult<T>>;
-    void this.pull();
+    void this.pull(source);
     return next;
   }
 
@@ -132,11 +130,15 @@ export class Items<T> {
     }
   }
 
-  private async pull(): Promise<void> {
+  private async pull(source: Source): Promise<void> {
     this.open = false;
     this.pending = true;
     try {
-      this.waits.wakeOne(this.read(await this.iterator.next()));
+      const iterator = this.iterator as AsyncIterator<T> & {
+        [NEXT_UNTIL]?(source: Source): Promise<IteratorResult<T>>;
+      };
+      // If only the wait here ended, a channel's receive would stay parked until `close`, and take a value for nobody.
+      this.waits.wakeOne(this.read(await (iterator[NEXT_UNTIL]?.(source) ?? iterator.next())));
     } catch (error) {
       this.waits.rejectAll(error);
     } finally {

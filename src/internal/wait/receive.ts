@@ -5,7 +5,7 @@ import { completedWith, failedWith } from "../time/turn.ts";
 import { Kind, type PublicFunction } from "../track/tracker.ts";
 import type { Ending } from "./endings.ts";
 import { optionalSource } from "./foreign.ts";
-import { type Cancel, ENDS_WITH, type Source } from "./source.ts";
+import { type Cancel, NEXT_UNTIL, type Source } from "./source.ts";
 import { RefWaiters } from "./timed.ts";
 import { Wait, type Waiter, Waiters } from "./wait.ts";
 import { type CaseResult, DEQUEUE, ENQUEUE, type Parked, READY, TAKE, type Waitable } from "./waitable.ts";
@@ -139,7 +139,6 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
   readonly #channel: ReceiveChannel<T>;
   readonly #receivers: Receivers<T>;
   readonly #cancel: Cancel | undefined;
-  #source: Source | undefined = undefined;
 
   // The waits of the `next`s that are parked, oldest first. Usually there is one at a time.
   readonly #nextWaits: Waiters<IteratorResult<T, undefined>, ParkedNext<T>>;
@@ -157,10 +156,19 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
+    return this.#next(undefined);
+  }
+
+  /** @internal */
+  [NEXT_UNTIL](source: Source): Promise<IteratorResult<T, undefined>> {
+    return this.#next(source);
+  }
+
+  #next(until: Source | undefined): Promise<IteratorResult<T, undefined>> {
     if (this.#finished) return completedWith({ value: undefined, done: true });
     const channel = this.#channel;
     const internal = channel instanceof InternalChannel;
-    const source = this.#source ?? optionalSource(this.#cancel);
+    const source = optionalSource(this.#cancel) ?? until;
     const ending = source?.poll();
     if (ending !== undefined) {
       this.#finished = true;
@@ -182,11 +190,6 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
     this.#nextWaits.push(wait);
     wait.dependent?.listen();
     return wait.promise;
-  }
-
-  /** @internal */
-  [ENDS_WITH](source: Source): void {
-    if (this.#cancel === undefined) this.#source = source;
   }
 
   return(): Promise<IteratorResult<T, undefined>> {
@@ -214,5 +217,6 @@ export class Values<T> implements AsyncIterableIterator<T, undefined> {
   static {
     Object.setPrototypeOf(this.prototype, AsyncIteratorPrototype);
     addReceiveEntryPoint(this.prototype.next);
+    addReceiveEntryPoint(this.prototype[NEXT_UNTIL] as PublicFunction);
   }
 }

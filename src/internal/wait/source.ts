@@ -66,10 +66,10 @@ export interface DeadlineSource {
 export const SOURCE: unique symbol = Symbol("gopark.source");
 
 /**
- * The method by which the iterator of a channel of this copy is told what ends its waits, unless it was made with a
- * `cancel`. Iterators of others have none.
+ * The method of iterators of channels of this copy that does what `next` does, and whose wait ends with a source,
+ * unless the iterator was made with a `cancel`. Iterators of others have none.
  */
-export const ENDS_WITH: unique symbol = Symbol("gopark.endsWith");
+export const NEXT_UNTIL: unique symbol = Symbol("gopark.nextUntil");
 
 /** Something that can end, with its dependents. It is a dependent too, so that a child can be linked to its parent. */
 export class Source implements Dependent {
