@@ -22,7 +22,7 @@ const STAGE = ["next", "return", "throw"];
 const KINDS: Record<string, [kindClass: string, entryPoints: string[]]> = {
   task: ["task", []], // `go` and the group name their own.
   "proved leak": ["wait", []],
-  "chan receive": ["wait", ["receive", "next", "receive"]],
+  "chan receive": ["wait", ["receive", "next", "[gopark.nextUntil]", "receive"]],
   "chan send": ["wait", ["send"]],
   context: ["resource", []], // As the constructors name their own.
   "iterator next": ["wait", []],
