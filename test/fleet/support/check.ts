@@ -1,4 +1,4 @@
-/** What a link does with a client, all of it. */
+/** What a link does with a client, all of it; and what tests of a failover ask. */
 import { expect } from "vitest";
 import { background, withCancel } from "../../../src/context.ts";
 import { type Client, connect, Limiter, Mutex, type Subscriber, Weighted } from "../../../src/redis.ts";
@@ -45,4 +45,15 @@ export async function check({ client, subscriber, end }: Pair, name: string): Pr
   expect([link.failures(), other.failures()]).toEqual([0, 0]);
   await Promise.all([link.close(), other.close()]);
   await end();
+}
+
+/** Whether the lock is free, as its server says once there is one that answers. */
+export async function isFreeOnceAnswered(lock: Mutex): Promise<boolean> {
+  for (;;) {
+    try {
+      return (await lock.tryLock()) !== undefined;
+    } catch {
+      // There is no server yet.
+    }
+  }
 }
