@@ -11,11 +11,10 @@
  *   where the recorded time went back, and Go gives back more than was taken. From there on the two buckets differ, and
  *   the rest of the case says nothing: its steps are counted as left.
  */
-import { background, type CancelScope, type Context, withCancel } from "gopark/context";
 import { track } from "gopark/leak";
 import { every, Limiter, type Reservation, Sometimes } from "gopark/rate";
 import { beforeAll, expect, test, vi } from "vitest";
-import { type Case, type Num, rateTraces, type Step, type Wait } from "./support/ratetraces.ts";
+import { type Case, Deadlined, type Num, number, rateTraces, type Step, type Wait } from "./support/ratetraces.ts";
 import { turn } from "./support/turn.ts";
 import { watch } from "./support/watch.ts";
 
@@ -33,38 +32,6 @@ class Remembered extends Error {}
 function startClock(t: number): void {
   vi.useRealTimers();
   vi.useFakeTimers({ now: t0 + t, toFake: ["performance", "setTimeout", "clearTimeout"] });
-}
-
-const number = (x: Num): number => (x === "inf" ? Number.POSITIVE_INFINITY : Number(x));
-
-/** A context with a deadline that ends by its cancel alone, like the recorder's: the test controls its timer. */
-class Deadlined implements Context {
-  readonly scope: CancelScope = withCancel(background());
-  readonly #deadline: number | undefined;
-
-  constructor(deadline: number | null) {
-    this.#deadline = deadline === null ? undefined : t0 + deadline;
-  }
-
-  get signal(): AbortSignal {
-    return this.scope.ctx.signal;
-  }
-
-  deadline(): number | undefined {
-    return this.#deadline;
-  }
-
-  done(): ReturnType<Context["done"]> {
-    return this.scope.ctx.done();
-  }
-
-  err(): Error | undefined {
-    return this.scope.ctx.err();
-  }
-
-  value(): undefined {
-    return undefined;
-  }
 }
 
 class Replay {

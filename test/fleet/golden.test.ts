@@ -16,11 +16,10 @@
  * - unlimited: at the limit Infinity ours asks nobody, and there is nothing to compare.
  */
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { background, type CancelScope, type Context, withCancel } from "../../src/context.ts";
 import { EPOCH } from "../../src/internal/redis/scripts.ts";
 import { track } from "../../src/leak.ts";
 import { connect, Limiter, type Link, type Reservation } from "../../src/redis.ts";
-import { type Num, rateTraces, type Step } from "../support/ratetraces.ts";
+import { Deadlined, number, rateTraces, type Step } from "../support/ratetraces.ts";
 import { turn } from "../support/turn.ts";
 import { watch } from "../support/watch.ts";
 import { bucketAt, setBucket } from "./support/bucket.ts";
@@ -39,37 +38,6 @@ class Leave extends Error {
   }
 }
 
-/** A context with a deadline that ends by its cancel alone. */
-class Deadlined implements Context {
-  readonly scope: CancelScope = withCancel(background());
-  readonly #deadline: number | undefined;
-
-  constructor(deadline: number | null) {
-    this.#deadline = deadline === null ? undefined : t0 + deadline;
-  }
-
-  get signal(): AbortSignal {
-    return this.scope.ctx.signal;
-  }
-
-  deadline(): number | undefined {
-    return this.#deadline;
-  }
-
-  done(): ReturnType<Context["done"]> {
-    return this.scope.ctx.done();
-  }
-
-  err(): Error | undefined {
-    return this.scope.ctx.err();
-  }
-
-  value(): undefined {
-    return undefined;
-  }
-}
-
-const number = (x: Num): number => (x === "inf" ? Number.POSITIVE_INFINITY : Number(x));
 const seconds = (ns: number) => Math.trunc(ns / 1e9) + (ns - Math.trunc(ns / 1e9) * 1e9) / 1e9;
 
 describe.runIf(hasRedis)("x/time/rate", () => {

@@ -1,4 +1,5 @@
 /** The traces of x/time/rate: their steps, instants in nanoseconds from the first. */
+import { background, type CancelScope, type Context, withCancel } from "../../src/context.ts";
 import { golden } from "./golden.ts";
 
 export type Num = number | string;
@@ -40,3 +41,37 @@ interface Golden {
 }
 
 export const rateTraces = golden<Golden>("rate");
+
+const t0 = rateTraces.meta.t0ms;
+
+export const number = (x: Num): number => (x === "inf" ? Number.POSITIVE_INFINITY : Number(x));
+
+/** A context with a deadline that ends by its cancel alone, like the recorder's: the test controls its timer. */
+export class Deadlined implements Context {
+  readonly scope: CancelScope = withCancel(background());
+  readonly #deadline: number | undefined;
+
+  constructor(deadline: number | null) {
+    this.#deadline = deadline === null ? undefined : t0 + deadline;
+  }
+
+  get signal(): AbortSignal {
+    return this.scope.ctx.signal;
+  }
+
+  deadline(): number | undefined {
+    return this.#deadline;
+  }
+
+  done(): ReturnType<Context["done"]> {
+    return this.scope.ctx.done();
+  }
+
+  err(): Error | undefined {
+    return this.scope.ctx.err();
+  }
+
+  value(): undefined {
+    return undefined;
+  }
+}
