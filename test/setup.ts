@@ -4,6 +4,26 @@ import { alarms, timerRefs } from "../src/internal/time/timers.ts";
 import { countTurns } from "../src/internal/time/turn.ts";
 import { current, type Snapshot, track, verifyNone } from "../src/leak.ts";
 
+/**
+ * Vitest maps each stack to the sources, which takes most of the time of a test with many records. The stacks of one
+ * place are mapped once here.
+ */
+function mapOnce(map: NonNullable<typeof Error.prepareStackTrace>): typeof Error.prepareStackTrace {
+  const seen = new Map<string, string>();
+  return (error, sites) => {
+    const place = sites.join("\n");
+    let frames = seen.get(place);
+    if (frames === undefined) {
+      if (seen.size === 1000) seen.clear();
+      frames = (map(new Error(), sites) as string).replace(/^Error: /, "");
+      seen.set(place, frames);
+    }
+    return `${error.name || "Error"}: ${error.message || ""}${frames}`;
+  };
+}
+
+if (Error.prepareStackTrace !== undefined) Error.prepareStackTrace = mapOnce(Error.prepareStackTrace);
+
 track("full");
 
 // A test that waits for one turn of the event loop must not depend on the speed of the machine.
