@@ -541,25 +541,3 @@ describe("on hosts that refuse", () => {
     expect(hash(Symbol())).toBe(hash(Symbol()));
   });
 });
-
-/** The processor time, in ms, that 20 calls take: the least of several. */
-function cost(call: () => void): number {
-  let least = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 7; i++) {
-    const before = process.cpuUsage();
-    for (let k = 0; k < 20; k++) call();
-    const { user, system } = process.cpuUsage(before);
-    least = Math.min(least, (user + system) / 1000);
-  }
-  return least;
-}
-
-test.each([
-  ["a bigint", (n: number) => (1n << BigInt(n)) - 1n],
-  ["a string", (n: number) => "x".repeat(n / 8)],
-])("hashing %s takes time in proportion to its length", (_, make) => {
-  const n = 2 ** 17;
-  const [once, twice] = [make(n), make(2 * n)];
-  // In quadratic time it would be four times as long.
-  expect(cost(() => hash(twice)) / cost(() => hash(once))).toBeLessThan(3);
-});

@@ -2,9 +2,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { flame, total } from "../bench/support/flame.ts";
+import type { Run } from "../bench/surge/figures.ts";
 import { framesOf } from "../bench/surge/profiles.ts";
 import { conclusion, verdicts } from "../bench/surge/report.ts";
-import { type Check, exitCodes, judged, type Verdict, verdictOf } from "../bench/surge/verdict.ts";
+import { type Check, exitCodes, judged, machineBusy, type Verdict, verdictOf } from "../bench/surge/verdict.ts";
 import { Channel, go, leak } from "../src/index.ts";
 import * as pprof from "../src/pprof.ts";
 
@@ -114,6 +115,21 @@ describe("the verdict of a replay", () => {
     ["a leak on a busy machine", [check(true, true), check(false, false)], true, "broken"],
     ["a time missed and a leak on a busy machine", [check(false, true), check(false, false)], true, "broken"],
   ])("%s", (_, checks, busy, wanted) => expect(verdict(checks, busy)).toBe(wanted));
+
+  const run = (late: number, loopP99: number, cpu: number, others: number) =>
+    ({ sent: [{ late }], vitals: { surge: { loopP99, cpu } }, others: { surge: others } }) as unknown as Run;
+  test.each<[string, Run, processors: number, boolean]>([
+    ["all in time", run(9, 44, 0.64, 0.1), 2, false],
+    ["a generator that is late", run(51, 44, 0.64, 0.1), 2, true],
+    ["a loop that stands still without work of its own", run(9, 51, 0.74, 0.1), 2, true],
+    ["a loop that stands still by its own work", run(9, 51, 0.76, 0.1), 2, false],
+    ["another program that uses one of two processors", run(9, 44, 0.64, 1), 2, true],
+    ["another program that uses one of eight", run(9, 44, 0.64, 1), 8, false],
+    ["other programs that use seven of eight", run(9, 44, 0.64, 7), 8, true],
+    ["one processor, used by nobody else", run(9, 44, 0.64, 0.1), 1, false],
+  ])("the machine is busy elsewhere: %s", (_, run, processors, wanted) => {
+    expect(machineBusy(run, processors)).toBe(wanted);
+  });
 
   test("is the exit code, and only kept is 0", () => {
     expect(exitCodes).toEqual({ kept: 0, broken: 1, inconclusive: 75 });

@@ -13,6 +13,8 @@ export interface Run {
   sent: Sent[];
   samples: Sample[];
   vitals: Record<PhaseName, Vitals>;
+  /** How many processors other programs used. */
+  others: Record<PhaseName, number>;
   drained: Drained;
   ledger: Ledger;
   /** The gateway as the surge ended. */

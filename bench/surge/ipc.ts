@@ -1,6 +1,7 @@
 /** Typed requests from the orchestrator to its child processes, and the reports that the children send unrequested. */
 import { type ChildProcess, fork } from "node:child_process";
 import { type Plan, scale, type Variant } from "./config.ts";
+import { usedHere } from "./processors.ts";
 
 /** What was measured of a gateway process during one phase. Times in ms. */
 export interface Vitals {
@@ -88,6 +89,8 @@ export interface Requests {
   phase: { body: null; reply: Vitals };
   drain: { body: null; reply: Drained };
   ledger: { body: null; reply: Ledger };
+  /** To any: the processor time that it has used, in ms. Answered by {@link serve}. */
+  used: { body: null; reply: number };
   /** To the generator: open the connections to the gateway. */
   connect: { body: { port: number }; reply: null };
   /** To the generator: send the plan's orders, starting at the epoch ms `start`. */
@@ -103,7 +106,8 @@ export interface Reports {
 
 type Body<K extends keyof Requests> = Requests[K]["body"];
 type Reply<K extends keyof Requests> = Requests[K]["reply"];
-type Handlers = { [K in keyof Requests]?: (body: Body<K>) => Reply<K> | Promise<Reply<K>> };
+type Handlers = Omit<AllHandlers, "used">;
+type AllHandlers = { [K in keyof Requests]?: (body: Body<K>) => Reply<K> | Promise<Reply<K>> };
 type RequestMessage = { id: number; name: keyof Requests; body: never };
 type ChildMessage = { replyTo: number; body?: unknown; error?: string } | { report: keyof Reports; body: never };
 
@@ -171,10 +175,11 @@ export class Child {
 
 /** In a child: replies to the orchestrator's requests, and exits when the orchestrator does. */
 export function serve(handlers: Handlers): void {
+  const all: AllHandlers = { ...handlers, used: usedHere };
   process.on("disconnect", () => process.exit(0));
   process.on("message", async ({ id, name, body }: RequestMessage) => {
     try {
-      const handler = handlers[name];
+      const handler = all[name];
       if (handler === undefined) throw new Error(`no handler for ${name}`);
       process.send?.({ replyTo: id, body: await handler(body) });
     } catch (err) {

@@ -15,6 +15,7 @@ import { metricsFile, taskFile } from "./flames.ts";
 import { Child, gatewayFile, type Progress, type Sample, type Vitals } from "./ipc.ts";
 import { page, picture, pictureOfTasks } from "./page.ts";
 import { clock } from "./probe.ts";
+import { Others } from "./processors.ts";
 import { type Snapshot, snapshot } from "./profiles.ts";
 import { aftermath, carries, conclusion, generator, type Results, table, verdicts } from "./report.ts";
 import { exitCodes, type Judged, judged, machineBusy, promises, recordsAgree, verdictOf } from "./verdict.ts";
@@ -62,9 +63,12 @@ async function replay(variant: Variant, plan: Plan): Promise<Run> {
     // Awaited below; a failure before that must not count as unhandled.
     sending.catch(() => {});
     const vitals: Partial<Record<PhaseName, Vitals>> = {};
+    const others: Partial<Record<PhaseName, number>> = {};
+    const processors = new Others([upstream, gateway, load]);
     let surgeEnd: Promise<Snapshot> | undefined;
     await until(start);
     await gateway.request("phase", null);
+    await processors.next();
     for (const phase of plan.phases) {
       await until(start + phase.to);
       if (phase.name === "surge") {
@@ -72,13 +76,19 @@ async function replay(variant: Variant, plan: Plan): Promise<Run> {
         surgeEnd.catch(() => {}); // Awaited below.
       }
       vitals[phase.name] = await gateway.request("phase", null);
+      others[phase.name] = await processors.next();
     }
     const sent = await sending;
     const taken = await (surgeEnd as Promise<Snapshot>);
     const drained = await gateway.request("drain", null);
     const ledger = await upstream.request("ledger", null);
     line.end();
-    const measured = { samples, vitals: vitals as Record<PhaseName, Vitals>, snapshot: taken };
+    const measured = {
+      samples,
+      vitals: vitals as Record<PhaseName, Vitals>,
+      others: others as Record<PhaseName, number>,
+      snapshot: taken,
+    };
     return { variant, plan, start, sent, ...measured, drained, ledger };
   });
 }

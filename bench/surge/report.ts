@@ -1,4 +1,5 @@
 /** The table on the console: naive beside gopark, before, during and after the surge. */
+import { cpus } from "node:os";
 import { arrivals, capacity, type PhaseName, type Variant } from "./config.ts";
 import { compareRecords, type Figures, lateness, type PhaseFigures, type Run } from "./figures.ts";
 import { type Judged, keptUp, percent, type Verdict } from "./verdict.ts";
@@ -88,15 +89,17 @@ export function aftermath(results: Results): string[] {
   });
 }
 
-/** Whether the generator kept up, a line for each run. */
+/** Whether the generator kept up, and what other programs used, a line for each run. */
 export function generator(results: Results): string[] {
   return results.map(({ run }) => {
     const { p99, max } = lateness(run);
     const due = [run.plan.warmUp, ...run.plan.phases].flatMap(arrivals).length;
     const kept = run.sent.length === due && keptUp(run);
+    const others = Math.max(...Object.values(run.others)).toFixed(1);
     return (
       `${name(run.variant)} the generator sent ${run.sent.length} of ${due} orders, ${ms(p99)} late at P99, ` +
-      `${ms(max)} at worst: ${kept ? "it kept up" : "IT DID NOT KEEP UP, the machine was busy elsewhere"}.`
+      `${ms(max)} at worst: ${kept ? "it kept up" : "IT DID NOT KEEP UP, the machine was busy elsewhere"}. ` +
+      `Other programs used up to ${others} of ${cpus().length} processors.`
     );
   });
 }

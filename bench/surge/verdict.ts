@@ -1,4 +1,5 @@
 /** The promises of the cured gateway, and the records of both sides, checked on what was recorded. */
+import { cpus } from "node:os";
 import { capacity, limits } from "./config.ts";
 import { compareRecords, lateness, type PhaseFigures, type RecordComparison, type Run } from "./figures.ts";
 
@@ -79,10 +80,13 @@ export function promises(run: Run, figures: PhaseFigures): Check[] {
 /**
  * Whether the machine was busy elsewhere. Either the generator, idle nine tenths of its time, did not get the processor
  * when it was due; or the gateway's event loop stood still while the gateway used little of its core, so it was waiting
- * for one. The times of such a run measure the machine.
+ * for one; or other programs used so many of the machine's processors that the replay could not have what it needs. The
+ * times of such a run measure the machine.
  */
-export function machineBusy(run: Run): boolean {
-  return !keptUp(run) || Object.values(run.vitals).some(({ loopP99, cpu }) => loopP99 > maxLatenessMs && cpu < ownWork);
+export function machineBusy(run: Run, processors: number = cpus().length): boolean {
+  if (!keptUp(run)) return true;
+  if (Object.values(run.vitals).some(({ loopP99, cpu }) => loopP99 > maxLatenessMs && cpu < ownWork)) return true;
+  return Object.values(run.others).some((used) => used > fewOthers && processors - used < needed);
 }
 
 /** Whether the generator sent its orders when they were due. */
@@ -92,6 +96,12 @@ export function keptUp(run: Run): boolean {
 
 /** The greatest lateness at P99 with which the generator counts as on time; the same for the delay of an event loop. */
 const maxLatenessMs = 50;
+
+/** How many processors the replay needs: one for the gateway, and a half for the upstream and the generator. */
+const needed = 1.5;
+
+/** Other programs that use less than this of a processor disturb nobody. */
+const fewOthers = 0.3;
 
 /** A gateway that uses this share of a core may be late through its own work. */
 const ownWork = 0.75;
