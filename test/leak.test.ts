@@ -180,7 +180,7 @@ describe("verifyNone finds", () => {
     expect(found).toHaveLength(1);
     expect(found[0]?.proved).toBe(false);
     expect(found[0]?.stack?.split("\n")[0]).toContain("leak.test.ts");
-    await expect(verifyNone()).rejects.toThrow(`found unexpected leaks: `);
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow(`found unexpected leaks: `);
     await clear();
     await verifyNone();
   });
@@ -203,7 +203,7 @@ test("the error lists the leaks, by kind and by place, and no more than ten plac
   const ch = new Channel<number>();
   const places = Array.from({ length: 12 }, (_, i) => new Function("ch", `${"\n".repeat(i)}void ch.receive()`));
   for (const receive of [...places, ...places]) receive(ch);
-  const error = (await verifyNone().catch((e) => e)) as LeakError;
+  const error = (await verifyNone({ timeout: 20 }).catch((e) => e)) as LeakError;
   expect(error).toBeInstanceOf(LeakError);
   expect(error.leaks).toHaveLength(24);
   expect(error.message).toMatch(/^found unexpected leaks: 24 chan receive\n\n2 chan receive, for \d+ ms, made at\n/);
@@ -227,7 +227,7 @@ test("without tracking the counters still find it, and say that they do not know
       heldByItself: false,
     },
   ]);
-  await expect(verifyNone()).rejects.toThrow(
+  await expect(verifyNone({ timeout: 20 })).rejects.toThrow(
     '2 chan receive: made without full tracking; to see where, call leak.track("full") before it is made',
   );
   ch.close();
@@ -252,7 +252,7 @@ test("a snapshot is ignored, whether it was tracked or not; what came after it i
   const before = current();
   await verifyNone({ ignore: before });
   void ch.receive();
-  await expect(verifyNone({ ignore: before })).rejects.toThrow("found unexpected leaks: 1 chan receive");
+  await expect(verifyNone({ ignore: before, timeout: 20 })).rejects.toThrow("found unexpected leaks: 1 chan receive");
   ch.close();
 });
 
@@ -307,14 +307,14 @@ describe("the collector proves", () => {
     expect(seen).toMatchObject([{ kind: "chan receive", count: 1, proved: true }]);
     expect(seen[0]?.stack).toContain("leak.test.ts");
     expect(counters()["chan receive"]).toBe(0);
-    await expect(verifyNone()).rejects.toThrow("proved: collected, so nothing could have ended it");
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow("proved: collected, so nothing could have ended it");
     await verifyNone();
   });
 
   test("that a context whose cancel function was dropped will not be cancelled, if nothing above can end it", async () => {
     const seen = await proved(() => void withCancel(ctx));
     expect(seen).toMatchObject([{ kind: "context", proved: true }]);
-    await expect(verifyNone()).rejects.toThrow(LeakError);
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow(LeakError);
   });
 
   test("nothing of a context that its parent or its deadline can still end; it stays counted", async () => {
@@ -335,7 +335,7 @@ describe("the collector proves", () => {
     const seen = await proved(() => void sem.permit(ctx, 2));
     expect(seen).toMatchObject([{ kind: "semaphore unit", count: 2, proved: true }]);
     expect(sem.held()).toBe(2);
-    await expect(verifyNone()).rejects.toThrow(LeakError);
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow(LeakError);
   });
 
   test("nothing of a wait that a live context can still end", async () => {

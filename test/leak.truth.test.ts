@@ -91,7 +91,7 @@ describe("a dropped cancel function", () => {
       // A foreign context may be watched by a wait of the library's own.
       expect(total()).toBeGreaterThan(before);
       expect(find().some(({ proved }) => proved)).toBe(false);
-      const error = await verifyNone().then(
+      const error = await verifyNone({ timeout: 20 }).then(
         () => undefined,
         (err: LeakError) => err,
       );
@@ -126,7 +126,7 @@ describe("a dropped cancel function", () => {
   test("where nothing above can end the context is proved", async () => {
     const seen = await proved(() => void withCancel(withValue(bg, "key", 1)));
     expect(seen).toMatchObject([{ kind: "context", count: 1, proved: true }]);
-    await expect(verifyNone()).rejects.toThrow(LeakError);
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow(LeakError);
   });
 });
 
@@ -200,7 +200,7 @@ describe("a context under one that nothing can end any more is proved", () => {
     expect(seen).toHaveLength(1);
     expect(await proved(() => {})).toEqual([]);
     expect(await proved(() => cancels.pop())).toMatchObject([{ kind: "context", proved: true }]);
-    await expect(verifyNone()).rejects.toThrow(LeakError);
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow(LeakError);
   });
 
   test("though it was made later", async () => {
@@ -230,7 +230,7 @@ describe("a context under one that nothing can end any more is proved", () => {
     ]);
     live.cancel();
     vi.advanceTimersByTime(HOUR);
-    await expect(verifyNone()).rejects.toThrow("found unexpected leaks: 1 context");
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow("found unexpected leaks: 1 context");
   });
 });
 
@@ -250,7 +250,7 @@ describe("a proved leak", () => {
     expect(alive).toBeGreaterThan(0);
     await proved(() => {});
     expect(total() - before).toBe(alive);
-    await expect(verifyNone()).rejects.toThrow(LeakError);
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow(LeakError);
     await verifyNone();
     expect(total() - before).toBe(alive);
   });
@@ -429,7 +429,7 @@ test("many leaks of a few lines are reported by line, with the number of each", 
   }
   for (let i = 0; i < 40; i++) oneLine();
   for (let i = 0; i < 30; i++) anotherLine();
-  const error = (await verifyNone().catch((err: unknown) => err)) as LeakError;
+  const error = (await verifyNone({ timeout: 20 }).catch((err: unknown) => err)) as LeakError;
   ch.close();
   expect(error.message).toMatch(/^found unexpected leaks: 70 chan receive\n/);
   for (const [line, n] of [

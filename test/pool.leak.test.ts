@@ -54,7 +54,7 @@ describe.each(Object.entries(takes))("taken by %s", (_, take) => {
     const found = find();
     expect(found).toMatchObject([{ kind: "pool object", count: 1, proved: false }]);
     expect(found[0]?.stack?.split("\n")[0]).toContain(take.name);
-    await expect(verifyNone()).rejects.toThrow("found unexpected leaks: 1 pool object");
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow("found unexpected leaks: 1 pool object");
     await back();
     await verifyNone();
   });
@@ -98,7 +98,7 @@ describe("the collector proves", () => {
     expect(seen).toMatchObject([{ kind: "pool object", count: 1, proved: true }]);
     expect(seen[0]?.stack).toContain("pool.leak.test.ts");
     expect([counted(), pool.out(), pool.idle()]).toEqual([0, 1, 0]);
-    await expect(verifyNone()).rejects.toThrow(LeakError);
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow(LeakError);
     await verifyNone();
   });
 
@@ -111,7 +111,7 @@ describe("the collector proves", () => {
     const other = pool.get();
     expect([other === kept[0], pool.out()]).toEqual([false, 2]);
     pool.put(other);
-    await expect(verifyNone()).rejects.toThrow("found unexpected leaks: 1 pool object");
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow("found unexpected leaks: 1 pool object");
   });
 
   test("nothing about an object that is still held", async () => {

@@ -118,7 +118,7 @@ describe("the report of a wait for a lock shows where the lock is held from", ()
     await outer(mu);
     const again = watch(inner(mu, controller.signal));
     expect(waits("outer", "inner")).toEqual([["mutex lock", "inner", "outer"]]);
-    const report = await verifyNone().catch((error: Error) => error.message);
+    const report = await verifyNone({ timeout: 20 }).catch((error: Error) => error.message);
     expect(report).toMatch(/1 mutex lock, for \d+ ms, made at\n.*inner[\s\S]*\nblocked by the call at\n.*outer/);
     controller.abort();
     await turn();
@@ -132,7 +132,7 @@ describe("the report of a wait for a lock shows where the lock is held from", ()
     const there = () => locks[1].lock();
     await Promise.all([here(), there()]);
     const all = Promise.all(locks.map((mu) => mu.lock()));
-    const report = await verifyNone().catch((error: Error) => error.message);
+    const report = await verifyNone({ timeout: 20 }).catch((error: Error) => error.message);
     expect(report).toMatch(/1 mutex lock, [\s\S]*blocked by the call at\n.*here/);
     expect(report).toMatch(/1 mutex lock, [\s\S]*blocked by the call at\n.*\bthere/);
     for (const mu of locks) mu.unlock();
@@ -334,7 +334,7 @@ describe("the collector proves", () => {
     await drop();
     await collectUntil(() => seen.length >= n);
     end();
-    await expect(verifyNone()).rejects.toThrow("found unexpected leaks");
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow("found unexpected leaks");
     return seen;
   }
 

@@ -178,7 +178,7 @@ describe("the collector proves", () => {
     await drop();
     await collectUntil(() => seen.length >= n);
     end();
-    await expect(verifyNone()).rejects.toThrow("found unexpected leaks");
+    await expect(verifyNone({ timeout: 20 })).rejects.toThrow("found unexpected leaks");
     return seen;
   }
 
