@@ -49,7 +49,6 @@ import { duration, isObject, optionsOf, show } from "./internal/data/args.ts";
 import { brand } from "./internal/host/errors.ts";
 import { builtin, host } from "./internal/host/host.ts";
 import { registerOuter } from "./internal/track/tracker.ts";
-import { scopeWith } from "./internal/wait/scope.ts";
 import { contextOf } from "./internal/wait/signalcontext.ts";
 import { afterFunc, now } from "./time.ts";
 
@@ -93,14 +92,15 @@ export function notifyContext(parent: Cancel | undefined, ...signals: readonly s
   const names = signals.length === 0 ? ["SIGINT", "SIGTERM"] : signals.map(validSignal);
   const process = host.process as Process | undefined;
   if (typeof process?.on !== "function") throw new Error("notifyContext: needs the process of Node");
-  const { ctx, cancel } = withCancel(parent);
+  const scope = withCancel(parent);
+  const { cancel } = scope;
   const onSignal = (name: string) => cancel(new SignalError(name));
   for (const name of names) process.on(name, onSignal);
   const stop: CancelFunc = (cause) => {
     for (const name of names) process.off(name, onSignal);
     cancel(cause);
   };
-  return scopeWith(ctx, stop);
+  return Object.assign(scope, { 1: stop, cancel: stop });
 }
 
 function validSignal(name: string): string {

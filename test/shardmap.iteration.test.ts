@@ -3,7 +3,8 @@
  */
 import { ShardMap } from "gopark/shardmap";
 import { describe, expect, test } from "vitest";
-import { FULL } from "../src/internal/data/shards.ts";
+import { processHash } from "../src/internal/data/hash.ts";
+import { FULL, Shards } from "../src/internal/data/shards.ts";
 
 // One shard; and many, with more splits to come at the next insertions.
 const sizes = [10, 4 * FULL];
@@ -291,4 +292,25 @@ test("a map can be copied by its entries, into a Map and into itself", () => {
   const copy = new ShardMap(map);
   map.clear();
   expect([copy.size, copy.get(3 * FULL - 1)]).toEqual([3 * FULL, `v${3 * FULL - 1}`]);
+});
+
+test("after a clear it goes on behind the hashes that it has passed, to the very next one", () => {
+  const shards = new Shards<number, number>();
+  for (let i = 0; i <= FULL; i++) shards.set(i, i);
+  const [first] = (shards as unknown as { directory: { end: number }[] }).directory as [{ end: number }];
+  const hash = processHash();
+  const place = (key: number) => hash(key) >>> 16;
+  const others: number[] = [];
+  const near = (key: number, from: number) => place(key) >= from && place(key) <= from + 1;
+  // The last two places that will have been passed, and the first two that will not.
+  for (let key = FULL + 1; !(others.some((k) => near(k, first.end - 2)) && others.some((k) => place(k) === first.end)); key++) {
+    if (near(key, first.end - 2) || near(key, first.end)) others.push(key);
+  }
+  const walk = shards.entries();
+  walk.next();
+  shards.clear();
+  for (const key of others) shards.set(key, key);
+  const rest = [...walk].map(([key]) => key);
+  expect(rest).toEqual(others.filter((key) => place(key) >= first.end));
+  expect(rest.length).toBeLessThan(others.length);
 });

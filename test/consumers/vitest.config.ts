@@ -1,12 +1,28 @@
 /** The tests with projects that use the package: `npm run consumers`. */
+
+// What these take is measured.
+const ALONE = "test/consumers/cost.test.ts";
+
+const common = {
+  pool: "forks",
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
+};
+
 export default {
   test: {
-    include: ["test/consumers/*.test.ts"],
     globalSetup: ["test/support/build.ts"],
-    pool: "forks",
-    // Each starts processes that use both processors.
-    fileParallelism: false,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    projects: [
+      {
+        test: {
+          ...common,
+          name: "projects",
+          include: ["test/consumers/*.test.ts"],
+          exclude: [ALONE],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      { test: { ...common, name: "cost", include: [ALONE], sequence: { groupOrder: 1 } } },
+    ],
   },
 };
