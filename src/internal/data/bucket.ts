@@ -40,12 +40,12 @@ export class Rate {
   /** A finite instant in whole nanoseconds, as the methods of a bucket take it. */
   nanos(ms: number): number {
     if (Number.isNaN(this.base)) this.base = ms;
-    return this.peekNanos(ms);
+    return Math.round((ms - this.base) * 1e6);
   }
 
   /** As {@link nanos}, for a look that is not to count as the first: 0 before it, when every bucket is full. */
   peekNanos(ms: number): number {
-    return Number.isNaN(this.base) ? 0 : Math.round((ms - this.base) * 1e6);
+    return Number.isNaN(this.base) ? 0 : this.nanos(ms);
   }
 }
 
