@@ -26,6 +26,8 @@ export default defineConfig({
     globalSetup: ["test/support/build.ts"],
     execArgv: ["--expose-gc"],
     pool: "forks",
+    // Vitest leaves one processor free: of two, half.
+    maxWorkers: "100%",
     testTimeout: 60_000,
     // The figures that .ci/run reports.
     reporters: process.env.CI ? ["default", ["json", { outputFile: ".build/tests.json" }]] : ["default"],

@@ -12,6 +12,8 @@ const common = {
 export default {
   test: {
     globalSetup: ["test/support/build.ts"],
+    // Vitest leaves one processor free: of two, half.
+    maxWorkers: "100%",
     projects: [
       {
         test: {
