@@ -306,7 +306,7 @@ export class ShardMap<K, V> {
     } finally {
       exit(UPDATE_TASK, record);
       const waiting = this.#updates.get(key);
-      if (record !== undefined) waiting?.removeHolder(record);
+      waiting?.removeHolder(record);
       if (waiting?.wakeOne(undefined) !== true) this.#updates.delete(key);
     }
   }

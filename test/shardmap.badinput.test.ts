@@ -31,14 +31,16 @@ describe("entries", () => {
   });
 
   test.each([
-    { what: "a string", entries: "text" },
-    { what: "strings", entries: ["ab"] },
-    { what: "numbers", entries: [1, 2] },
-    { what: "null", entries: [null] },
-    { what: "a Set of what is no pair", entries: new Set([1]) },
-  ])("$what: not entries, as Map says", ({ entries }) => {
+    { what: "a string", entries: "text", got: '"t"' },
+    { what: "strings", entries: ["ab"], got: '"ab"' },
+    { what: "numbers", entries: [1, 2], got: "1" },
+    { what: "null", entries: [null], got: "null" },
+    { what: "a Set of what is no pair", entries: new Set([1]), got: "1" },
+  ])("$what: not entries, as Map says", ({ entries, got }) => {
     expect(() => new Map(entries as unknown as Entries)).toThrow(TypeError);
-    expect(() => new ShardMap(entries as unknown as Entries)).toThrow(TypeError);
+    expect(() => new ShardMap(entries as unknown as Entries)).toThrow(
+      new TypeError(`ShardMap: entries must be pairs, got ${got}`),
+    );
   });
 
   test("an iterable that throws passes its error on", () => {
