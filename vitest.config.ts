@@ -22,11 +22,11 @@ export default defineConfig({
       "test/runtimes/**",
       "**/node_modules/**",
     ],
-    setupFiles: ["test/setup.ts"],
+    setupFiles: ["test/support/mapstacks.ts", "test/setup.ts"],
     globalSetup: ["test/support/build.ts"],
     execArgv: ["--expose-gc"],
     pool: "forks",
-    // Vitest leaves one processor free: of two, half.
+    // By default Vitest leaves one processor free: of two, that is half.
     maxWorkers: "100%",
     testTimeout: 60_000,
     // The figures that .ci/run reports.

@@ -100,6 +100,7 @@ export function notifyContext(parent: Cancel | undefined, ...signals: readonly s
     for (const name of names) process.off(name, onSignal);
     cancel(cause);
   };
+  // Its disposer calls its `cancel`, and so `stop`.
   return Object.assign(scope, { 1: stop, cancel: stop });
 }
 

@@ -4,28 +4,6 @@ import { alarms, timerRefs } from "../src/internal/time/timers.ts";
 import { countTurns } from "../src/internal/time/turn.ts";
 import { current, type Snapshot, track, verifyNone } from "../src/leak.ts";
 
-/**
- * Vitest maps each stack to the sources, which takes most of the time of a test with many records. The stacks of one
- * place are mapped once here.
- */
-function mapOnce(map: NonNullable<typeof Error.prepareStackTrace>): typeof Error.prepareStackTrace {
-  // No Map: a test watches what the Maps of the library keep.
-  let seen: Record<string, string> = {};
-  let places = 0;
-  return (error, sites) => {
-    const place = sites.join("\n");
-    let frames = seen[place];
-    if (frames === undefined) {
-      if (places++ % 1000 === 0) seen = {};
-      frames = (map(new Error(), sites) as string).replace(/^Error: /, "");
-      seen[place] = frames;
-    }
-    return `${error.name || "Error"}: ${error.message || ""}${frames}`;
-  };
-}
-
-if (Error.prepareStackTrace !== undefined) Error.prepareStackTrace = mapOnce(Error.prepareStackTrace);
-
 track("full");
 
 // A test that waits for one turn of the event loop must not depend on the speed of the machine.

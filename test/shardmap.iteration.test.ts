@@ -294,7 +294,7 @@ test("a map can be copied by its entries, into a Map and into itself", () => {
   expect([copy.size, copy.get(3 * FULL - 1)]).toEqual([3 * FULL, `v${3 * FULL - 1}`]);
 });
 
-test("after a clear it goes on behind the hashes that it has passed, to the very next one", () => {
+test("after a clear, a walk goes on at the first hash that it has not passed", () => {
   const shards = new Shards<number, number>();
   for (let i = 0; i <= FULL; i++) shards.set(i, i);
   const [{ end }] = (shards as unknown as { directory: { end: number }[] }).directory as [{ end: number }];

@@ -126,9 +126,12 @@ describe("the verdict of a replay", () => {
     ["another program that uses one of two processors", run(9, 44, 0.64, 1), 2, true],
     ["another program that uses one of eight", run(9, 44, 0.64, 1), 8, false],
     ["other programs that use seven of eight", run(9, 44, 0.64, 7), 8, true],
-    ["one processor, used by nobody else", run(9, 44, 0.64, 0.1), 1, false],
-  ])("the machine is busy elsewhere: %s", (_, run, processors, wanted) => {
-    expect(machineBusy(run, processors)).toBe(wanted);
+    ["other programs that leave one and a half", run(9, 44, 0.64, 0.5), 2, false],
+    ["other programs that leave less", run(9, 44, 0.64, 0.51), 2, true],
+    ["one processor, little of it used by others", run(9, 44, 0.64, 0.3), 1, false],
+    ["one processor, more of it used by others", run(9, 44, 0.64, 0.31), 1, true],
+  ])("the machine is busy elsewhere: %s", (_, replayed, processors, wanted) => {
+    expect(machineBusy(replayed, processors)).toBe(wanted);
   });
 
   test("is the exit code, and only kept is 0", () => {

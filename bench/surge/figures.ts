@@ -13,7 +13,7 @@ export interface Run {
   sent: Sent[];
   samples: Sample[];
   vitals: Record<PhaseName, Vitals>;
-  /** How many processors other programs used. */
+  /** How many processors other programs used, on average over the phase. */
   others: Record<PhaseName, number>;
   drained: Drained;
   ledger: Ledger;

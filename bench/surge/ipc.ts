@@ -1,7 +1,6 @@
 /** Typed requests from the orchestrator to its child processes, and the reports that the children send unrequested. */
 import { type ChildProcess, fork } from "node:child_process";
 import { type Plan, scale, type Variant } from "./config.ts";
-import { usedHere } from "./processors.ts";
 
 /** What was measured of a gateway process during one phase. Times in ms. */
 export interface Vitals {
@@ -106,8 +105,8 @@ export interface Reports {
 
 type Body<K extends keyof Requests> = Requests[K]["body"];
 type Reply<K extends keyof Requests> = Requests[K]["reply"];
-type Handlers = Omit<AllHandlers, "used">;
 type AllHandlers = { [K in keyof Requests]?: (body: Body<K>) => Reply<K> | Promise<Reply<K>> };
+type Handlers = Omit<AllHandlers, "used">;
 type RequestMessage = { id: number; name: keyof Requests; body: never };
 type ChildMessage = { replyTo: number; body?: unknown; error?: string } | { report: keyof Reports; body: never };
 
@@ -171,6 +170,12 @@ export class Child {
   #exitError(code: number | null, signal: string | null): Error {
     return new Error(`${this.#name} ended early (${signal ?? `exit code ${code}`})`);
   }
+}
+
+/** The processor time that this process has used, in ms. */
+export function usedHere(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** In a child: replies to the orchestrator's requests, and exits when the orchestrator does. */

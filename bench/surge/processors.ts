@@ -1,6 +1,11 @@
-/** How much of the machine's processors other programs use, while the processes of the replay run. */
+/**
+ * How much of the machine's processors other programs use, while the processes of the replay run.
+ *
+ * By what the system counts: not what another guest of the same hypervisor takes; and in a container, of all processors
+ * of the host, though fewer may be allowed. A machine that is busy in such a way is noticed only by what is late.
+ */
 import { cpus } from "node:os";
-import type { Child } from "./ipc.ts";
+import { type Child, usedHere } from "./ipc.ts";
 import { clock } from "./probe.ts";
 
 /** The processor time used up to an instant, in ms: by all programs of the machine, and by the replay. */
@@ -10,13 +15,7 @@ interface Used {
   readonly replay: number;
 }
 
-/** The processor time that this process has used, in ms. */
-export function usedHere(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
-}
-
-/** Says, at each call, how many processors other programs have used since the one before. */
+/** Says, at each call, how many processors other programs have used since the one before; 0 at the first. */
 export class Others {
   readonly #children: readonly Child[];
   #last: Used | undefined;
@@ -34,9 +33,9 @@ export class Others {
   }
 
   async #used(): Promise<Used> {
-    const machine = cpus().reduce((ms, { times }) => ms + times.user + times.nice + times.sys + times.irq, 0);
-    const at = clock();
+    // First, as a child that is busy answers late: what it used until then is to be in both figures.
     const children = await Promise.all(this.#children.map((child) => child.request("used", null)));
-    return { at, machine, replay: children.reduce((sum, ms) => sum + ms, usedHere()) };
+    const machine = cpus().reduce((ms, { times }) => ms + times.user + times.nice + times.sys + times.irq, 0);
+    return { at: clock(), machine, replay: children.reduce((sum, ms) => sum + ms, usedHere()) };
   }
 }

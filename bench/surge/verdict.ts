@@ -97,10 +97,10 @@ export function keptUp(run: Run): boolean {
 /** The greatest lateness at P99 with which the generator counts as on time; the same for the delay of an event loop. */
 const maxLatenessMs = 50;
 
-/** How many processors the replay needs: one for the gateway, and a half for the upstream and the generator. */
+/** How many processors the replay needs: one for the gateway, half a one for the upstream and generator together. */
 const needed = 1.5;
 
-/** Other programs that use less than this of a processor disturb nobody. */
+/** A machine with one processor never has what is needed. There other programs may use this much of it. */
 const fewOthers = 0.3;
 
 /** A gateway that uses this share of a core may be late through its own work. */

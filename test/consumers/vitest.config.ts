@@ -1,6 +1,6 @@
 /** The tests with projects that use the package: `npm run consumers`. */
 
-// What these take is measured.
+// Measures times, so nothing runs beside it.
 const ALONE = "test/consumers/cost.test.ts";
 
 const common = {
@@ -12,7 +12,7 @@ const common = {
 export default {
   test: {
     globalSetup: ["test/support/build.ts"],
-    // Vitest leaves one processor free: of two, half.
+    // By default Vitest leaves one processor free: of two, that is half.
     maxWorkers: "100%",
     projects: [
       {

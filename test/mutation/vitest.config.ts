@@ -71,7 +71,7 @@ export default {
       "test/runtimes/**",
       ...Object.keys(LEFT_OUT).map((file) => `test/${file}`),
     ],
-    setupFiles: ["test/mutation/setup.ts", "test/setup.ts"],
+    setupFiles: ["test/mutation/setup.ts", "test/support/mapstacks.ts", "test/setup.ts"],
     sequence: { sequencer: Runs },
     // Stryker's runner allows no other.
     pool: "threads",

@@ -30,7 +30,7 @@ export async function remaining(refs: readonly WeakRef<object>[]): Promise<numbe
   return there;
 }
 
-/** How many of the things that nothing refers to `remaining` may still find. */
+/** How many of the things that nothing refers to `remaining` may still find: more than were ever seen. */
 export const MISTAKEN = "Bun" in globalThis ? 3 : 0;
 
 /**

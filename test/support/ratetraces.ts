@@ -1,4 +1,4 @@
-/** The traces of x/time/rate: their steps, instants in nanoseconds from the first. */
+/** The traces of x/time/rate: their steps, instants in nanoseconds from the first; and what every replay needs. */
 import { background, type CancelScope, type Context, withCancel } from "../../src/context.ts";
 import { golden } from "./golden.ts";
 
