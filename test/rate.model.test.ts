@@ -162,3 +162,12 @@ async function program(rnd: Random): Promise<void> {
 }
 
 test.each(seeds(60))("a random program ends as the model does, SEED=%d", (seed) => program(random(seed)));
+
+test("a look at the tokens of long ago changes nothing: later instants count to the nanosecond all the same", () => {
+  const [looked, fresh] = [new Limiter(10, 1), new Limiter(10, 1)];
+  expect(looked.tokens(0)).toBe(1);
+  expect([looked.allow(1, t0), fresh.allow(1, t0)]).toEqual([true, true]);
+  const later = t0 + 2 ** -10; // 977 ns, which a double has here.
+  expect(looked.tokens(later)).toBe(fresh.tokens(later));
+  expect(fresh.tokens(later)).toBeCloseTo(977e-9 * 10, 12);
+});
