@@ -143,7 +143,7 @@ function beginTurn(): void {
   if (takenOver) return;
   if (areCounted()) slice = COUNTED_SLICE;
   startSlice();
-  if (deferring) drain();
+  drain();
 }
 
 /**
