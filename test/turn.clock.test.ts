@@ -85,7 +85,7 @@ async function portions(handedOut: number[], n: number): Promise<number[]> {
 
 describe("at a steady pace", () => {
   test.each([
-    // The work of each operation in ms, and the slices of a turn: four up to the request at 3 ms, three in the 2 ms after it.
+    // The work of each operation in ms, and the slices of a turn: as many as begin within 3 ms, then within 2 ms more.
     [1 / 64, [48, 48, 48, 48], [48, 48, 48]],
     [1 / 16, [12, 12, 12, 12], [12, 12, 12]],
     [1 / 4, [3, 3, 3, 3], [3, 3, 3]],
