@@ -359,6 +359,22 @@ describe("cycles", () => {
       ).toEqual([]);
     });
 
+    test("tasks that wait for one that can go on, each for another of its locks", async () => {
+      const locks = [new Mutex(), new Mutex(), new Mutex()];
+      const ch = new Channel<void>();
+      const holder = async () => {
+        for (const mu of locks) await mu.lock();
+        await ch.receive(cancel).finally(() => {
+          for (const mu of locks) mu.unlock();
+        });
+      };
+      const waiters = locks.map((mu) => async () => {
+        await turn();
+        await mu.lock(cancel);
+      });
+      expect(await kindsOf(holder, ...waiters)).toEqual([]);
+    });
+
     test("a task whose holder sleeps, or waits for something foreign", async () => {
       const [a, b] = [new Mutex(), new Mutex()];
       const foreign = new Promise<void>((resolve) => cancel.addEventListener("abort", () => resolve()));

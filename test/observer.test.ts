@@ -11,7 +11,16 @@ import { Group as Flights } from "gopark/singleflight";
 import { Once, WaitGroup } from "gopark/sync";
 import { Workers } from "gopark/workers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { addObserver, isObserved, type Kind, type Observer, toWatch } from "../src/internal/track/tracker.ts";
+import {
+  addObserver,
+  currentOrigin,
+  isObserved,
+  type Kind,
+  type Observer,
+  onBehalfOf,
+  runToEnd,
+  toWatch,
+} from "../src/internal/track/tracker.ts";
 import { collectReported } from "./support/reported.ts";
 import { turn } from "./support/turn.ts";
 import { watch } from "./support/watch.ts";
@@ -179,6 +188,129 @@ test("each of two observers sees which waits were cancelled, and once", async ()
   expect(waits.map(({ state }) => state)).toEqual(["rejected", "fulfilled"]);
   expect(seen.slice(2)).toEqual(["-chan receive 1 canceled", "-chan receive 2"]);
   expect(second).toEqual(["chan receive second true", "chan receive second false"]);
+});
+
+test("of several observers each that runs tasks runs them, the last inside the others; one that does not is passed over", async () => {
+  const ran: string[] = [];
+  const runner = (name: string): Observer => ({
+    task(fn, record) {
+      ran.push(`${name} begins ${record?.kind.name}`);
+      const result = fn();
+      ran.push(`${name} ends`);
+      return result;
+    },
+  });
+  const none: Observer = { parked: () => undefined };
+  const ends = [addObserver(none), addObserver(none)];
+  expect(isObserved()).toBe(false);
+  expect(await go(() => 1)).toBe(1);
+  ends.push(addObserver(runner("a")));
+  expect(isObserved()).toBe(true);
+  ends.push(addObserver(runner("b")));
+  track("full");
+  expect(await go(() => ran.push("task"))).toBe(3);
+  expect(ran).toEqual(["b begins task", "a begins task", "task", "a ends", "b ends"]);
+  const boom = new Error("boom");
+  ends.push(
+    addObserver({
+      task() {
+        throw boom;
+      },
+    }),
+  );
+  await expect(go(() => ran.push("never"))).rejects.toBe(boom);
+  expect(ran).not.toContain("never");
+  const seen: string[] = [];
+  ends.push(addObserver({ parked: (kind) => seen.push(kind.name), unparked: (kind) => seen.push(kind.name) }));
+  const ch = new Channel<number>();
+  const waiting = ch.receive();
+  ch.close();
+  await waiting;
+  expect(seen).toEqual(["chan receive", "chan receive"]);
+  for (const end of ends) end();
+  expect(isObserved()).toBe(false);
+});
+
+test("where nothing is recorded, each wait and task is shown, without a record", async () => {
+  const records: unknown[] = [];
+  setObserver({
+    parked: (_, record) => records.push(record),
+    task(fn, record) {
+      records.push(record);
+      return fn();
+    },
+  });
+  for (let i = 0; i < 20; i++) {
+    const ch = new Channel<number>();
+    const waiting = go(() => ch.receive());
+    await turn();
+    ch.close();
+    await waiting;
+  }
+  expect(records).toEqual(Array(40).fill(undefined));
+});
+
+describe("what an observer runs to its end ends", () => {
+  const ended: string[] = [];
+  const end = () => ended.push("ended");
+
+  beforeEach(() => {
+    ended.length = 0;
+  });
+
+  test("with its call, if that returns no object, or throws", () => {
+    expect(runToEnd(() => 7, end)).toBe(7);
+    expect(ended).toEqual(["ended"]);
+    const boom = new Error("boom");
+    expect(() =>
+      runToEnd(() => {
+        throw boom;
+      }, end),
+    ).toThrow(boom);
+    expect(ended).toEqual(["ended", "ended"]);
+  });
+
+  test.each([
+    ["a promise", (value: Promise<number>) => value],
+    ["a foreign one", (value: Promise<number>) => ({ then: value.then.bind(value) })],
+  ])("with %s that it returns, fulfilled or rejected", async (_, made) => {
+    const [open, failing] = [new Channel<number>(), new Channel<number>()];
+    const fulfilled = runToEnd(() => made(open.receive().then(() => 1)), end);
+    const rejected = runToEnd(() => made(failing.receive().then(() => Promise.reject(new Error("boom")))), end);
+    await turn();
+    expect(ended).toEqual([]);
+    open.close();
+    expect(await fulfilled).toBe(1);
+    expect(ended).toEqual(["ended"]);
+    failing.close();
+    await expect(rejected).rejects.toThrow("boom");
+    expect(ended).toEqual(["ended", "ended"]);
+  });
+
+  test("at once, if what it returns cannot be asked for its `then`", async () => {
+    const hostile = Object.defineProperty({}, "then", {
+      get() {
+        throw new Error("boom");
+      },
+    });
+    await expect(runToEnd(() => hostile as Promise<number>, end)).rejects.toThrow("boom");
+    expect(ended).toEqual(["ended"]);
+  });
+});
+
+test("code that works on behalf of nobody known goes on to work for the call outside of it", () => {
+  const seen = onBehalfOf("outer", () => [
+    onBehalfOf(undefined, currentOrigin),
+    onBehalfOf("inner", currentOrigin),
+    currentOrigin(),
+  ]);
+  expect([...seen, currentOrigin()]).toEqual(["outer", "inner", "outer", undefined]);
+  expect(() =>
+    onBehalfOf("outer", () => {
+      throw new Error("boom");
+    }),
+  ).toThrow("boom");
+  expect(currentOrigin()).toBeUndefined();
 });
 
 test("one observer that was added twice is two: what removes it, called twice, leaves the other", async () => {

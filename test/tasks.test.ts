@@ -436,9 +436,35 @@ describe("setTasks", () => {
   });
 
   test("a task that was started without a record has no identity", async () => {
-    track("counters");
-    expect(await go(() => currentTask())).toBeUndefined();
+    const mu = new Mutex();
+    const inside = go(async () => {
+      track("counters"); // That turns identity off.
+      setTasks(true);
+      return [await go(() => currentTask()), await mu.withLock(() => currentTask())];
+    });
+    expect(await inside).toEqual([undefined, undefined]);
     track("full");
+  });
+
+  test("on by default, as GOPARK_TRACK=tasks has it: full tracking turns it on, unless it says otherwise", async () => {
+    vi.resetModules();
+    const leak = await import("gopark/leak");
+    const tasks = await import("../src/internal/track/tasks.ts");
+    try {
+      leak.track("full");
+      expect([tasks.areTasksByDefault(), tasks.areTasksOn()]).toEqual([false, false]);
+      tasks.setTasksByDefault();
+      expect([tasks.areTasksByDefault(), tasks.areTasksOn()]).toEqual([true, true]);
+      leak.track("counters");
+      expect(tasks.areTasksOn()).toBe(false);
+      leak.track("full");
+      expect(tasks.areTasksOn()).toBe(true);
+      leak.track("full", { tasks: false });
+      expect(tasks.areTasksOn()).toBe(false);
+    } finally {
+      leak.track("counters");
+      vi.resetModules();
+    }
   });
 });
 

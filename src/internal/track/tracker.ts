@@ -299,7 +299,7 @@ function look(): Watch | undefined {
  * throw of its own: with a fixed step, kinds that alternate in step with it would be recorded always or never.
  */
 function gap(every: number): number {
-  return every === 1 ? 0 : Math.floor(Math.log(1 - Math.random()) / Math.log(1 - 1 / every));
+  return Math.floor(Math.log(1 - Math.random()) / Math.log(1 - 1 / every));
 }
 
 /** Begins to watch a wait that {@link toWatch} has chosen. `holder` holds what it waits for. */
@@ -407,7 +407,7 @@ export function onBehalfOf<R>(stack: string | undefined, fn: () => R): R {
 
 /** Where one of the public functions is being called; undefined unless all is recorded. */
 export function stackOfCall(entryPoints: () => readonly PublicFunction[]): string | undefined {
-  return full ? recorder?.stackNow(entryPoints) : undefined;
+  return full ? (recorder as Recorder).stackNow(entryPoints) : undefined;
 }
 
 /** The stack of the call on whose behalf the code runs that runs now: see {@link onBehalfOf}. */
