@@ -87,6 +87,14 @@ describe("the shared error of a context, under full tracking", () => {
     expect(shown(ctx.err())).toEqual(wanted);
   });
 
+  test("counts one other wait, as one", async () => {
+    const [ctx, cancel] = withCancel(bg);
+    const waiting = [firstWaits, secondWaits].map((waits) => reasonOf(waits(receive, ctx)));
+    cancel();
+    await Promise.all(waiting);
+    expect(shown(ctx.err())).toMatchObject({ through: ["firstWaits"], rest: ["(and 1 more wait)"] });
+  });
+
   test("counts the waits of the whole tree", async () => {
     const [ctx, cancel] = withCancel(bg);
     const below = withCancel(withCancel(ctx).ctx);

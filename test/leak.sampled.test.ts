@@ -236,6 +236,39 @@ describe("places", () => {
     for (let i = 0; i < 25; i++) ch.trySend(1);
   });
 
+  test("what an earlier sampling has passed over is counted at the places that it has recorded", () => {
+    thrown(0.5);
+    track("sampled", { every: 2 });
+    // Four are recorded, which stand for eight: the ninth is known to have been passed over.
+    for (let i = 0; i < 9; i++) here();
+    track("sampled", { every: 2 });
+    for (let i = 0; i < 4; i++) there();
+    expect(countsAt()).toEqual([
+      ["here", 9],
+      ["there", 4],
+    ]);
+    for (let i = 0; i < 13; i++) ch.trySend(1);
+  });
+
+  test("of three of which one is recorded and taken, the other two are counted nowhere else", async () => {
+    thrown(0.6); // A gap of two: floor(log(0.4) / log(2 / 3)).
+    track("sampled", { every: 3 });
+    const earlier = counters()["proved leak"] as number;
+    (function forget() {
+      for (let i = 0; i < 30; i++) void new Channel<number>().receive();
+    })();
+    for (let i = 0; i < 61; i++) there();
+    await collectUntil(() => counters()["proved leak"] === earlier + 10);
+    for (let i = 0; i < 54; i++) ch.trySend(1);
+    expect(countsAt()).toEqual([
+      [undefined, 20],
+      ["there", 7],
+    ]);
+    for (let i = 0; i < 7; i++) ch.trySend(1);
+    await expect(verifyNone({ timeout: 0 })).rejects.toThrow("30 chan receive");
+    for (const kind of allKinds()) if (kind.name === "chan receive") kind.live -= 20;
+  });
+
   test("what the collector has taken without a record is not counted at other places", async () => {
     thrown(0.5);
     track("sampled", { every: 2 });
