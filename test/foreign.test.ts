@@ -268,3 +268,30 @@ test("a signal whose reason throws ends all waits on it with that error", async 
   expect(waiting.map(({ reason }) => reason)).toEqual([doom, doom, doom]);
   expect(ch.trySend(1)).toBe(false);
 });
+
+test("a loop of waits listens once, though a function stands between it and the wait; after it nothing listens", async () => {
+  let listening = 0;
+  let begun = 0;
+  const { signal } = foreignSignal();
+  const { addEventListener, removeEventListener } = signal;
+  Object.assign(signal, {
+    addEventListener(...args: Parameters<typeof addEventListener>) {
+      listening++;
+      begun++;
+      addEventListener.apply(signal, args);
+    },
+    removeEventListener(...args: Parameters<typeof removeEventListener>) {
+      listening--;
+      removeEventListener.apply(signal, args);
+    },
+  });
+  const ch = new Channel<number>();
+  const next = async () => (await ch.receive(signal)).value;
+  for (let i = 0; i < 20; i++) {
+    const waiting = next();
+    void turns(1).then(() => ch.trySend(i));
+    expect(await waiting).toBe(i);
+  }
+  await turns(1);
+  expect([begun, listening]).toEqual([1, 0]);
+});
