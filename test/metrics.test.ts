@@ -9,7 +9,7 @@ import { Inf, KeyedLimiter, Limiter } from "gopark/rate";
 import { Weighted } from "gopark/semaphore";
 import { Workers } from "gopark/workers";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { PROVED } from "../src/internal/track/tracker.ts";
+import { allKinds, PROVED } from "../src/internal/track/tracker.ts";
 import { gate } from "./support/gate.ts";
 
 const bg = background();
@@ -90,6 +90,18 @@ describe("instruments", () => {
     cancel();
     await Promise.allSettled(tasks);
     expect(now()).toEqual(before);
+  });
+
+  test("show each kind in the gauge of its class alone", () => {
+    const gauges = { gopark_waits: "wait", gopark_tasks: "task", gopark_resources: "resource" };
+    for (const [name, kindClass] of Object.entries(gauges)) {
+      const kinds = allKinds().filter((kind) => kind.class === kindClass && kind !== PROVED);
+      const samples =
+        instruments()
+          .find((it) => it.name === name)
+          ?.read() ?? [];
+      expect(samples.map(({ labels }) => labels.kind)).toEqual(kinds.map((kind) => kind.name));
+    }
   });
 
   test("show a kind that is at zero, and proved leaks as a counter of their own alone", () => {
@@ -380,12 +392,14 @@ describe("prometheusText", () => {
   test("has help, type and samples of each instrument that has a value, in the order of instruments()", () => {
     const name = newName();
     keep(new Weighted(3, { name })).tryAcquire(2);
+    keep(new CircuitBreaker({ name }));
     const text = prometheusText();
     expect(text.endsWith("\n")).toBe(true);
     expect(text).toContain(
       `# HELP gopark_semaphore_held Units of the semaphore that are held.\n# TYPE gopark_semaphore_held gauge\n`,
     );
     expect(text).toContain(`\ngopark_semaphore_held{name="${name}"} 2\n`);
+    expect(text).toContain(`\ngopark_breaker_state{name="${name}",state="closed"} 1\n`);
     expect(text).toMatch(/\n# TYPE gopark_proved_leaks_total counter\ngopark_proved_leaks_total \d+\n/);
     const types = [...text.matchAll(/^# TYPE (\w+)/gm)].map((match) => match[1]);
     const withValues = instruments().filter(({ read }) => read().length > 0);
@@ -406,7 +420,7 @@ describe("prometheusText", () => {
 
 /** A client with the part of prom-client's interface that is used. `failAt` is how many metrics it takes. */
 class Client {
-  readonly metrics = new Map<string, { readonly config: Config; readonly values: [object, number][] }>();
+  readonly metrics = new Map<string, { readonly config: Config; readonly values: [object, number][]; set: string }>();
   failAt = Number.POSITIVE_INFINITY;
   readonly register = {
     registerMetric: () => {},
@@ -419,7 +433,7 @@ class Client {
       readonly values: [object, number][] = [];
       constructor(config: Config) {
         if (full()) throw new Error("already registered");
-        metrics.set(config.name, { config, values: this.values });
+        metrics.set(config.name, { config, values: this.values, set });
         Object.defineProperty(this, set, {
           value: (labels: object, value: number) => this.values.push([labels, value]),
         });
@@ -452,7 +466,8 @@ describe("register", () => {
     const client = new Client();
     const unregister = register(client);
     expect([...client.metrics.keys()]).toEqual(instruments().map(({ name }) => name));
-    for (const { name, help, labels } of instruments()) {
+    for (const { name, help, type, labels } of instruments()) {
+      expect(client.metrics.get(name)?.set).toBe(type === "counter" ? "inc" : "set");
       expect(client.metrics.get(name)?.config).toMatchObject({
         help,
         labelNames: labels,
