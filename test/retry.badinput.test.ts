@@ -36,6 +36,10 @@ describe("arguments", () => {
       { budget: { ratio: 1, min: 1 } as never },
       new TypeError("retry: budget must be a Budget, got an object (Object)"),
     ],
+    [
+      { budget: { spend: () => true, earn() {} } as never },
+      new TypeError("retry: budget must be a Budget, got an object (Object)"),
+    ],
     [{ budget: null as never }, new TypeError("retry: budget must be a Budget, got null")],
   ];
 

@@ -445,6 +445,9 @@ describe("a budget", () => {
     budget.giveBack();
     expect(budget.tokens()).toBe(100);
     expect(new Budget({ min: 500 }).tokens()).toBe(500);
+    const fixed = new Budget({ min: 1, ratio: 0 });
+    fixed.earn();
+    expect(fixed.tokens()).toBe(1);
     const small = new Budget({ min: 1, max: 1, ratio: 1 });
     small.earn();
     expect(small.tokens()).toBe(1);
