@@ -346,6 +346,11 @@ async function letStart(): Promise<void> {
 
 /** Uses that are cancelled or dropped, repeated many times. */
 const endings: Record<string, () => Case> = {
+  "things that had a name": () => ({
+    round: async () => {
+      new Weighted(1, { name: "gone" }).tryAcquire(0);
+    },
+  }),
   "workers that share one iterator": () => {
     const ch = new Channel<number>();
     const values = ch.values();
