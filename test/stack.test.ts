@@ -10,6 +10,7 @@ type Tracker = typeof import("../src/internal/track/tracker.ts");
 
 interface Site {
   getFunctionName(): string | null;
+  getLineNumber(): number;
   getFileName(): string | undefined;
 }
 
@@ -25,11 +26,13 @@ const before = HOOKS.map((key) => [key, Object.getOwnPropertyDescriptor(hooks, k
 let stack: Stack;
 let tracker: Tracker;
 
-beforeEach(async () => {
+async function load(): Promise<void> {
   vi.resetModules();
   stack = await import("../src/internal/track/stack.ts");
   tracker = await import("../src/internal/track/tracker.ts");
-});
+}
+
+beforeEach(load);
 
 afterEach(() => {
   for (const [key, descriptor] of before) {
@@ -40,10 +43,11 @@ afterEach(() => {
 });
 
 /** How a host writes a frame. */
-type Format = (fn: string, file: string) => string;
-const v8: Format = (fn, file) => `    at ${fn} (${file}:1:2)`;
-const v8Bare: Format = (_, file) => `    at ${file}:1:2`;
-const jsc: Format = (fn, file) => `${fn}@${file}:1:2`;
+type Format = (fn: string, place: string) => string;
+const v8: Format = (fn, place) => `    at ${fn} (${place})`;
+const jsc: Format = (fn, place) => `${fn}@${place}`;
+// As V8 writes it if the innermost function has no name.
+const v8Bare: Format = (fn, place) => (fn === "newError" ? `    at ${place}` : v8(fn, place));
 
 /**
  * Lets the host name the files: of stack.ts, of the functions here whose names begin with "lib", and of the others here.
@@ -53,9 +57,10 @@ function nameFiles(own: string, library: string, program: string, format: Format
   hooks.prepareStackTrace = (_: unknown, sites: Site[]) => {
     const lines = sites.flatMap((site) => {
       const [fn, file] = [site.getFunctionName() || "anonymous", site.getFileName() ?? ""];
-      if (file.endsWith("/src/internal/track/stack.ts")) return [format(fn, own)];
+      const line = site.getLineNumber();
+      if (file.endsWith("/src/internal/track/stack.ts")) return [format(fn, `${own}:${line}:2`)];
       if (!file.endsWith("/test/stack.test.ts")) return [];
-      return [format(fn, fn.startsWith("lib") ? library : program)];
+      return [format(fn, `${fn.startsWith("lib") ? library : program}:${line}:2`)];
     });
     return format === jsc ? lines.join("\n") : ["Error", ...lines].join("\n");
   };
@@ -94,12 +99,14 @@ describe("the library in a folder of its own", () => {
     ["of a package in one file", "/app/gopark/dist/gopark-core.3f.js", "/app/gopark/dist/channel.js"],
     ["that is odd", "/app/at (home)@1/internal/track/stack.ts", "/app/at (home)@1/channel.ts"],
     ["that is a URL", "https://host/gopark@1.0.0/internal/track/stack.js", "https://host/gopark@1.0.0/channel.js"],
-  ])("%s: its frames are left out, however the host writes them", (_, own, library) => {
+  ])("%s: its frames are left out, however the host writes them", async (_, own, library) => {
     for (const format of [v8, v8Bare, jsc]) {
+      await load();
       nameFiles(own, library, "/app/user.js", format);
       const text = user(() => libEntry());
       expect(text).not.toContain(library);
-      expect(text.split("\n")).toContain(format("user", "/app/user.js"));
+      expect(text).not.toContain(own);
+      expect(text).toContain(format("user", "/app/user.js").slice(0, -1));
     }
   });
 });
@@ -197,11 +204,24 @@ test("a frame that contains a whole module is shortened in the middle", () => {
   const url = `data:text/javascript,${"x".repeat(2000)}`;
   nameFiles("/gopark/internal/track/stack.js", "/gopark/channel.js", url);
   const [line = ""] = user(() => libEntry()).split("\n");
-  const whole = v8(/at (\w+)/.exec(line)?.[1] ?? "", url);
+  const [, fn = "", at = ""] = /at (\w+).*(:\d+:2)\)$/.exec(line) ?? [];
+  const whole = v8(fn, url + at);
   expect(line).toBe(`${whole.slice(0, 500)}…${whole.slice(-100)}`);
   const short = `/${"y".repeat(900)}`;
   nameFiles("/gopark/internal/track/stack.js", "/gopark/channel.js", short);
   expect(user(() => libEntry())).toContain(short);
+});
+
+test("a header that looks like a frame is none", () => {
+  const { name } = Error.prototype;
+  Error.prototype.name = "late at night";
+  let text: string;
+  try {
+    text = user(() => libEntry());
+  } finally {
+    Error.prototype.name = name;
+  }
+  expect(text).toMatch(/^ {4}at /);
 });
 
 describe("the callers of a function that runs", () => {

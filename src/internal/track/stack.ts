@@ -80,12 +80,8 @@ function shown(all: readonly string[], limit: number): string {
 // Where the library's files are, as frames show it; empty where they are bundled into one. Read when first needed.
 let ownFolder: string | undefined;
 
-/**
- * The frames above the outermost of the entry points that has been called; none where the host has no
- * `captureStackTrace`.
- */
+/** The frames above the outermost of the entry points that has been called. */
 function framesAbove(entryPoints: readonly PublicFunction[]): string[] {
-  if (typeof hooks.captureStackTrace !== "function") return [];
   for (const entry of [...outerEntryPoints(), ...entryPoints]) {
     const frames = framesAboveOne(entry);
     if (frames.length > 0) return frames; // Otherwise it has not been called.
@@ -93,6 +89,7 @@ function framesAbove(entryPoints: readonly PublicFunction[]): string[] {
   return [];
 }
 
+/** Those above one function that has been called; none where the host has no `captureStackTrace`. */
 function framesAboveOne(entry: PublicFunction): string[] {
   return linesOf(
     captured(() => {
@@ -108,7 +105,7 @@ function framesAboveOne(entry: PublicFunction): string[] {
  * where it has no `captureStackTrace`.
  */
 export function callersOf(fn: PublicFunction): string[] {
-  return typeof hooks.captureStackTrace === "function" ? withLimit(10, () => framesAboveOne(fn)) : [];
+  return withLimit(10, () => framesAboveOne(fn));
 }
 
 /** The lines of a stack that are frames of code: not those of Promise.all, any and allSettled. */
@@ -184,7 +181,7 @@ function withLimit<R>(limit: number, fn: () => R): R {
   try {
     hooks.stackTraceLimit = limit;
   } catch {
-    return fn(); // Frozen intrinsics: as many as there are.
+    // Frozen intrinsics: as many as there are.
   }
   try {
     return fn();
