@@ -143,6 +143,16 @@ describe("refuses", () => {
     ["ignore", 1, "ignore must be a Snapshot, which current() returns, got 1"],
     ["ignore", current, "ignore must be a Snapshot, which current() returns, got function current"],
     ["ignore", {}, "ignore must be a Snapshot, which current() returns, got an object (Object)"],
+    ["ignore", null, "ignore must be a Snapshot, which current() returns, got null"],
+    ...[
+      { unrecorded: new Map(), entries: new Set() },
+      { unrecorded: new Map(), proved: new Set() },
+      { entries: new Set(), proved: new Set() },
+    ].map((part): [string, unknown, string] => [
+      "ignore",
+      part,
+      "ignore must be a Snapshot, which current() returns, got an object (Object)",
+    ]),
     ["scope", {}, "scope must be a Scope, got an object (Object)"],
     ["timeout", "1", 'timeout must be a number of milliseconds, got "1"'],
     ["timeout", Number.NaN, "timeout must be a number of milliseconds, got NaN"],
