@@ -165,6 +165,11 @@ describe("refuses", () => {
     await expect(scoped(() => {}, options)).rejects.toThrow(`scoped: ${message}`);
   });
 
+  test("options that are none", async () => {
+    expect(() => find(1 as never)).toThrow("find: options must be an object, got 1");
+    await expect(verifyNone("x" as never)).rejects.toThrow('verifyNone: options must be an object, got "x"');
+  });
+
   test("functions that are none", async () => {
     await expect(scoped(1 as never)).rejects.toThrow("scoped: fn must be a function, got 1");
     expect(() => new Scope().run({} as never)).toThrow("run: fn must be a function, got an object (Object)");
