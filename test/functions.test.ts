@@ -28,7 +28,7 @@ describe("the frame", () => {
     expect(isLeftOut([at("other"), at(fn)].join("\n"), { anyFunction: [wanted] })).toBe(is);
   });
 
-  test("that is none is of no function", () => {
+  test("that is no line of code matches no function", () => {
     for (const stack of ["", "    at async Promise.all (index 0)", "not a frame"]) {
       expect(isLeftOut(stack, { creators: ["poll"], anyFunction: ["poll"] })).toBe(false);
     }
@@ -53,7 +53,7 @@ describe("a stack is left out", () => {
 });
 
 describe("names", () => {
-  test("are copied, and an expression loses its position", () => {
+  test("are copied, and an expression loses the flags g and y", () => {
     const creators: FunctionName[] = ["poll", /poll/gi, /poll/i];
     const copy = functionsLeftOut({ creators }, "check: ");
     expect(copy).toEqual({ creators: ["poll", /poll/i, /poll/i], anyFunction: [] });
@@ -65,7 +65,7 @@ describe("names", () => {
     expect(kindNames(undefined, "check: kinds")).toEqual([]);
   });
 
-  test("one of which is none are refused", () => {
+  test("in a list with something else are refused", () => {
     expect(() => functionsLeftOut({ creators: ["poll", 7 as never] }, "check: ")).toThrow(
       "check: creators must be an array of strings and regular expressions, got 7",
     );

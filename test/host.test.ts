@@ -64,7 +64,9 @@ describe("the originals", () => {
   });
 });
 
-describe("a timer does not keep the process alive", () => {
+describe("realUnref, of a timer", () => {
+  const log: string[] = [];
+
   test.each([
     ["that is a number, by Deno's function", 7, true, ["Deno 7"]],
     ["that is a number, on hosts without Deno: nothing can be done", 7, false, []],
@@ -77,10 +79,9 @@ describe("a timer does not keep the process alive", () => {
     realUnref(timer);
     expect(log).toEqual(wanted);
   });
-  const log: string[] = [];
 });
 
-test("the longest delay is the host's: one more fires at once", async () => {
+test("the longest delay is the host's: one more is an overflow", async () => {
   const { MAX_DELAY } = await load<Host>("host");
   const overflows: string[] = [];
   vi.spyOn(process, "emitWarning").mockImplementation((_, name) => void overflows.push(String(name)));
@@ -91,7 +92,7 @@ test("the longest delay is the host's: one more fires at once", async () => {
 });
 
 describe("a module of the host's", () => {
-  test("is none where the host says that there is none, or throws, or has no way to ask", async () => {
+  test("is undefined where the host says that there is none, or throws, or has no way to ask", async () => {
     const { builtin } = await load<Host>("host");
     expect(builtin("node:fs")).toBe(process.getBuiltinModule("node:fs"));
     const refuse = () => {
@@ -160,7 +161,7 @@ describe("an error that has no caller", () => {
     expect(await thrownBy(({ report }) => report(error))).toEqual([error]);
   });
 
-  test("is a warning of the process, if it is said to be one", async () => {
+  test("is a warning of the process, if `warn` is called", async () => {
     const warnings: unknown[] = [];
     vi.spyOn(process, "emitWarning").mockImplementation((warning) => void warnings.push(warning));
     const { warn } = await load<Async>("async");
@@ -219,7 +220,7 @@ describe("a branded error", () => {
     }
   }
 
-  test("is an instance of each class whose brand it or its classes have", () => {
+  test("is an instance of each class whose brand its class, or one that this extends, has", () => {
     for (const error of [new Base(), new Derived()]) expect(error).toBeInstanceOf(Base);
     expect(new Derived()).toBeInstanceOf(Derived);
     expect(new Base()).not.toBeInstanceOf(Derived);
@@ -301,14 +302,14 @@ describe("an error made without a stack", () => {
     });
   }
 
-  test("gets `name: message` for one where the host leaves none, which is looked at once", async () => {
+  test("gets `name: message` for one where the host leaves none; the host is checked only once", async () => {
     const { withoutStack } = await load<Errors>("errors");
     const errors = [1, 2, 3].map(() => withoutStack(() => errorWith(() => undefined)));
     expect(errors.map(({ reads }) => reads)).toEqual([1, 0, 0]);
     expect(errors.map(({ stack }) => stack)).toEqual(Array(3).fill("Error: plain"));
   });
 
-  test("keeps what the host makes, which is looked at once", async () => {
+  test("keeps what the host makes; the host is checked only once", async () => {
     const { withoutStack } = await load<Errors>("errors");
     const errors = [1, 2, 3].map(() => withoutStack(() => errorWith(() => "of the host")));
     expect(errors.map(({ reads }) => reads)).toEqual([1, 0, 0]);

@@ -1,4 +1,7 @@
-/** What a report says of leaks, how long a check looks again, and what growth a watch tells: on a clock of the test's. */
+/**
+ * What a report says of leaks; and, on a clock of the test's, how long a check looks again, and what growth a watch
+ * reports.
+ */
 import { type Leak, LeakError, type Suspect, track } from "gopark/leak";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
@@ -96,6 +99,7 @@ describe("on a clock of the test's", () => {
   });
 
   afterEach(() => {
+    vi.unstubAllGlobals();
     vi.resetModules();
     track("full");
   });
@@ -131,7 +135,7 @@ describe("on a clock of the test's", () => {
     expect(timers).toEqual([]);
   });
 
-  test("a place's age is from when it was made, and a watch tells its growth in a second", async () => {
+  test("a place's age is from when it was made, and a watch reports its growth in a second", async () => {
     const seen: Suspect[][] = [];
     const stop = leaks.watch({ every: 500, over: 2, growth: 9, onSuspect: (suspects) => seen.push([...suspects]) });
     const ch = new channels.Channel<number>();

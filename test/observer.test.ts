@@ -29,6 +29,9 @@ const bg = background();
 
 let removeObserver: (() => void) | undefined;
 
+// What ends the other observers of a test.
+const ends: (() => void)[] = [];
+
 /** The only observer from now on; none for undefined. */
 function setObserver(observer: Observer | undefined): void {
   removeObserver?.();
@@ -39,6 +42,7 @@ beforeEach(() => track("counters"));
 
 afterEach(() => {
   setObserver(undefined);
+  for (const end of ends.splice(0)) end();
   track("full");
 });
 
@@ -190,7 +194,7 @@ test("each of two observers sees which waits were cancelled, and once", async ()
   expect(second).toEqual(["chan receive second true", "chan receive second false"]);
 });
 
-test("of several observers each that runs tasks runs them, the last inside the others; one that does not is passed over", async () => {
+test("each of several observers that runs tasks runs them, the last one added outermost; others are passed over", async () => {
   const ran: string[] = [];
   const runner = (name: string): Observer => ({
     task(fn, record) {
@@ -201,7 +205,7 @@ test("of several observers each that runs tasks runs them, the last inside the o
     },
   });
   const none: Observer = { parked: () => undefined };
-  const ends = [addObserver(none), addObserver(none)];
+  ends.push(addObserver(none), addObserver(none));
   expect(isObserved()).toBe(false);
   expect(await go(() => 1)).toBe(1);
   ends.push(addObserver(runner("a")));
@@ -227,7 +231,7 @@ test("of several observers each that runs tasks runs them, the last inside the o
   ch.close();
   await waiting;
   expect(seen).toEqual(["chan receive", "chan receive"]);
-  for (const end of ends) end();
+  for (const end of ends.splice(0)) end();
   expect(isObserved()).toBe(false);
 });
 
@@ -316,12 +320,12 @@ test("code that works on behalf of nobody known goes on to work for the call out
 test("one observer that was added twice is two: what removes it, called twice, leaves the other", async () => {
   let parked = 0;
   const observer: Observer = { parked: () => parked++ };
-  const ends = [addObserver(observer), addObserver(observer)] as const;
-  ends[0]();
-  ends[0]();
+  const both = [addObserver(observer), addObserver(observer)] as const;
+  both[0]();
+  both[0]();
   const ch = new Channel<number>();
   const waiting = ch.receive();
-  ends[1]();
+  both[1]();
   expect(parked).toBe(1);
   expect(toWatch()).toBeUndefined();
   ch.close();

@@ -442,8 +442,11 @@ describe("setTasks", () => {
       setTasks(true);
       return [await go(() => currentTask()), await mu.withLock(() => currentTask())];
     });
-    expect(await inside).toEqual([undefined, undefined]);
-    track("full");
+    try {
+      expect(await inside).toEqual([undefined, undefined]);
+    } finally {
+      track("full");
+    }
   });
 
   test("on by default, as GOPARK_TRACK=tasks has it: full tracking turns it on, unless it says otherwise", async () => {

@@ -20,6 +20,7 @@ export function brand(cls: abstract new (...args: never[]) => Error, tag: string
 
 /** Whether the error's class, or one that it extends, has the brand. */
 function isBranded(error: Error, tag: string): boolean {
+  if (!(BRAND in error)) return false;
   for (let proto: object | null = error; proto !== null; proto = Object.getPrototypeOf(proto)) {
     if (Object.hasOwn(proto, BRAND) && (proto as { [BRAND]?: unknown })[BRAND] === tag) return true;
   }

@@ -182,7 +182,7 @@ export function hasDeferred(): boolean {
 export interface Completions {
   /** Takes the oldest completion, to be called once; undefined if there is none. */
   take(): (() => void) | undefined;
-  /** Lets the budget decide again. What has not been taken is handed out in the next turn. */
+  /** Lets the budget decide again. What has not been taken is handed out later in this turn, or in the next. */
   giveBack(): void;
 }
 

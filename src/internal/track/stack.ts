@@ -91,10 +91,12 @@ function framesAbove(entryPoints: readonly PublicFunction[]): string[] {
 
 /** Those above one function that has been called; none where the host has no `captureStackTrace`. */
 function framesAboveOne(entry: PublicFunction): string[] {
+  const { captureStackTrace } = hooks;
+  if (typeof captureStackTrace !== "function") return [];
   return linesOf(
     captured(() => {
       const target: HasStack = {};
-      hooks.captureStackTrace?.(target, entry);
+      captureStackTrace(target, entry);
       return target;
     }),
   );

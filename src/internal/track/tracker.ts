@@ -297,6 +297,7 @@ function look(): Watch | undefined {
 /**
  * How many things to pass over if one of `every` is to be recorded, on average. Geometric, as if each were chosen by a
  * throw of its own: with a fixed step, kinds that alternate in step with it would be recorded always or never.
+ * With an `every` of 1 the divisor is -Infinity, and the gap 0.
  */
 function gap(every: number): number {
   return Math.floor(Math.log(1 - Math.random()) / Math.log(1 - 1 / every));
