@@ -1,7 +1,7 @@
 /** What a check leaves out: kinds, creators, functions on the stack; and for how long it looks again. */
 import { Channel } from "gopark/channel";
 import { background, withCancel } from "gopark/context";
-import { current, find, LeakError, Scope, scoped, track, verifyNone } from "gopark/leak";
+import { current, find, LeakError, onLostCancel, onProved, Scope, scoped, track, verifyNone } from "gopark/leak";
 import { sleep, Timer } from "gopark/time";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
@@ -171,6 +171,8 @@ describe("refuses", () => {
   });
 
   test("functions that are none", async () => {
+    expect(() => onProved(1 as never)).toThrow("onProved: fn must be a function, got 1");
+    expect(() => onLostCancel({} as never)).toThrow("onLostCancel: fn must be a function, got an object (Object)");
     await expect(scoped(1 as never)).rejects.toThrow("scoped: fn must be a function, got 1");
     expect(() => new Scope().run({} as never)).toThrow("run: fn must be a function, got an object (Object)");
   });

@@ -116,6 +116,9 @@ describe("on a clock of the test's", () => {
   test("a check looks again after pauses that double, up to 100 ms, for its timeout in all", async () => {
     const ch = new channels.Channel<number>();
     const waiting = ch.receive();
+    expect(leaks.find()).toEqual([
+      { ...leak("a", 0), stack: expect.stringContaining("leak.report.test"), kind: "chan receive" },
+    ]);
     let reason: unknown;
     const verifying = leaks.verifyNone({ timeout: 300 }).catch((error: unknown) => {
       reason = error;
