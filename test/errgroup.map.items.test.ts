@@ -159,6 +159,40 @@ describe.each(["map", "forEach"] as const)("%s", (name) => {
     never.resolve("late");
   });
 
+  test("the wait for one is not begun if the source ends its own caller's context", async () => {
+    const [ctx, cancel] = withCancel(bg);
+    const never = promised<string>();
+    function* items() {
+      cancel();
+      yield never.promise;
+    }
+    const done = watch(run(ctx, items(), () => {}, { limit: 1 }));
+    await turns(3);
+    expect(done.reason).toBe(ctx.err());
+    never.resolve("late");
+  });
+
+  test("an item that cannot be: what is not iterable, and an iterator that gives no object", async () => {
+    for (const [bad, shown] of [
+      [7, "7"],
+      [{}, "an object (Object)"],
+      [{ [Symbol.iterator]: 7 }, "an object (Object)"],
+      [null, "null"],
+    ] as const) {
+      await expect(run(bg, bad as never, () => {}, { limit: 1 })).rejects.toThrow(
+        `items must be iterable, got ${shown}`,
+      );
+    }
+    for (const given of [null, undefined, 7]) {
+      for (const symbol of [Symbol.iterator, Symbol.asyncIterator]) {
+        const items = { [symbol]: () => ({ next: () => given }) };
+        await expect(run(bg, items as never, () => {}, { limit: 1 })).rejects.toThrow(
+          `an iterator's next must give an object, got ${given}`,
+        );
+      }
+    }
+  });
+
   test("a promise that an async iterator answers with is handed on, as `for await` does it", async () => {
     const source = new HandSource<Promise<number>>();
     const given = Promise.resolve(1);
