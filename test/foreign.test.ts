@@ -295,3 +295,21 @@ test("a loop of waits listens once, though a function stands between it and the 
   await turns(1);
   expect([begun, listening]).toEqual([1, 0]);
 });
+
+test("a select that is over when it has begun to listen to one signal does not begin to listen to the next", async () => {
+  const log: string[] = [];
+  const first = foreignSignal({
+    addEventListener() {
+      log.push("first");
+      ch.close();
+    },
+  });
+  const second = foreignSignal({
+    addEventListener() {
+      log.push("second");
+    },
+  });
+  const ch = new Channel<number>();
+  const selected = await select({ ch, first: first.signal, second: second.signal });
+  expect([selected.case, log]).toEqual(["ch", ["first"]]);
+});
