@@ -65,6 +65,8 @@ const UPDATE_TASK = new Kind("shardmap updater", "task", updateEntryPoints, { ca
 const LOAD_WAIT = new Kind("shardmap load", "wait", loadEntryPoints);
 const LOAD_TASK = new Kind("shardmap loader", "task", loadEntryPoints);
 
+const NONE: unique symbol = Symbol("no key");
+
 /** The value that a key had, and whether it had one. */
 export type Loaded<V> =
   | { readonly value: V; readonly loaded: true }
@@ -127,6 +129,11 @@ export class ShardMap<K, V> {
   // The keys that are being updated, each with the queue of callers that wait to update it. The queue is made for the
   // first of them, or for the first recorded updater; until then the value is null.
   readonly #updates = new Map<K, Waiters<void> | null>();
+
+  // The key of the only update, as long as there is no other and no queue: then `#updates` is empty. For updates that
+  // come one by one: a Map whose entries come and go makes its table anew every few times, which costs as much as an
+  // await.
+  #only: K | typeof NONE = NONE;
 
   // The loads whose results are to be stored. Every write to a key takes its load out: the load may have read what was
   // there before the write.
@@ -284,9 +291,15 @@ export class ShardMap<K, V> {
     const ending = source?.poll();
     if (ending !== undefined) return failedWith(ending.error());
     let record: LeakRecord | undefined;
-    const queue = this.#updates.get(key);
+    if (this.#only !== NONE) {
+      this.#updates.set(this.#only, null);
+      this.#only = NONE;
+    }
+    const isOnly = this.#updates.size === 0;
+    const queue = isOnly ? undefined : this.#updates.get(key);
     if (queue === undefined) {
-      this.#updates.set(key, null);
+      if (isOnly) this.#only = key;
+      else this.#updates.set(key, null);
       record = this.#beginUpdate(key);
       await completed();
     } else {
@@ -305,9 +318,13 @@ export class ShardMap<K, V> {
       return next;
     } finally {
       exit(UPDATE_TASK, record);
-      const waiting = this.#updates.get(key);
-      waiting?.removeHolder(record);
-      if (waiting?.wakeOne(undefined) !== true) this.#updates.delete(key);
+      if (this.#only === NONE) {
+        const waiting = this.#updates.get(key);
+        waiting?.removeHolder(record);
+        if (waiting?.wakeOne(undefined) !== true) this.#updates.delete(key);
+      } else {
+        this.#only = NONE;
+      }
     }
   }
 
@@ -357,6 +374,7 @@ export class ShardMap<K, V> {
   /** Makes the queue of callers that wait to update the key. */
   #makeQueue(key: K): Waiters<void> {
     const queue = new Waiters<void>(UPDATE_WAIT);
+    this.#only = NONE;
     this.#updates.set(key, queue);
     return queue;
   }
