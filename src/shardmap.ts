@@ -126,8 +126,8 @@ class LoadFlight<K, V> extends Flight<K, V, V> {
 export class ShardMap<K, V> {
   readonly #shards = new Shards<K, V>();
 
-  // The keys that are being updated, but for `#only`, each with the queue of callers that wait to update it. The queue is
-  // made for the first of them, or for the first recorded updater; until then the value is null.
+  // The keys that are being updated, but for `#only`, each with the queue of callers that wait to update it. The queue
+  // is made for the first of them, or for the first recorded updater; until then the value is null.
   readonly #updates = new Map<K, Waiters<void> | null>();
 
   // The key of the only update, as long as there is no other and no queue: then `#updates` is empty. For updates that
